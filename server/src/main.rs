@@ -1,0 +1,2 @@
+//! The `panchayat` binary.
+fn main() {}
