@@ -1,1 +1,5 @@
-//! Placeholder until its room is furnished.
+//! The sans-IO replica core.
+
+#![forbid(unsafe_code)]
+
+pub mod journal;
