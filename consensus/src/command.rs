@@ -1,0 +1,99 @@
+//! What consensus orders.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::footprint::Footprint;
+use crate::time::WallTime;
+use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
+
+/// A command: opaque bytes for the state machine, and what consensus must know of them. All of it
+/// is agreed data, fixed by the coordinator that first proposed it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Command {
+    /// What it touches.
+    pub footprint: Footprint,
+    /// The coordinator's wall clock when it proposed; grows along a lane.
+    pub proposed_at: WallTime,
+    /// The state machine's own encoding.
+    pub payload: Bytes,
+}
+
+/// What an instance can decide on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// Nothing: executes as nothing and conflicts with nothing.
+    Nop,
+    /// The command submitted under the instance's id.
+    Command(Arc<Command>),
+}
+
+impl Value {
+    /// The command, unless it is Nop.
+    pub fn command(&self) -> Option<&Arc<Command>> {
+        match self {
+            Self::Nop => None,
+            Self::Command(command) => Some(command),
+        }
+    }
+
+    /// Whether it is Nop.
+    pub fn is_nop(&self) -> bool {
+        matches!(self, Self::Nop)
+    }
+}
+
+impl Encode for Command {
+    fn encode(&self, out: &mut Writer) {
+        self.footprint.encode(out);
+        out.put_varint(self.proposed_at.0);
+        out.put_bytes(&self.payload);
+    }
+}
+
+impl Decode for Command {
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            footprint: Footprint::decode(input)?,
+            proposed_at: WallTime(input.varint()?),
+            payload: input.bytes()?,
+        })
+    }
+}
+
+impl Encode for Value {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Nop => out.put_u8(0),
+            Self::Command(command) => {
+                out.put_u8(1);
+                command.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Value {
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Self::Nop),
+            1 => Ok(Self::Command(Arc::new(Command::decode(input)?))),
+            tag => Err(DecodeError::UnknownTag { what: "value", tag }),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({} B", self.payload.len())?;
+        for (key, mode) in self.footprint.keys() {
+            write!(f, " {mode:?}:{:x}", key.0)?;
+        }
+        if self.footprint.is_barrier() {
+            f.write_str(" barrier")?;
+        }
+        f.write_str(")")
+    }
+}

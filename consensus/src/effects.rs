@@ -1,0 +1,241 @@
+//! What a protocol asks of its driver, with persist-before-send in the type.
+//!
+//! A protocol never talks to the network or the disk. It appends to an [`Effects`], and everything
+//! that leaves the replica (messages, executions, answers) names the journal record it waits for
+//! by an [`After`]. An `After` is only handed out by [`Effects::persist`], and what waits is locked
+//! in a [`Gated`] that opens only for a [`Durable`] that reaches it. So a driver cannot send a vote
+//! before the vote is on disk, even by mistake.
+
+use std::sync::Arc;
+
+use crate::command::Command;
+use crate::ids::{InstanceId, ReplicaSet};
+use crate::time::Time;
+
+/// The number of a journal record of one group since its replica started, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct RecordSeq(pub u64);
+
+/// The journal's word that every record up to and including this one survives a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Durable(pub RecordSeq);
+
+/// The record an effect waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct After(RecordSeq);
+
+impl After {
+    /// Nothing to wait for: the effect promises nothing that a crash could take back.
+    pub const NOTHING: Self = Self(RecordSeq(0));
+
+    /// Whether `durable` covers what this waits for.
+    pub fn is_met_by(self, durable: Durable) -> bool {
+        self.0 <= durable.0
+    }
+}
+
+/// A value locked until a record is durable.
+#[derive(Clone, Debug)]
+pub struct Gated<T> {
+    after: After,
+    value: T,
+}
+
+impl<T> Gated<T> {
+    /// The value, if `durable` covers what it waits for; otherwise itself, still locked.
+    ///
+    /// # Errors
+    /// `self`, when the record it waits for is not durable yet.
+    pub fn open(self, durable: Durable) -> Result<T, Self> {
+        if self.after.is_met_by(durable) { Ok(self.value) } else { Err(self) }
+    }
+
+    /// Whether [`open`](Self::open) would succeed.
+    pub fn opens_at(&self, durable: Durable) -> bool {
+        self.after.is_met_by(durable)
+    }
+}
+
+/// Names a proposal between a protocol and its driver, at the replica where it was made. Unique
+/// for one run of a replica; means nothing elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// How an instance was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// In one round trip.
+    Fast,
+    /// In two round trips by its own coordinator.
+    Slow,
+    /// By recovery.
+    Recovered,
+}
+
+/// Why a proposal was definitely not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotApplied {
+    /// A limit was reached: too much in flight, or too long a chain of unexecuted conflicts.
+    Overloaded,
+    /// The epoch was sealed first.
+    Sealed,
+}
+
+/// What leaves the protocol once its record is durable.
+#[derive(Clone, Debug)]
+pub enum Output<M> {
+    /// Deliver `message` to every replica in `to`. Never contains the sender.
+    Send {
+        /// The receivers.
+        to: ReplicaSet,
+        /// The message.
+        message: M,
+    },
+    /// Apply `command` to the state machine. Executions come in execution order.
+    Execute {
+        /// The instance.
+        id: InstanceId,
+        /// Its decided command.
+        command: Arc<Command>,
+        /// The proposal that waits for the result, if it was made here in this run.
+        token: Option<Token>,
+    },
+    /// The proposal's instance is decided and durable, though not executed. For measurement.
+    Committed {
+        /// The proposal.
+        token: Token,
+        /// How.
+        path: Path,
+    },
+    /// The proposal will never be applied.
+    Rejected {
+        /// The proposal.
+        token: Token,
+        /// Why.
+        reason: NotApplied,
+    },
+}
+
+/// The collector of one or more steps' effects.
+#[derive(Clone, Debug)]
+pub struct Effects<M, R> {
+    last: RecordSeq,
+    records: Vec<R>,
+    outputs: Vec<Gated<Output<M>>>,
+    wake: Option<Time>,
+    executions_after: After,
+}
+
+impl<M, R> Default for Effects<M, R> {
+    fn default() -> Self {
+        Self {
+            last: RecordSeq(0),
+            records: Vec::new(),
+            outputs: Vec::new(),
+            wake: None,
+            executions_after: After::NOTHING,
+        }
+    }
+}
+
+impl<M, R> Effects<M, R> {
+    /// Appends a record to the journal. What depends on it waits for the result.
+    pub fn persist(&mut self, record: R) -> After {
+        self.last.0 += 1;
+        self.records.push(record);
+        After(self.last)
+    }
+
+    /// Sends `message` to `to` once `after` is durable. Nothing happens if `to` is empty.
+    pub fn send(&mut self, to: ReplicaSet, message: M, after: After) {
+        if !to.is_empty() {
+            self.outputs.push(Gated { after, value: Output::Send { to, message } });
+        }
+    }
+
+    /// Executes `command` once `after`, and everything executed before, is durable.
+    pub fn execute(
+        &mut self,
+        id: InstanceId,
+        command: Arc<Command>,
+        token: Option<Token>,
+        after: After,
+    ) {
+        self.executions_after = self.executions_after.max(after);
+        let value = Output::Execute { id, command, token };
+        self.outputs.push(Gated { after: self.executions_after, value });
+    }
+
+    /// Tells the proposer that its instance is decided.
+    pub fn committed(&mut self, token: Token, path: Path, after: After) {
+        self.outputs.push(Gated { after, value: Output::Committed { token, path } });
+    }
+
+    /// Tells the proposer that its command was not and will not be applied.
+    pub fn reject(&mut self, token: Token, reason: NotApplied) {
+        let value = Output::Rejected { token, reason };
+        self.outputs.push(Gated { after: After::NOTHING, value });
+    }
+
+    /// Asks for a wake-up at `time`, or earlier if one was asked for.
+    pub fn wake_at(&mut self, time: Time) {
+        self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
+    }
+
+    /// The record written last; zero before the first.
+    pub fn last_record(&self) -> RecordSeq {
+        self.last
+    }
+
+    /// Takes the records in order. The driver hands them to the journal before anything else.
+    pub fn take_records(&mut self) -> std::vec::Drain<'_, R> {
+        self.records.drain(..)
+    }
+
+    /// Takes the outputs in order, still locked.
+    pub fn take_outputs(&mut self) -> std::vec::Drain<'_, Gated<Output<M>>> {
+        self.outputs.drain(..)
+    }
+
+    /// Takes the earliest wake-up asked for since the last call.
+    pub fn take_wake(&mut self) -> Option<Time> {
+        self.wake.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ReplicaId;
+
+    #[test]
+    fn nothing_opens_before_its_record_is_durable() {
+        let mut effects: Effects<&str, &str> = Effects::default();
+        let first = effects.persist("one");
+        let second = effects.persist("two");
+        effects.send(ReplicaSet::only(ReplicaId(1)), "vote", second);
+        effects.send(ReplicaSet::only(ReplicaId(1)), "ping", After::NOTHING);
+        assert!(first < second);
+        let outputs: Vec<_> = effects.take_outputs().collect();
+        let [vote, ping] = outputs.try_into().unwrap();
+        assert!(ping.open(Durable::default()).is_ok());
+        let vote = vote.open(Durable(RecordSeq(1))).unwrap_err();
+        assert!(vote.open(Durable(RecordSeq(2))).is_ok());
+    }
+
+    #[test]
+    fn a_later_execution_waits_for_what_an_earlier_one_waits_for() {
+        let mut effects: Effects<(), ()> = Effects::default();
+        let command = Arc::new(Command {
+            footprint: crate::Footprint::barrier(),
+            proposed_at: crate::WallTime(0),
+            payload: bytes::Bytes::new(),
+        });
+        let id = InstanceId::new(ReplicaId(0), 1);
+        let after = effects.persist(());
+        effects.execute(id, command.clone(), None, after);
+        effects.execute(id, command, None, After::NOTHING);
+        assert!(effects.take_outputs().all(|output| !output.opens_at(Durable::default())));
+    }
+}
