@@ -1,0 +1,141 @@
+//! What replicas of a group send each other: many messages in one frame.
+//!
+//! ```text
+//! frame   := version u8 · group u32 · epoch u64 · message*
+//! message := the protocol's own encoding, self-delimiting
+//! ```
+//! The transport adds the length and authenticates sender and content.
+
+use bytes::Bytes;
+use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
+use panchayat_consensus::{EpochNumber, GroupId};
+
+/// The version of the format of frames and of everything in them.
+pub const FRAME_VERSION: u8 = 1;
+
+/// The bytes of a frame before its first message.
+pub const FRAME_HEADER_BYTES: usize = 13;
+
+/// Collects messages for one receiver.
+#[derive(Debug)]
+pub struct FrameWriter {
+    group: GroupId,
+    epoch: EpochNumber,
+    out: Writer,
+    messages: u32,
+}
+
+/// The address part of a received frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The group it is for.
+    pub group: GroupId,
+    /// The epoch of that group its sender was in.
+    pub epoch: EpochNumber,
+}
+
+impl FrameWriter {
+    /// A writer of frames of `group` in `epoch`.
+    pub fn new(group: GroupId, epoch: EpochNumber) -> Self {
+        Self { group, epoch, out: Writer::default(), messages: 0 }
+    }
+
+    /// Appends a message that was encoded already.
+    pub fn push_encoded(&mut self, message: &[u8]) {
+        self.begin_message();
+        self.out.put_raw(message);
+    }
+
+    /// Appends a message.
+    pub fn push(&mut self, message: &impl Encode) {
+        self.begin_message();
+        message.encode(&mut self.out);
+    }
+
+    fn begin_message(&mut self) {
+        if self.messages == 0 {
+            self.out.put_u8(FRAME_VERSION);
+            self.out.put_u32(self.group.0);
+            self.out.put_u64(self.epoch.0);
+        }
+        self.messages += 1;
+    }
+
+    /// The bytes collected so far.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether no message was collected.
+    pub fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// The messages collected so far.
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Takes the frame, unless it would be empty.
+    pub fn take(&mut self) -> Option<Bytes> {
+        if self.messages == 0 {
+            return None;
+        }
+        self.messages = 0;
+        Some(self.out.take())
+    }
+}
+
+/// Reads the header of a frame. What is left in the reader are its messages.
+///
+/// # Errors
+/// [`DecodeError::UnknownTag`] for another version, [`DecodeError::Truncated`] for a stump.
+pub fn open_frame(frame: Bytes) -> Result<(FrameHeader, Reader), DecodeError> {
+    let mut input = Reader::new(frame);
+    match input.u8()? {
+        FRAME_VERSION => {}
+        tag => return Err(DecodeError::UnknownTag { what: "frame version", tag }),
+    }
+    let group = GroupId(input.u32()?);
+    let epoch = EpochNumber(input.u64()?);
+    Ok((FrameHeader { group, epoch }, input))
+}
+
+/// Reads the next message of a frame; `None` at its end.
+///
+/// # Errors
+/// Whatever the message's decoder refuses. The rest of the frame is then worthless.
+pub fn next_message<M: Decode>(input: &mut Reader) -> Result<Option<M>, DecodeError> {
+    if input.is_empty() { Ok(None) } else { M::decode(input).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use panchayat_consensus::{InstanceId, ReplicaId};
+
+    #[test]
+    fn messages_come_back_in_order() {
+        let mut writer = FrameWriter::new(GroupId(7), EpochNumber(3));
+        assert_eq!(writer.take(), None);
+        let ids = [InstanceId::new(ReplicaId(0), 1), InstanceId::new(ReplicaId(2), 900)];
+        for id in &ids {
+            writer.push(id);
+        }
+        let (header, mut input) = open_frame(writer.take().unwrap()).unwrap();
+        assert_eq!(header, FrameHeader { group: GroupId(7), epoch: EpochNumber(3) });
+        assert_eq!(next_message(&mut input), Ok(Some(ids[0])));
+        assert_eq!(next_message(&mut input), Ok(Some(ids[1])));
+        assert_eq!(next_message::<InstanceId>(&mut input), Ok(None));
+        assert!(writer.is_empty() && writer.take().is_none());
+    }
+
+    #[test]
+    fn another_version_and_a_stump_are_refused() {
+        assert!(matches!(
+            open_frame(Bytes::from_static(&[9; 20])),
+            Err(DecodeError::UnknownTag { what: "frame version", tag: 9 })
+        ));
+        assert!(matches!(open_frame(Bytes::from_static(&[1, 0])), Err(DecodeError::Truncated)));
+    }
+}
