@@ -1,1 +1,6 @@
-//! Placeholder until its room is furnished.
+//! The deterministic simulator: production replicas in virtual time, with faults, invariants and
+//! history checkers.
+
+#![forbid(unsafe_code)]
+
+pub mod history;
