@@ -172,6 +172,11 @@ fn printable(c: char) -> char {
     }
 }
 
+/// `text` with every control character replaced.
+pub(crate) fn without_controls(text: &str) -> String {
+    text.chars().map(printable).collect()
+}
+
 /// `text` in backquotes, short and without control characters.
 pub(crate) fn quoted(text: &str) -> String {
     const CHARS_MAX: usize = 40;

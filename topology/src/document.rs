@@ -12,15 +12,15 @@ use serde_saphyr::{
     DefaultMessageFormatter, Error, Location, MessageFormatter, NonFiniteFloatPolicy, Spanned,
 };
 
-use crate::diagnostic::{Diagnostic, Position, Source, quoted};
+use crate::diagnostic::{Diagnostic, Position, Source, quoted, without_controls};
 
 /// Deepest nesting accepted; the file needs four.
 const DEPTH_MAX: usize = 16;
-/// Most YAML nodes, aliases expanded: what an alias bomb runs into. A full table of 256 sites
-/// needs about a quarter of it, and the text itself is limited by the caller.
+/// Most YAML nodes. The full table of 256 sites needs about half of it; the text itself is limited
+/// by the caller.
 const NODES_MAX: usize = 1_000_000;
-/// Most aliases (`*name`) in one file.
-const ALIASES_MAX: usize = 1_000;
+/// Most parser events repeated by aliases (`*name`): what an alias bomb runs into.
+const ALIASED_EVENTS_MAX: usize = 10_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -67,7 +67,11 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Node, Box<Diagnostic>> {
         budget: serde_saphyr::budget! {
             max_depth: DEPTH_MAX,
             max_nodes: NODES_MAX,
-            max_aliases: ALIASES_MAX,
+            // Up to two events per node: the limit above is met first.
+            max_events: 3 * NODES_MAX,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIASED_EVENTS_MAX,
         },
         // `no` is a word here, as in a country code; only true and false are truth values.
         strict_booleans: true,
@@ -81,7 +85,11 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Node, Box<Diagnostic>> {
 
 fn complain(source: &Source<'_>, error: &Error) -> Box<Diagnostic> {
     let at = error.location().map_or(Position::START, position);
-    match error {
+    let mut cause = error;
+    while let Error::AliasError { error, .. } = cause {
+        cause = error;
+    }
+    match cause {
         Error::DuplicateMappingKey { key: Some(key), .. } => source.mistake(
             at,
             format!("duplicate key {}", quoted(key)),
@@ -92,9 +100,24 @@ fn complain(source: &Source<'_>, error: &Error) -> Box<Diagnostic> {
             "a second YAML document begins here",
             "a topology is one document; remove the `---`",
         ),
+        // Keys are the only texts the tree asks for; values are taken as they come.
+        Error::NullIntoString { .. }
+        | Error::TaggedScalarCannotDeserializeIntoString { .. }
+        | Error::Unexpected { expected: "string scalar", .. } => {
+            source.mistake(at, "a key must be a plain text", "")
+        }
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => {
+            let help = format!(
+                "at most {NODES_MAX} values, {DEPTH_MAX} levels deep, and {ALIASED_EVENTS_MAX} of \
+                 them repeated by aliases"
+            );
+            source.mistake(at, "too much for a topology", help)
+        }
         _ => {
-            let text = DefaultMessageFormatter.format_message(error);
-            source.mistake(at, format!("not valid YAML: {}", text.escape_debug()), "")
+            let text = DefaultMessageFormatter.format_message(cause);
+            source.mistake(at, format!("not valid YAML: {}", without_controls(&text)), "")
         }
     }
 }

@@ -52,11 +52,6 @@ impl<'a> Fields<'a> {
         Ok(Self { source, what, at: node.at, entries })
     }
 
-    /// Where the mapping begins.
-    pub(crate) fn at(&self) -> Position {
-        self.at
-    }
-
     /// The value of `key`, if it is there and not empty.
     pub(crate) fn optional(&mut self, key: &str) -> Option<Node> {
         let index = self.entries.iter().position(|(k, _)| k.text == key)?;

@@ -51,9 +51,10 @@ pub(crate) fn topology(source: &Source<'_>) -> Read<Topology> {
     }
     let known = ["format", "sites", "pairs", "sets", "profiles"];
     let mut top = Fields::open(source, "a topology", document::read(source)?, &known)?;
-    let (format, at) = top.number("format", "", 1.0..=1_000_000.0)?;
-    if format != FORMAT {
-        let message = format!("format {format} is not known to this version");
+    let format = top.required("format", "1, the layout of the file")?;
+    let (version, at) = number(source, "format", &format, "", &(1.0..=1_000_000.0))?;
+    if version != FORMAT {
+        let message = format!("format {version} is not known to this version");
         return Err(source.mistake(at, message, format!("it reads format {FORMAT}")));
     }
     let sites = sites(source, top.required("sites", "a mapping from names to cities")?)?;
@@ -271,8 +272,9 @@ fn profile(source: &Source<'_>, key: Key, node: Node) -> Read<Profile> {
     let (jitter_sigma, _) = fields.number("jitter_sigma", "", SIGMA)?;
     let (loss, _) = fields.number("loss", "(0.01 is 1 %)", 0.0..=1.0)?;
     let (burst_packets, _) = fields.number("burst_packets", "packets", BURST)?;
-    let up = time_range(source, "up_s", fields.required("up_s", "[shortest, longest]")?)?;
-    let down = time_range(source, "down_s", fields.required("down_s", "[shortest, longest]")?)?;
+    let up = time_range(source, "up_s", &fields.required("up_s", "[shortest, longest]")?)?;
+    let down_s = fields.required("down_s", "[shortest, longest]")?;
+    let down = time_range(source, "down_s", &down_s)?;
     let flap = match (up.max_us, down.max_us) {
         (0, 0) => None,
         (1.., 1..) => Some(Flap { up, down }),
@@ -280,7 +282,7 @@ fn profile(source: &Source<'_>, key: Key, node: Node) -> Read<Profile> {
             let message = format!("{what} has only one of `up_s` and `down_s`");
             let help = "a link that fails is up for a while, then down; [0, 0] for both if it \
                         never fails";
-            return Err(source.mistake(fields.at(), message, help));
+            return Err(source.mistake(down_s.at, message, help));
         }
     };
     let bandwidth = fields.optional_number("bandwidth_mbit", "Mbit/s", MEGABITS)?;
@@ -298,7 +300,7 @@ fn profile(source: &Source<'_>, key: Key, node: Node) -> Read<Profile> {
     })
 }
 
-fn time_range(source: &Source<'_>, key: &str, node: Node) -> Read<TimeRange> {
+fn time_range(source: &Source<'_>, key: &str, node: &Node) -> Read<TimeRange> {
     let expected = |found: String| {
         let message = format!("`{key}` must be [shortest, longest] in seconds, found {found}");
         source.mistake(node.at, message, "") as Box<Diagnostic>
