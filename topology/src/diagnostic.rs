@@ -89,7 +89,8 @@ impl Diagnostic {
         let gutter = " ".repeat(number.len().max(2));
         let padding = " ".repeat(self.column.saturating_sub(1).min(SOURCE_LINE_CHARS_MAX));
         let mut drawn = format!(
-            "error: {}\n{gutter}--> {}:{}:{}\n{gutter} |\n{number:>2} | {}\n{gutter} | {padding}{}\n",
+            "error: {}\n{gutter}--> {}:{}:{}\n{gutter} |\n\
+             {number:>2} | {}\n{gutter} | {padding}{}\n",
             self.message,
             self.file,
             self.line,

@@ -56,7 +56,11 @@ impl fmt::Display for Kind {
 
 /// A name the topology does not have. `Display` says which ones it has.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no {kind} `{name}` in {file}{}; it has {}", did_you_mean(.nearest), listed_or_none(.known))]
+#[error(
+    "no {kind} `{name}` in {file}{}; it has {}",
+    did_you_mean(.nearest),
+    listed_or_none(.known)
+)]
 #[non_exhaustive]
 pub struct NotFound {
     /// What the name was meant to be.

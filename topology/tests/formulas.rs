@@ -135,7 +135,11 @@ fn matrices(sites: RangeInclusive<usize>) -> impl Strategy<Value = Matrix> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_formula_agrees_with_the_messages(m in matrices(1..=7)) {

@@ -129,7 +129,7 @@ proptest! {
 
     #[test]
     fn moved_lines(
-        moves in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..8)
+        moves in prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 1..8)
     ) {
         let mut lines: Vec<&str> = Topology::builtin_text().lines().collect();
         for (from, to) in moves {
