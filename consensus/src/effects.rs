@@ -183,6 +183,11 @@ impl<M, R> Effects<M, R> {
         self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
     }
 
+    /// Waits for every record written so far.
+    pub fn after_last(&self) -> After {
+        After(self.last)
+    }
+
     /// The record written last; zero before the first.
     pub fn last_record(&self) -> RecordSeq {
         self.last

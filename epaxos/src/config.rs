@@ -83,7 +83,7 @@ impl Default for Limits {
         Self {
             in_flight_max: 1 << 16,
             unexecuted_per_key_max: 1 << 15,
-            lane_window_max: 1 << 22,
+            lane_window_max: 1 << 20,
             recoveries_max: 64,
             fetches_max: 256,
         }

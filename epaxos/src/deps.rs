@@ -36,6 +36,12 @@ impl Deps {
         *last = (*last).max(slot);
     }
 
+    /// The same vector with another prefix in one lane.
+    pub fn with(mut self, replica: ReplicaId, slot: Slot) -> Self {
+        self.0[replica.index()] = slot;
+        self
+    }
+
     /// The union with `other`.
     pub fn union(&mut self, other: &Self) {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use panchayat_consensus::{After, Ballot, Command, Token, Value};
+use panchayat_consensus::{After, Ballot, Command, Time, Token, Value};
 
 use crate::attempt::Attempt;
 use crate::deps::Deps;
@@ -38,6 +38,8 @@ pub struct Instance {
     pub nop: bool,
     /// The command submitted under this id, once known. There is only one (validity).
     pub payload: Option<Arc<Command>>,
+    /// Whether a journal record holds the payload, so that later ones may refer to it.
+    pub(crate) payload_recorded: bool,
     /// The dependencies of the current phase; empty while `Initial`.
     pub deps: Deps,
     /// The dependencies that the initial coordinator sent, once known.
@@ -46,6 +48,12 @@ pub struct Instance {
     pub recorded: After,
     /// The local proposal waiting for this instance.
     pub token: Option<Token>,
+    /// When this replica first knew that it exists, in this run.
+    pub(crate) learned_at: Time,
+    /// When this replica looks after it next, while it is undecided.
+    pub(crate) look_due: Time,
+    /// How often this replica has looked after it since.
+    pub(crate) looks: u32,
     /// What this replica does to decide it. Volatile.
     pub(crate) attempt: Option<Box<Attempt>>,
 }
@@ -58,10 +66,14 @@ impl Instance {
             phase: Phase::Initial,
             nop: false,
             payload: None,
+            payload_recorded: false,
             deps: Deps::none(n),
             init_deps: None,
             recorded: After::NOTHING,
             token: None,
+            learned_at: Time(0),
+            look_due: Time(0),
+            looks: 0,
             attempt: None,
         }
     }

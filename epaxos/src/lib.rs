@@ -1,16 +1,53 @@
-//! EPaxos*.
+//! EPaxos*: leaderless consensus that orders commands by their conflicts.
+//!
+//! Every replica coordinates the commands of its own clients. A command commits in one round trip
+//! to the nearest quorum unless replicas disagree about its conflicts, in two otherwise, and is
+//! executed after everything it depends on. The protocol is EPaxos* of Ryabinin, Gotsman and Sutra,
+//! *Making Democracy Work: Fixing and Simplifying Egalitarian Paxos* (OPODIS 2025,
+//! arXiv 2511.02743): EPaxos with a recovery that is proved correct, and without sequence numbers.
+//!
+//! The paper's replicas crash for ever; these restart. What that takes is in [`Effects`]: a
+//! message that promises something leaves only after the journal record of the promise.
+//!
+//! | concept | file |
+//! |---|---|
+//! | what a replica knows of an instance | `instance`, `lanes` |
+//! | which instances a command conflicts with | `conflicts`, `deps` |
+//! | first round, second round, decision | `preaccept`, `accept`, `commit` |
+//! | recovery | `recover`, `validate`, `waiting` |
+//! | when to help an instance along | `attend`, `watch` |
+//! | execution order | `graph` |
+//! | restart | `restore`, `record` |
+//!
+//! [`Effects`]: panchayat_consensus::Effects
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod attempt;
+mod attend;
+mod commit;
 mod config;
+mod conflicts;
+mod counters;
 mod deps;
+pub mod graph;
 mod instance;
+mod lanes;
 mod message;
+mod preaccept;
 mod record;
+mod recover;
+mod replica;
+mod restore;
+mod validate;
+mod waiting;
+mod watch;
 
 pub use config::{Config, Limits, Timing};
+pub use counters::Counters;
 pub use deps::Deps;
 pub use instance::{Instance, Phase};
 pub use message::{INVALIDATORS_MAX, Invalidator, Message, Proposal, Report};
 pub use record::Record;
+pub use replica::EPaxos;

@@ -1,0 +1,189 @@
+//! Looking after undecided instances: send again, ask, recover.
+//!
+//! Every instance known to exist and not committed has a time at which it is looked at. Its
+//! coordinator then sends again. The others first ask around, which is all it takes after a lost
+//! message; they recover it when its coordinator is suspected, or after a long time even if not.
+//! Replicas are ranked per instance so that one recovers and the next ones only if it does not.
+
+use std::hash::{Hash, Hasher};
+
+use panchayat_consensus::{After, InstanceId, Now, ReplicaId, ReplicaSet, Span, Time};
+use rustc_hash::FxHasher;
+
+use crate::accept::in_full;
+use crate::attempt::Stage;
+use crate::message::{Message, Proposal};
+use crate::replica::{EPaxos, Fx};
+
+/// Looks are at most 2^this times `patience` apart.
+const BACKOFF_DOUBLINGS_MAX: u32 = 4;
+
+impl EPaxos {
+    /// Looks after every instance whose time has come.
+    pub(crate) fn attend_due(&mut self, now: Now, fx: &mut Fx) {
+        let mut fetches_left = self.config.limits.fetches_max;
+        while let Some(id) = self.watch.pop_due(now.monotonic) {
+            self.attend(id, &mut fetches_left, now, fx);
+        }
+    }
+
+    fn attend(&mut self, id: InstanceId, fetches_left: &mut usize, now: Now, fx: &mut Fx) {
+        self.decide_first_round_if_waited(id, now, fx);
+        let patience = self.config.timing.patience;
+        let Some(instance) = self.lanes.get_mut(id) else { return };
+        if instance.is_committed() || instance.look_due > now.monotonic {
+            return;
+        }
+        instance.looks += 1;
+        let backoff = patience.times(1 << instance.looks.min(BACKOFF_DOUBLINGS_MAX));
+        let jitter = self.jitter(id, now, patience);
+        let Some(instance) = self.lanes.get(id) else { return };
+        match &instance.attempt {
+            Some(attempt) => {
+                let patient_for = match &attempt.stage {
+                    _ if attempt.ballot.is_initial() => None,
+                    Stage::Waiting(_) => Some(patience.times(8)),
+                    _ => Some(patience.times(3)),
+                };
+                let idle = now.monotonic - attempt.progress;
+                if patient_for.is_some_and(|span| idle > Span(span.0 + jitter.0)) {
+                    self.end_attempt(id);
+                    self.start_recovery(id, now, fx);
+                } else {
+                    self.send_again(id, now, fx);
+                }
+                self.look_at(id, now.monotonic + patience + jitter);
+            }
+            None => {
+                let due = self.recovery_due(id);
+                let first_look = instance.looks == 1;
+                let unknown = instance.payload.is_none();
+                if (unknown || first_look) && *fetches_left > 0 {
+                    *fetches_left -= 1;
+                    self.counters.fetches += 1;
+                    fx.send(self.others(), Message::Fetch { id }, After::NOTHING);
+                }
+                let asked = !first_look || !unknown;
+                let room = self.recovering.len() < self.config.limits.recoveries_max;
+                if asked && room && now.monotonic >= due {
+                    self.start_recovery(id, now, fx);
+                    self.look_at(id, now.monotonic + patience + jitter);
+                } else {
+                    let later = now.monotonic + backoff + jitter;
+                    let soon = now.monotonic + self.config.timing.stagger + jitter;
+                    self.look_at(id, later.min(due.max(soon)));
+                }
+            }
+        }
+    }
+
+    fn decide_first_round_if_waited(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
+        let attempt = self.lanes.get(id).and_then(|instance| instance.attempt.as_ref());
+        if let Some(Stage::PreAccepting(replies)) = attempt.map(|attempt| &attempt.stage)
+            && replies.wait_until.is_some_and(|until| until <= now.monotonic)
+        {
+            self.decide_first_round(id, now, fx);
+        }
+    }
+
+    /// From when on this replica may recover `id`.
+    fn recovery_due(&self, id: InstanceId) -> Time {
+        let timing = &self.config.timing;
+        let Some(instance) = self.lanes.get(id) else { return Time(u64::MAX) };
+        let left_to_owner = if id.replica == self.me() || self.suspected.contains(id.replica) {
+            timing.patience
+        } else {
+            timing.recovery_delay
+        };
+        instance.learned_at + left_to_owner + timing.stagger.times(self.rank(id) as u64)
+    }
+
+    /// How many replicas that seem alive come before this one: first the coordinator itself, then
+    /// the seats after it in turn.
+    fn rank(&self, id: InstanceId) -> usize {
+        let n = self.config.quorums.n();
+        let distance = |replica: ReplicaId| (replica.index() + n - id.replica.index()) % n;
+        let mine = distance(self.me());
+        let alive = ReplicaSet::all(n).minus(self.suspected);
+        alive.iter().filter(|replica| distance(*replica) < mine).count()
+    }
+
+    /// Somebody else is recovering `id`: time for them to finish.
+    pub(crate) fn leave_to_other(&mut self, id: InstanceId, now: Now) {
+        let timing = self.config.timing;
+        let wait = timing.patience.times(2).0 + timing.stagger.times(self.rank(id) as u64 + 1).0;
+        let jitter = self.jitter(id, now, timing.stagger);
+        self.look_at(id, now.monotonic + Span(wait + jitter.0));
+    }
+
+    /// Something waits for `id` to be decided: looks at it soon, and recovers it in turn.
+    pub(crate) fn hurry(&mut self, id: InstanceId, now: Now) {
+        let stagger = self.config.timing.stagger;
+        let soon = now.monotonic + stagger.times(self.rank(id) as u64 + 1);
+        let patience = self.config.timing.recovery_delay;
+        let Some(instance) = self.lanes.get_mut(id) else { return };
+        if instance.is_committed() || instance.attempt.is_some() || instance.look_due <= soon {
+            return;
+        }
+        // As old as an instance that its coordinator has had all its time for.
+        instance.learned_at =
+            instance.learned_at.min(Time(now.monotonic.0.saturating_sub(patience.0)));
+        self.look_at(id, soon);
+    }
+
+    fn look_at(&mut self, id: InstanceId, due: Time) {
+        if let Some(instance) = self.lanes.get_mut(id) {
+            instance.look_due = due;
+            self.watch.at(due, id);
+        }
+    }
+
+    /// A part of `span` that differs between replicas, instances and moments, and is the same in
+    /// every run.
+    fn jitter(&self, id: InstanceId, now: Now, span: Span) -> Span {
+        let mut hasher = FxHasher::default();
+        (self.config.seed, id, now.monotonic).hash(&mut hasher);
+        Span((hasher.finish() >> 32) * (span.0 / 2) >> 32)
+    }
+
+    /// Sends the current message of the own attempt to whoever has not answered it.
+    fn send_again(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
+        let others = self.others();
+        let Some(instance) = self.lanes.get(id) else { return };
+        let Some(attempt) = &instance.attempt else { return };
+        let ballot = attempt.ballot;
+        let mut hurried = Vec::new();
+        let (to, message) = match &attempt.stage {
+            Stage::PreAccepting(replies) => {
+                let (Some(command), Some(deps)) = (&instance.payload, &instance.init_deps) else {
+                    return;
+                };
+                let (command, deps) = (command.clone(), deps.clone());
+                (others.minus(replies.replies), Message::PreAccept { id, command, deps })
+            }
+            Stage::Accepting { votes, .. } => {
+                let value = instance.value().map_or(Proposal::Original, in_full);
+                let deps = instance.deps.clone();
+                (others.minus(*votes), Message::Accept { ballot, id, value, deps })
+            }
+            Stage::Recovering { reports } => {
+                let heard: ReplicaSet = reports.iter().map(|(replica, _)| *replica).collect();
+                (others.minus(heard), Message::Recover { ballot, id })
+            }
+            Stage::Validating(validation) => {
+                let (command, deps) = (validation.command.clone(), validation.deps.clone());
+                let to = validation.quorum.minus(validation.replies).without(self.me());
+                (to, Message::Validate { ballot, id, command, deps })
+            }
+            Stage::Waiting(validation) => {
+                hurried.extend(validation.invalidators.keys().copied());
+                (others, Message::Waiting { id, endorsers: validation.endorsers as u8 })
+            }
+        };
+        self.counters.retransmissions += to.len() as u64;
+        fx.send(to, message, instance.recorded);
+        for other in hurried {
+            self.hurry(other, now);
+        }
+    }
+}

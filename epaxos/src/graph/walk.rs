@@ -1,0 +1,133 @@
+//! The walk over the dependencies of one instance, one at a time and never twice.
+//!
+//! A vector names whole prefixes, but most of what they stand for is implied. Within a lane a
+//! later command depends on every earlier one it conflicts with, because its coordinator knew
+//! them all. So of the writes of a key in a lane only the last inside the prefix is an edge: it
+//! leads to everything on that key before it. Reads and commutes do not lead to their like, so
+//! those after that last write are edges one by one.
+
+use panchayat_consensus::{InstanceId, Mode, ReplicaId, Slot};
+
+use super::Graph;
+use super::node::{Cursor, Stage, State};
+
+impl Graph {
+    /// The next dependency of `id` that is not executed, starting from its cursor. `None` when all
+    /// were looked at. The cursor stays on what is returned until [`pass`](Self::pass).
+    pub(super) fn next_dependency(&mut self, id: InstanceId) -> Option<InstanceId> {
+        let lane_count = self.lanes.len();
+        let node = self.lanes[id.replica.index()].get(id.slot)?;
+        let mut cursor = node.cursor;
+        let found = loop {
+            if cursor.stage == Stage::Done {
+                break None;
+            }
+            if cursor.lane == lane_count {
+                cursor = self.next_list(id, cursor);
+                continue;
+            }
+            match self.last_in_lane(id, &cursor) {
+                Some(slot) => break Some(InstanceId::new(ReplicaId(cursor.lane as u8), slot)),
+                None => cursor = Cursor { lane: cursor.lane + 1, below: 0, ..cursor },
+            }
+        };
+        self.lanes[id.replica.index()].get_mut(id.slot)?.cursor = cursor;
+        found
+    }
+
+    /// Moves the cursor of `id` past `dependency`, which turned out to be in its own component.
+    pub(super) fn pass(&mut self, id: InstanceId, dependency: InstanceId) {
+        if let Some(node) = self.lanes[id.replica.index()].get_mut(id.slot) {
+            let cursor = &mut node.cursor;
+            debug_assert_eq!(cursor.lane, dependency.replica.index());
+            let last_write = cursor.stage == Stage::Keys && Mode::ALL[cursor.mode] == Mode::Write;
+            if last_write {
+                *cursor = Cursor { lane: cursor.lane + 1, below: 0, ..*cursor };
+            } else {
+                cursor.below = dependency.slot;
+            }
+        }
+    }
+
+    /// The list after the current one: the next mode, the next key, the next stage.
+    fn next_list(&self, id: InstanceId, cursor: Cursor) -> Cursor {
+        let command = super::node::node(&self.lanes, id).and_then(|node| node.command.as_ref());
+        let Some(footprint) = command.map(|command| &command.footprint) else {
+            return Cursor { stage: Stage::Done, ..cursor };
+        };
+        let first = |stage| Cursor { stage, lane: 0, key: 0, mode: Mode::Write as usize, below: 0 };
+        let key_at = |key: usize| {
+            if key < footprint.keys().len() {
+                Cursor { key, ..first(Stage::Keys) }
+            } else {
+                first(Stage::Done)
+            }
+        };
+        match cursor.stage {
+            Stage::Unknowns if footprint.is_barrier() => first(Stage::All),
+            Stage::Unknowns => first(Stage::Barriers),
+            Stage::Barriers => key_at(0),
+            Stage::Keys => {
+                let mine = footprint.keys()[cursor.key].1;
+                let lower = Mode::ALL[..cursor.mode].iter().rposition(|mode| mine.conflicts(*mode));
+                match lower {
+                    Some(mode) => Cursor { mode, key: cursor.key, ..first(Stage::Keys) },
+                    None => key_at(cursor.key + 1),
+                }
+            }
+            Stage::All | Stage::Done => first(Stage::Done),
+        }
+    }
+
+    /// The highest dependency left in the current lane of the current list.
+    fn last_in_lane(&self, id: InstanceId, cursor: &Cursor) -> Option<Slot> {
+        let lane = &self.lanes[cursor.lane];
+        let node = super::node::node(&self.lanes, id)?;
+        let depended = node.deps.as_ref()?.last(ReplicaId(cursor.lane as u8));
+        let own_lane = cursor.lane == id.replica.index();
+        let mut upper = depended;
+        if cursor.below > 0 {
+            upper = upper.min(cursor.below - 1);
+        }
+        // An instance is no dependency of itself, though its vector may contain it.
+        let skip_self = |slot: Slot| (own_lane && slot == id.slot).then(|| slot - 1);
+        match cursor.stage {
+            Stage::Unknowns => (lane.known < upper).then_some(lane.known + 1),
+            Stage::Barriers => {
+                let at = lane.barriers.partition_point(|slot| *slot <= upper);
+                let mut before = lane.barriers[..at].iter().rev();
+                before.find(|slot| skip_self(**slot).is_none()).copied()
+            }
+            Stage::Keys => {
+                let (key, _) = node.command.as_ref()?.footprint.keys()[cursor.key];
+                let queue = self.keys.get(key.0)?;
+                let last = |mode, floor, upper| {
+                    let slot = queue.last(cursor.lane, mode, floor, upper)?;
+                    match skip_self(slot) {
+                        Some(upper) => queue.last(cursor.lane, mode, floor, upper),
+                        None => Some(slot),
+                    }
+                };
+                match Mode::ALL[cursor.mode] {
+                    Mode::Write => last(Mode::Write, 0, upper),
+                    mode => {
+                        let floor = last(Mode::Write, 0, depended).unwrap_or(0);
+                        last(mode, floor, upper)
+                    }
+                }
+            }
+            Stage::All => {
+                let mut slot = upper.min(lane.highest());
+                while slot > lane.executed {
+                    let open = lane.get(slot).is_some_and(|node| node.state != State::Executed);
+                    if open && skip_self(slot).is_none() {
+                        return Some(slot);
+                    }
+                    slot -= 1;
+                }
+                None
+            }
+            Stage::Done => None,
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! One EPaxos* replica: its state, and where each input goes.
+//!
+//! The rules are spread over one file per phase: [`preaccept`](crate::preaccept),
+//! [`accept`](crate::accept), [`commit`](crate::commit), [`recover`](crate::recover),
+//! [`validate`](crate::validate), [`waiting`](crate::waiting). [`attend`](crate::attend) decides
+//! when an instance needs help, [`restore`](crate::restore) brings a replica back from its journal.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use panchayat_consensus::{
+    After, Ballot, Command, Durable, Effects, Input, InstanceId, Now, Protocol, ReplicaId,
+    ReplicaSet, Slot, Time, WallTime,
+};
+
+use crate::config::Config;
+use crate::conflicts::Conflicts;
+use crate::counters::Counters;
+use crate::deps::Deps;
+use crate::graph::{ComponentSizes, Graph};
+use crate::instance::{Instance, Phase};
+use crate::lanes::Lanes;
+use crate::message::{Message, Proposal};
+use crate::record::Record;
+use crate::watch::Watch;
+
+/// Effects of an EPaxos replica.
+pub(crate) type Fx = Effects<Message, Record>;
+
+/// A vote of this replica for its own attempt. It counts when its record is durable.
+#[derive(Clone, Debug, Hash)]
+pub(crate) enum OwnVote {
+    PreAccept,
+    Accept(Ballot),
+    Recover(Ballot),
+    Validate(Ballot),
+}
+
+/// An EPaxos* replica of one group in one epoch.
+#[derive(Clone, Debug)]
+pub struct EPaxos {
+    pub(crate) config: Config,
+    pub(crate) lanes: Lanes,
+    pub(crate) conflicts: Conflicts,
+    pub(crate) graph: Graph,
+    pub(crate) watch: Watch,
+    pub(crate) counters: Counters,
+    pub(crate) durable: Durable,
+    /// Own votes in the order of their records.
+    pub(crate) own_votes: VecDeque<(After, InstanceId, OwnVote)>,
+    pub(crate) suspected: ReplicaSet,
+    /// Own instances with a waiting proposal.
+    pub(crate) in_flight: usize,
+    /// Instances this replica is recovering.
+    pub(crate) recovering: BTreeSet<InstanceId>,
+    /// Waiting(id, |R|) as heard, own ones included, for ids not committed yet.
+    pub(crate) waits_heard: BTreeMap<InstanceId, u8>,
+    /// The highest ballots that others refused this replica with.
+    pub(crate) refused_with: BTreeMap<InstanceId, Ballot>,
+    pub(crate) last_proposed_at: WallTime,
+    pub(crate) status_due: Time,
+}
+
+impl EPaxos {
+    /// This replica's seat.
+    pub fn replica(&self) -> ReplicaId {
+        self.config.replica
+    }
+
+    /// What this replica knows of `id`; `None` if nothing at or above its slot is known.
+    pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
+        self.lanes.get(id)
+    }
+
+    /// Every instance known to exist, lane by lane.
+    pub fn instances(&self) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        self.lanes.iter()
+    }
+
+    /// What this replica has done since this run began.
+    pub fn counters(&self) -> Counters {
+        let ComponentSizes { count, members, max } = self.graph.component_sizes();
+        let mut counters = self.counters;
+        counters.components = count;
+        counters.component_members = members;
+        counters.component_max = max;
+        counters
+    }
+
+    /// Whether `id` is executed here.
+    pub fn is_executed(&self, id: InstanceId) -> bool {
+        self.graph.is_executed(id)
+    }
+
+    /// The slot up to which everything in a lane is executed here.
+    pub fn executed_upto(&self, lane: ReplicaId) -> Slot {
+        self.graph.executed_upto(lane)
+    }
+
+    /// The instance that `id` waits for, if it is committed and not executed.
+    pub fn waits_for(&self, id: InstanceId) -> Option<InstanceId> {
+        self.graph.waits_for(id)
+    }
+
+    /// Instances this replica is recovering now.
+    pub fn recovering(&self) -> usize {
+        self.recovering.len()
+    }
+
+    /// Own proposals that are not executed yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(crate) fn new(config: Config, now: Now) -> Self {
+        let n = config.quorums.n();
+        Self {
+            lanes: Lanes::new(n),
+            conflicts: Conflicts::new(n),
+            graph: Graph::new(n),
+            watch: Watch::default(),
+            counters: Counters::default(),
+            durable: Durable::default(),
+            own_votes: VecDeque::new(),
+            suspected: ReplicaSet::EMPTY,
+            in_flight: 0,
+            recovering: BTreeSet::new(),
+            waits_heard: BTreeMap::new(),
+            refused_with: BTreeMap::new(),
+            last_proposed_at: WallTime(0),
+            status_due: now.monotonic,
+            config,
+        }
+    }
+
+    pub(crate) fn me(&self) -> ReplicaId {
+        self.config.replica
+    }
+
+    pub(crate) fn others(&self) -> ReplicaSet {
+        ReplicaSet::all(self.config.quorums.n()).without(self.config.replica)
+    }
+
+    /// The instance, made known to exist together with every slot below it.
+    pub(crate) fn ensure(&mut self, id: InstanceId, now: Now) -> &mut Instance {
+        self.note_exists(id.replica, id.slot, now);
+        self.lanes.get_mut(id).expect("it was just made to exist")
+    }
+
+    /// Makes every slot of a lane up to `slot` known to exist, and looks after the new ones.
+    pub(crate) fn note_exists(&mut self, replica: ReplicaId, slot: Slot, now: Now) {
+        let due = now.monotonic + self.config.timing.patience;
+        while self.lanes.highest(replica) < slot {
+            let id = self.lanes.push_unknown(replica);
+            if let Some(instance) = self.lanes.get_mut(id) {
+                instance.learned_at = now.monotonic;
+                instance.look_due = due;
+            }
+            self.watch.fresh(due, id);
+        }
+    }
+
+    /// Makes everything in a dependency vector known to exist.
+    pub(crate) fn note_all_exist(&mut self, deps: &Deps, now: Now) {
+        for (replica, slot) in deps.lanes() {
+            self.note_exists(replica, slot, now);
+        }
+    }
+
+    /// The payload of `id` is known from now on. A repetition does nothing.
+    pub(crate) fn learn_payload(&mut self, id: InstanceId, command: &Arc<Command>, fx: &mut Fx) {
+        let Some(instance) = self.lanes.get_mut(id) else { return };
+        if instance.payload.is_some() {
+            return;
+        }
+        instance.payload = Some(command.clone());
+        self.conflicts.note(id, &command.footprint);
+        self.conflicts.forget_orphan(id);
+        self.graph.known(id, command);
+        self.execute(fx);
+    }
+
+    /// How a journal record names the payload of `id`: in full the first time, then by reference.
+    pub(crate) fn record_payload(&mut self, id: InstanceId) -> Proposal {
+        let instance = self.lanes.get_mut(id).expect("only known instances are recorded");
+        if instance.nop {
+            return Proposal::Nop;
+        }
+        let payload = instance.payload.clone().expect("a value that is not Nop is known");
+        if std::mem::replace(&mut instance.payload_recorded, true) {
+            Proposal::Original
+        } else {
+            Proposal::Full(payload)
+        }
+    }
+
+    fn receive(&mut self, from: ReplicaId, message: Message, now: Now, fx: &mut Fx) {
+        if !self.is_admissible(from, &message) {
+            self.counters.dropped += 1;
+            return;
+        }
+        match message {
+            Message::PreAccept { id, command, deps } => {
+                self.on_pre_accept(from, id, command, deps, now, fx);
+            }
+            Message::PreAcceptOk { id, deps } => self.on_pre_accept_ok(from, id, &deps, now, fx),
+            Message::Accept { ballot, id, value, deps } => {
+                self.on_accept(from, ballot, id, value, deps, now, fx);
+            }
+            Message::AcceptOk { ballot, id } => self.on_accept_ok(from, ballot, id, now, fx),
+            Message::Commit { ballot, id, value, deps } => {
+                self.on_commit(from, ballot, id, value, deps, now, fx);
+            }
+            Message::Recover { ballot, id } => self.on_recover(from, ballot, id, now, fx),
+            Message::RecoverOk { ballot, id, report } => {
+                self.on_recover_ok(from, ballot, id, report, now, fx);
+            }
+            Message::Validate { ballot, id, command, deps } => {
+                self.on_validate(from, ballot, id, command, deps, now, fx);
+            }
+            Message::ValidateOk { ballot, id, invalidators } => {
+                self.on_validate_ok(from, ballot, id, &invalidators, now, fx);
+            }
+            Message::Waiting { id, endorsers } => self.on_waiting(id, endorsers, now, fx),
+            Message::Fetch { id } => self.on_fetch(from, id, fx),
+            Message::Payload { id, command } => {
+                self.ensure(id, now);
+                self.learn_payload(id, &command, fx);
+            }
+            Message::Refused { ballot, id } => self.on_refused(ballot, id, now),
+            Message::Status { seen, .. } => {
+                self.note_all_exist(&seen, now);
+            }
+        }
+    }
+
+    /// Whether a message can be of this epoch and within the limits. Anything else is dropped: its
+    /// sender repeats what matters.
+    fn is_admissible(&self, from: ReplicaId, message: &Message) -> bool {
+        let n = self.config.quorums.n();
+        let reachable = |replica: ReplicaId, slot: Slot| {
+            slot <= self.graph.executed_upto(replica) + self.config.limits.lane_window_max
+        };
+        let id_fits = message
+            .instance()
+            .is_none_or(|id| id.replica.index() < n && reachable(id.replica, id.slot));
+        let vectors_fit = message.vectors().into_iter().flatten().all(|vector| {
+            vector.width() == n && vector.lanes().all(|(replica, slot)| reachable(replica, slot))
+        });
+        from.index() < n && from != self.me() && id_fits && vectors_fit
+    }
+
+    fn on_durable(&mut self, durable: Durable, now: Now, fx: &mut Fx) {
+        self.durable = durable;
+        while self.own_votes.front().is_some_and(|(after, ..)| after.is_met_by(durable)) {
+            let Some((_, id, vote)) = self.own_votes.pop_front() else { break };
+            match vote {
+                OwnVote::PreAccept => self.count_own_pre_accept(id, now, fx),
+                OwnVote::Accept(ballot) => self.on_accept_ok(self.me(), ballot, id, now, fx),
+                OwnVote::Recover(ballot) => self.count_own_report(ballot, id, now, fx),
+                OwnVote::Validate(ballot) => {
+                    self.on_validate_ok(self.me(), ballot, id, &[], now, fx);
+                }
+            }
+        }
+    }
+
+    /// Sends what this replica has seen to everyone, now and then.
+    fn tell_status(&mut self, now: Now, fx: &mut Fx) {
+        if now.monotonic >= self.status_due {
+            self.status_due = now.monotonic + self.config.timing.status_interval;
+            let seen = self.lanes.all_highest();
+            let replicas = 0..self.config.quorums.n() as u8;
+            let executed: Deps =
+                replicas.map(|replica| self.graph.executed_upto(ReplicaId(replica))).collect();
+            let after = fx.after_last();
+            fx.send(self.others(), Message::Status { seen, executed }, after);
+        }
+    }
+
+    fn ask_for_wake(&self, fx: &mut Fx) {
+        // Deadlines are rounded up so that a busy replica is woken for many instances at once.
+        let grain = (self.config.timing.patience.0 / 8).max(1);
+        let watched = self.watch.next_due().map(|due| Time(due.0.div_ceil(grain) * grain));
+        fx.wake_at(watched.map_or(self.status_due, |due| due.min(self.status_due)));
+    }
+}
+
+impl Protocol for EPaxos {
+    type Config = Config;
+    type Message = Message;
+    type Record = Record;
+
+    fn restore(
+        config: Config,
+        records: impl IntoIterator<Item = Record>,
+        now: Now,
+        effects: &mut Fx,
+    ) -> Self {
+        let mut replica = Self::new(config, now);
+        replica.replay(records, now, effects);
+        replica.ask_for_wake(effects);
+        replica
+    }
+
+    fn step(&mut self, now: Now, input: Input<Message>, effects: &mut Fx) {
+        match input {
+            Input::Propose { token, command } => self.propose(token, command, now, effects),
+            Input::Receive { from, message } => self.receive(from, message, now, effects),
+            Input::Durable(durable) => self.on_durable(durable, now, effects),
+            Input::PeerUp(peer) => _ = self.suspected.remove(peer),
+            Input::PeerSuspected(peer) => _ = self.suspected.insert(peer),
+            Input::Wake => {}
+        }
+        self.attend_due(now, effects);
+        self.tell_status(now, effects);
+        self.ask_for_wake(effects);
+    }
+
+    fn check_invariants(&self) {
+        for (id, instance) in self.instances() {
+            instance.check(id);
+        }
+        for id in &self.recovering {
+            let attempt = self.lanes.get(*id).and_then(|instance| instance.attempt.as_ref());
+            let attempt = attempt.unwrap_or_else(|| panic!("{id}: recovery without an attempt"));
+            assert!(!attempt.ballot.is_initial(), "{id}: recovery at ballot zero");
+        }
+        for id in self.waits_heard.keys() {
+            let committed = self.lanes.get(*id).is_some_and(Instance::is_committed);
+            assert!(!committed, "{id}: a wait is remembered beyond its commit");
+        }
+    }
+}
+
+impl Instance {
+    /// What must hold of every instance at every step.
+    fn check(&self, id: InstanceId) {
+        assert!(self.accepted_ballot <= self.ballot, "{id}: abal > bal");
+        assert!(
+            self.phase == Phase::Initial || self.nop || self.payload.is_some(),
+            "{id}: {:?} on an unknown payload",
+            self.phase
+        );
+        assert!(!self.nop || self.phase >= Phase::Accepted, "{id}: Nop before it was accepted");
+        if let (Some(init), Phase::PreAccepted) = (&self.init_deps, self.phase) {
+            assert!(self.deps.covers(init), "{id}: dep does not cover initDep");
+        }
+        if let Some(attempt) = &self.attempt {
+            assert!(!self.is_committed(), "{id}: an attempt outlives the commit");
+            assert_eq!(attempt.ballot, self.ballot, "{id}: an attempt at a ballot left behind");
+        }
+    }
+}
+
+/// Covers what a model checker must tell apart: everything that can change a later step, apart
+/// from counters and from what is derived from the instances.
+impl Hash for EPaxos {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.config.replica.hash(state);
+        for (id, instance) in self.instances() {
+            id.hash(state);
+            instance.hash(state);
+        }
+        self.durable.hash(state);
+        self.own_votes.hash(state);
+        self.suspected.hash(state);
+        self.waits_heard.hash(state);
+        self.refused_with.hash(state);
+        self.last_proposed_at.hash(state);
+        self.status_due.hash(state);
+    }
+}
+
+impl Hash for Instance {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.ballot, self.accepted_ballot, self.phase, self.nop).hash(state);
+        self.payload.hash(state);
+        self.payload_recorded.hash(state);
+        self.deps.hash(state);
+        self.init_deps.hash(state);
+        self.token.hash(state);
+        self.attempt.hash(state);
+    }
+}

@@ -1,0 +1,97 @@
+//! Back from the journal.
+//!
+//! A restarted replica has every promise it made, and no attempt: an instance of its own that is
+//! undecided goes through recovery at a new ballot, like anyone else's. It never goes on at a
+//! ballot it used before, since it cannot know how far that had come.
+
+use panchayat_consensus::{Ballot, InstanceId, Now, Slot};
+
+use crate::deps::Deps;
+use crate::instance::Phase;
+use crate::message::Proposal;
+use crate::record::Record;
+use crate::replica::{EPaxos, Fx};
+
+impl EPaxos {
+    pub(crate) fn replay(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        for record in records {
+            self.replay_one(record, now, fx);
+        }
+        let own = 1..=self.lanes.highest(self.me());
+        let proposed_at = own.filter_map(|slot: Slot| {
+            let instance = self.lanes.get(InstanceId::new(self.me(), slot))?;
+            instance.payload.as_ref().map(|command| command.proposed_at)
+        });
+        self.last_proposed_at = proposed_at.max().unwrap_or_default();
+    }
+
+    fn replay_one(&mut self, record: Record, now: Now, fx: &mut Fx) {
+        let id = record.instance();
+        self.ensure(id, now);
+        match record {
+            Record::PreAccepted { command, init_deps, deps, .. } => {
+                self.note_all_exist(&deps, now);
+                self.learn_payload(id, &command, fx);
+                let instance = self.ensure(id, now);
+                instance.payload_recorded = true;
+                instance.phase = Phase::PreAccepted;
+                instance.init_deps = Some(init_deps);
+                instance.deps = deps;
+            }
+            Record::Accepted { ballot, value, deps, .. } => {
+                self.note_all_exist(&deps, now);
+                self.replay_value(id, ballot, value, deps, now, fx);
+                let instance = self.ensure(id, now);
+                instance.phase = Phase::Accepted;
+                if instance.payload.is_none() {
+                    self.conflicts.note_orphan(id);
+                }
+            }
+            Record::Committed { ballot, value, deps, .. } => {
+                self.note_all_exist(&deps, now);
+                let nop = value == Proposal::Nop;
+                self.replay_value(id, ballot, value, deps.clone(), now, fx);
+                self.ensure(id, now).phase = Phase::Committed;
+                self.conflicts.forget_orphan(id);
+                self.graph.committed(id, (!nop).then_some(&deps));
+                self.execute(fx);
+            }
+            Record::Joined { ballot, .. } => {
+                let instance = self.ensure(id, now);
+                instance.ballot = instance.ballot.max(ballot);
+            }
+            Record::Validated { command, init_deps, .. } => {
+                self.note_all_exist(&init_deps, now);
+                self.learn_payload(id, &command, fx);
+                let instance = self.ensure(id, now);
+                instance.payload_recorded = true;
+                instance.init_deps = Some(init_deps);
+            }
+        }
+    }
+
+    fn replay_value(
+        &mut self,
+        id: InstanceId,
+        ballot: Ballot,
+        value: Proposal,
+        deps: Deps,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        if let Proposal::Full(command) = &value {
+            self.learn_payload(id, command, fx);
+            self.ensure(id, now).payload_recorded = true;
+        }
+        let instance = self.ensure(id, now);
+        instance.nop = value == Proposal::Nop;
+        instance.ballot = instance.ballot.max(ballot);
+        instance.accepted_ballot = instance.accepted_ballot.max(ballot);
+        instance.deps = deps;
+    }
+}

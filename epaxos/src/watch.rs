@@ -1,0 +1,48 @@
+//! When to look after an undecided instance.
+//!
+//! Almost every instance is decided long before its time comes, so the common case must cost
+//! nothing: newly known instances queue in order of their deadline, all the same span away, and
+//! are dropped when it finds them decided. Only instances in trouble get a timer of their own.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use panchayat_consensus::{InstanceId, Time};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    fresh: VecDeque<(Time, InstanceId)>,
+    timers: BTreeSet<(Time, InstanceId)>,
+}
+
+impl Watch {
+    /// Looks after `id` at `due`, which is never earlier than that of any fresh one before.
+    pub(crate) fn fresh(&mut self, due: Time, id: InstanceId) {
+        self.fresh.push_back((due, id));
+    }
+
+    /// Looks after `id` at `due`.
+    pub(crate) fn at(&mut self, due: Time, id: InstanceId) {
+        self.timers.insert((due, id));
+    }
+
+    /// The next instance whose time has come.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<InstanceId> {
+        if self.timers.first().is_some_and(|(due, _)| *due <= now) {
+            return self.timers.pop_first().map(|(_, id)| id);
+        }
+        if self.fresh.front().is_some_and(|(due, _)| *due <= now) {
+            return self.fresh.pop_front().map(|(_, id)| id);
+        }
+        None
+    }
+
+    /// When the next instance is due.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        let timer = self.timers.first().map(|(due, _)| *due);
+        let fresh = self.fresh.front().map(|(due, _)| *due);
+        match (timer, fresh) {
+            (Some(timer), Some(fresh)) => Some(timer.min(fresh)),
+            (timer, fresh) => timer.or(fresh),
+        }
+    }
+}
