@@ -143,7 +143,7 @@ impl EPaxos {
     fn jitter(&self, id: InstanceId, now: Now, span: Span) -> Span {
         let mut hasher = FxHasher::default();
         (self.config.seed, id, now.monotonic).hash(&mut hasher);
-        Span((hasher.finish() >> 32) * (span.0 / 2) >> 32)
+        Span(((hasher.finish() >> 32) * (span.0 / 2)) >> 32)
     }
 
     /// Sends the current message of the own attempt to whoever has not answered it.

@@ -263,3 +263,6 @@ impl Graph {
         component.open.extend(merged.open);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,9 @@
 //! them all. So of the writes of a key in a lane only the last inside the prefix is an edge: it
 //! leads to everything on that key before it. Reads and commutes do not lead to their like, so
 //! those after that last write are edges one by one.
+//!
+//! Of its own lane an instance depends on earlier slots only, whatever its vector says. A later
+//! one that conflicts depends on it, so the two keep their order, and all replicas agree on it.
 
 use panchayat_consensus::{InstanceId, Mode, ReplicaId, Slot};
 
@@ -84,35 +87,23 @@ impl Graph {
         let lane = &self.lanes[cursor.lane];
         let node = super::node::node(&self.lanes, id)?;
         let depended = node.deps.as_ref()?.last(ReplicaId(cursor.lane as u8));
-        let own_lane = cursor.lane == id.replica.index();
-        let mut upper = depended;
-        if cursor.below > 0 {
-            upper = upper.min(cursor.below - 1);
-        }
-        // An instance is no dependency of itself, though its vector may contain it.
-        let skip_self = |slot: Slot| (own_lane && slot == id.slot).then(|| slot - 1);
+        let depended =
+            if cursor.lane == id.replica.index() { depended.min(id.slot - 1) } else { depended };
+        let upper = if cursor.below > 0 { depended.min(cursor.below - 1) } else { depended };
         match cursor.stage {
             Stage::Unknowns => (lane.known < upper).then_some(lane.known + 1),
             Stage::Barriers => {
                 let at = lane.barriers.partition_point(|slot| *slot <= upper);
-                let mut before = lane.barriers[..at].iter().rev();
-                before.find(|slot| skip_self(**slot).is_none()).copied()
+                lane.barriers[..at].last().copied()
             }
             Stage::Keys => {
                 let (key, _) = node.command.as_ref()?.footprint.keys()[cursor.key];
                 let queue = self.keys.get(key.0)?;
-                let last = |mode, floor, upper| {
-                    let slot = queue.last(cursor.lane, mode, floor, upper)?;
-                    match skip_self(slot) {
-                        Some(upper) => queue.last(cursor.lane, mode, floor, upper),
-                        None => Some(slot),
-                    }
-                };
                 match Mode::ALL[cursor.mode] {
-                    Mode::Write => last(Mode::Write, 0, upper),
+                    Mode::Write => queue.last(cursor.lane, Mode::Write, 0, upper),
                     mode => {
-                        let floor = last(Mode::Write, 0, depended).unwrap_or(0);
-                        last(mode, floor, upper)
+                        let write = queue.last(cursor.lane, Mode::Write, 0, depended);
+                        queue.last(cursor.lane, mode, write.unwrap_or(0), upper)
                     }
                 }
             }
@@ -120,7 +111,7 @@ impl Graph {
                 let mut slot = upper.min(lane.highest());
                 while slot > lane.executed {
                     let open = lane.get(slot).is_some_and(|node| node.state != State::Executed);
-                    if open && skip_self(slot).is_none() {
+                    if open {
                         return Some(slot);
                     }
                     slot -= 1;
