@@ -1,1 +1,58 @@
-//! Placeholder until its room is furnished.
+//! The QUIC mesh between the nodes of a cluster, and WAN emulation beneath it.
+//!
+//! # What is here
+//!
+//! * [`identity`]: who a process is, by X.509 certificate: cluster and node, or cluster and client.
+//! * [`Mesh`]: one authenticated QUIC connection per pair of nodes, three lanes of framed messages
+//!   with bounded queues, heartbeats, statistics, orderly shutdown.
+//! * [`Client`]: request and response towards one node, over the same port.
+//! * [`wan`]: delay, jitter, loss, bandwidth and partitions under QUIC, per directed link.
+//!
+//! # What is not here
+//!
+//! No message is retransmitted across connections: when a connection is lost, frames in flight are
+//! lost with it, and the protocols above send again. No frame checksum: QUIC authenticates. No
+//! 0-RTT and no session resumption: the first can be replayed, the second would skip the check of
+//! the peer's certificate. No classical-only key exchange: both ends are ours, so only the hybrid
+//! X25519MLKEM768 is offered and accepted.
+//!
+//! # From the socket up
+//!
+//! ```text
+//! UDP socket → wan::socket (counts strangers, delays, drops) → quinn → tls/identity/hello
+//!            → peer (one supervisor per peer: dial, race, replace) → link (tasks of one connection)
+//!            → frame + queue (lanes) → Mesh / MeshHandler
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod accept;
+mod client;
+mod close;
+mod config;
+mod dial;
+mod error;
+mod frame;
+mod handler;
+mod hello;
+pub mod identity;
+mod lane;
+mod link;
+mod mesh;
+mod peer;
+mod queue;
+mod request;
+mod shared;
+mod stats;
+mod tasks;
+mod tls;
+pub mod wan;
+
+pub use client::{Client, ClientConfig, ClientError};
+pub use close::CloseCode;
+pub use config::{Limits, Listen, MeshConfig, PeerConfig, Timing};
+pub use error::{DownReason, SendError, TransportError};
+pub use handler::{BoxFuture, ClientIdentity, Delivery, MeshHandler, RequestError};
+pub use lane::Lane;
+pub use mesh::Mesh;
+pub use stats::{LaneStats, MeshStats, PeerStats, PingStats, Refusals};

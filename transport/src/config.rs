@@ -1,0 +1,190 @@
+//! What a mesh is told when it starts. Every limit has a default that suits a WAN of a few nodes.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use panchayat_consensus::NodeId;
+use tokio::runtime::Handle;
+
+use crate::error::TransportError;
+use crate::identity::Identity;
+use crate::lane::LANES;
+use crate::wan::WanControl;
+
+/// Where a mesh receives.
+#[derive(Debug)]
+pub enum Listen {
+    /// Opens a socket at this address.
+    Addr(SocketAddr),
+    /// Uses a socket that is already bound, so that its address can be known before any mesh
+    /// starts.
+    Socket(UdpSocket),
+}
+
+/// Another node of the cluster.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Its name, which its certificate must carry.
+    pub node: NodeId,
+    /// Where it receives.
+    pub addr: SocketAddr,
+    /// The expected round trip, from the topology: paces the handshake's first retransmission
+    /// (QUIC's own assumption is 333 ms). `None`: [`Timing::initial_rtt`].
+    pub rtt: Option<Duration>,
+}
+
+/// What bounds memory and effort. Bytes where bytes are what runs out.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longest frame, both ways.
+    pub frame_bytes_max: usize,
+    /// Bytes queued towards one peer, for each lane (in the order of [`crate::Lane::ALL`]). Each
+    /// frame costs its length and 64 bytes.
+    pub queue_bytes_max: [usize; LANES],
+    /// QUIC flow control: bytes one lane may have sent beyond what the receiver has read. It
+    /// bounds what an unread lane costs the receiver, and a lane's throughput to this per round
+    /// trip.
+    pub lane_window_bytes: u32,
+    /// Peers a mesh can have.
+    pub peers_max: usize,
+    /// Handshakes in progress, of nodes and clients together.
+    pub handshakes_max: usize,
+    /// Connected clients.
+    pub clients_max: usize,
+    /// Requests in progress per client connection; a client waits at this limit.
+    pub requests_per_client_max: u32,
+    /// Requests in progress in all; beyond, they are answered `Overloaded`.
+    pub requests_max: usize,
+    /// Longest request.
+    pub request_bytes_max: usize,
+    /// Memory of all requests being read or handled; beyond, they are answered `Overloaded`.
+    pub request_memory_bytes_max: usize,
+    /// Wanted size of the socket's kernel buffers; the kernel may grant less.
+    pub socket_buffer_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: 8 << 20,
+            queue_bytes_max: [4 << 20, 32 << 20, 32 << 20],
+            lane_window_bytes: 8 << 20,
+            peers_max: 64,
+            handshakes_max: 64,
+            clients_max: 1024,
+            requests_per_client_max: 256,
+            requests_max: 4096,
+            request_bytes_max: 8 << 20,
+            request_memory_bytes_max: 128 << 20,
+            socket_buffer_bytes: 4 << 20,
+        }
+    }
+}
+
+/// Intervals and timeouts.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// How often each side of a link sends a heartbeat.
+    pub heartbeat: Duration,
+    /// A peer not heard for this long is silent: a fresh connection races the old one.
+    pub silent_after: Duration,
+    /// A link on which nothing was heard for this long is given up.
+    pub idle_timeout: Duration,
+    /// QUIC's keep-alive, beneath the heartbeats.
+    pub keep_alive: Duration,
+    /// Pause before the second attempt to connect; doubles, with jitter, up to
+    /// [`Timing::reconnect_max`].
+    pub reconnect_min: Duration,
+    /// Longest pause between attempts. Attempts overlap, so this is also about how long a healed
+    /// link stays unnoticed.
+    pub reconnect_max: Duration,
+    /// A handshake, or an answer to a hello, that takes longer is given up.
+    pub handshake_timeout: Duration,
+    /// Round trip assumed where none is configured.
+    pub initial_rtt: Duration,
+    /// How long shutdown waits for peers to learn of it.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(100),
+            silent_after: Duration::from_millis(500),
+            idle_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_millis(500),
+            reconnect_min: Duration::from_millis(50),
+            reconnect_max: Duration::from_millis(500),
+            handshake_timeout: Duration::from_secs(10),
+            initial_rtt: Duration::from_millis(50),
+            shutdown_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Everything a mesh needs to start.
+#[derive(Debug)]
+pub struct MeshConfig {
+    /// The runtime its tasks run on.
+    pub runtime: Handle,
+    /// This node's certificate and key.
+    pub identity: Identity,
+    /// Where to receive.
+    pub listen: Listen,
+    /// The other nodes. More can be added later.
+    pub peers: Vec<PeerConfig>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Intervals.
+    pub timing: Timing,
+    /// Emulate a WAN beneath QUIC.
+    pub wan: Option<WanControl>,
+}
+
+impl MeshConfig {
+    /// A configuration without peers, with the default limits and timing, and no emulation.
+    pub fn new(runtime: Handle, identity: Identity, listen: Listen) -> Self {
+        Self {
+            runtime,
+            identity,
+            listen,
+            peers: Vec::new(),
+            limits: Limits::default(),
+            timing: Timing::default(),
+            wan: None,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), TransportError> {
+        let limits = &self.limits;
+        let timing = &self.timing;
+        let frame_cost = limits.frame_bytes_max.saturating_add(64);
+        let rules = [
+            (limits.frame_bytes_max > 0, "frame_bytes_max must not be 0"),
+            (u32::try_from(limits.frame_bytes_max).is_ok(), "frame_bytes_max must fit 32 bits"),
+            (
+                limits.queue_bytes_max.iter().all(|bytes| *bytes >= 64),
+                "queue_bytes_max must hold at least an empty frame",
+            ),
+            (
+                limits.queue_bytes_max.iter().any(|bytes| *bytes >= frame_cost),
+                "no lane's queue_bytes_max can hold the longest frame",
+            ),
+            (limits.lane_window_bytes >= 64 << 10, "lane_window_bytes must be at least 64 KiB"),
+            (
+                limits.request_memory_bytes_max > limits.request_bytes_max,
+                "request_memory_bytes_max must hold the longest request",
+            ),
+            (!timing.heartbeat.is_zero(), "heartbeat must not be 0"),
+            (timing.silent_after > timing.heartbeat, "silent_after must exceed heartbeat"),
+            (timing.idle_timeout > timing.silent_after, "idle_timeout must exceed silent_after"),
+            (!timing.reconnect_min.is_zero(), "reconnect_min must not be 0"),
+            (timing.reconnect_max >= timing.reconnect_min, "reconnect_max is below reconnect_min"),
+            (!timing.initial_rtt.is_zero(), "initial_rtt must not be 0"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, broken)) => Err(TransportError::BadConfig(broken)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Connecting to a peer: overlapping attempts, jittered back-off, one hello.
+//!
+//! An attempt that started during an outage waits for QUIC's ever longer retransmission timers, so
+//! attempts overlap: a new one starts every back-off, while older ones still get the time that a
+//! very slow path needs. The first handshake to complete wins and only that one says hello, so
+//! the acceptor sees connections in the order in which this side means them.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use panchayat_consensus::NodeId;
+use quinn::{ClientConfig, Connection};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::close::CloseCode;
+use crate::config::Timing;
+use crate::error::Refusal;
+use crate::hello::{introduce, lost};
+use crate::identity::NODE_DNS_NAME;
+use crate::peer::{Peer, is_silent, silent_at};
+use crate::shared::{Role, Shared, transport_config};
+
+/// Most handshakes in progress towards one peer; beyond, the oldest is given up.
+const ATTEMPTS_MAX: usize = 12;
+
+/// The pause before the next attempt: doubles up to a limit, with jitter so that nodes which lost
+/// each other at once do not come back at once.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    min: Duration,
+    max: Duration,
+    next: Duration,
+    rng: Xoshiro256PlusPlus,
+}
+
+impl Backoff {
+    pub(crate) fn new(timing: &Timing, me: NodeId, peer: NodeId) -> Self {
+        let seed = RandomState::new().hash_one((me, peer));
+        Self {
+            min: timing.reconnect_min,
+            max: timing.reconnect_max,
+            next: Duration::ZERO,
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+        }
+    }
+
+    /// The next attempt may start at once.
+    pub(crate) fn reset(&mut self) {
+        self.next = Duration::ZERO;
+    }
+
+    /// How long to wait now: between half and all of the present step.
+    fn pause(&mut self) -> Duration {
+        let step = self.next;
+        self.next = (step * 2).clamp(self.min, self.max);
+        let part = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        step.mul_f64(0.5 + part / 2.0)
+    }
+}
+
+/// Waits until a connection to `peer` is needed (there is no link, or it is silent), then makes
+/// one. Whatever is under way is given up when this future is dropped.
+pub(crate) async fn dial(
+    shared: &Arc<Shared>,
+    peer: &Arc<Peer>,
+    have_link: bool,
+    backoff: &mut Backoff,
+) -> Connection {
+    loop {
+        while have_link && !is_silent(shared, peer) {
+            tokio::time::sleep_until(silent_at(shared, peer).into()).await;
+        }
+        if have_link {
+            backoff.reset();
+        }
+        if let Some(connection) = race(shared, peer, have_link, backoff).await {
+            return connection;
+        }
+    }
+}
+
+/// Starts attempts until one leads to a connection; `None` if the old link speaks again first.
+async fn race(
+    shared: &Arc<Shared>,
+    peer: &Arc<Peer>,
+    have_link: bool,
+    backoff: &mut Backoff,
+) -> Option<Connection> {
+    let mut attempts = JoinSet::new();
+    let mut handles: VecDeque<AbortHandle> = VecDeque::new();
+    let mut next = Instant::now() + backoff.pause();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {
+                if have_link && !is_silent(shared, peer) {
+                    return None;
+                }
+                handles.retain(|handle| !handle.is_finished());
+                if handles.len() >= ATTEMPTS_MAX && let Some(oldest) = handles.pop_front() {
+                    oldest.abort();
+                }
+                let attempt = handshake(Arc::clone(shared), Arc::clone(peer));
+                handles.push_back(attempts.spawn(shared.tasks.track(attempt)));
+                next = Instant::now() + backoff.pause();
+            }
+            Some(done) = attempts.join_next(), if !attempts.is_empty() => {
+                let refusal = match done {
+                    Ok(Some(Ok(connection))) => {
+                        attempts.abort_all();
+                        match say_hello(shared, peer, &connection).await {
+                            Ok(()) => return Some(connection),
+                            Err(refusal) => refusal,
+                        }
+                    }
+                    Ok(Some(Err(refusal))) => refusal,
+                    // Given up by us: aborted, or the mesh is shutting down.
+                    Ok(None) | Err(_) => continue,
+                };
+                shared.refused(peer.addr(), &refusal);
+            }
+        }
+    }
+}
+
+/// One QUIC handshake; says nothing about acceptance.
+async fn handshake(shared: Arc<Shared>, peer: Arc<Peer>) -> Result<Connection, Refusal> {
+    peer.counters.dials.fetch_add(1, Ordering::Relaxed);
+    let endpoint = shared.endpoint().ok_or_else(|| Refusal::Lost("shutting down".into()))?;
+    let rtt = peer.rtt.unwrap_or(shared.timing.initial_rtt);
+    let mut config = ClientConfig::new(shared.dial_crypto.clone());
+    config.transport_config(transport_config(
+        &shared.limits,
+        &shared.timing,
+        rtt,
+        Role::DiallingNode,
+    ));
+    let connecting = endpoint
+        .connect_with(config, peer.addr(), NODE_DNS_NAME)
+        .map_err(|e| Refusal::Lost(e.to_string()))?;
+    let late = |_| Refusal::Lost("handshake timed out".into());
+    let connected = tokio::time::timeout(shared.timing.handshake_timeout, connecting);
+    connected.await.map_err(late)?.map_err(lost)
+}
+
+/// Checks whom we have reached and waits to be accepted; closes the connection otherwise.
+async fn say_hello(shared: &Shared, peer: &Peer, connection: &Connection) -> Result<(), Refusal> {
+    let timeout = shared.timing.handshake_timeout;
+    let said = introduce(connection, shared.cluster, Some(shared.me), peer.node, timeout).await;
+    if let Err(refusal) = &said {
+        let code: CloseCode = refusal.code();
+        connection.close(code.into(), refusal.to_string().as_bytes());
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_jitter_up_to_the_limit_and_start_again() {
+        let timing = Timing::default();
+        let mut backoff = Backoff::new(&timing, NodeId(1), NodeId(2));
+        assert_eq!(backoff.pause(), Duration::ZERO);
+        let pauses: Vec<Duration> = (0..10).map(|_| backoff.pause()).collect();
+        assert!(pauses[0] >= timing.reconnect_min / 2 && pauses[0] <= timing.reconnect_min);
+        assert!(pauses.iter().all(|pause| *pause <= timing.reconnect_max));
+        assert!(pauses[9] >= timing.reconnect_max / 2);
+        backoff.reset();
+        assert_eq!(backoff.pause(), Duration::ZERO);
+    }
+}

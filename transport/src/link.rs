@@ -1,0 +1,282 @@
+//! The tasks of one accepted connection between two nodes.
+//!
+//! Per lane a writer and a reader, each on its own unidirectional stream; heartbeats as QUIC
+//! datagrams in tasks of their own. So a consumer that does not take frames stops the reader of
+//! that lane and nothing else, and never makes this node look dead: datagrams do not wait for
+//! streams, and their tasks wait for nobody.
+//!
+//! ```text
+//! stream:    lane u8, then frames
+//! datagram:  1 = ping | 2 = pong, timestamp u64 LE (the pinger's own, echoed)
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendDatagramError, WriteError};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::close::CloseCode;
+use crate::error::DownReason;
+use crate::frame::{FrameError, FrameReader, encode};
+use crate::handler::Delivery;
+use crate::lane::{LANES, Lane};
+use crate::peer::Peer;
+use crate::shared::Shared;
+use crate::stats::RefusedKind;
+
+const PING: u8 = 1;
+const PONG: u8 = 2;
+const DATAGRAM_BYTES: usize = 9;
+
+/// Chunks a reader takes from QUIC at once.
+const CHUNKS_MAX: usize = 32;
+
+/// A connection in use.
+pub(crate) struct Link {
+    pub(crate) since: Instant,
+    shared: Arc<Shared>,
+    connection: Connection,
+    tasks: JoinSet<Option<End>>,
+}
+
+/// Why a task of a link ended. Any end ends the link.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("connection lost")]
+    Lost,
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Protocol(&'static str),
+}
+
+impl From<ConnectionError> for End {
+    fn from(_: ConnectionError) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<WriteError> for End {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stopped(_) => Self::Protocol("the peer stopped a lane's stream"),
+            _ => Self::Lost,
+        }
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(_) => Self::Protocol("the peer reset a lane's stream"),
+            _ => Self::Lost,
+        }
+    }
+}
+
+impl From<SendDatagramError> for End {
+    fn from(error: SendDatagramError) -> Self {
+        match error {
+            SendDatagramError::ConnectionLost(_) => Self::Lost,
+            _ => Self::Protocol("the peer takes no datagrams"),
+        }
+    }
+}
+
+impl Link {
+    /// Starts to carry frames.
+    pub(crate) fn start(shared: &Arc<Shared>, peer: &Arc<Peer>, connection: Connection) -> Self {
+        let mut tasks = JoinSet::new();
+        let context = || (Arc::clone(shared), Arc::clone(peer), connection.clone());
+        let mut spawn = |task: crate::handler::BoxFuture<Result<(), End>>| {
+            // Only an error ends these tasks.
+            tasks.spawn(shared.tasks.track(async { task.await.err().unwrap_or(End::Lost) }));
+        };
+        for lane in Lane::ALL {
+            let (_, peer, connection) = context();
+            spawn(Box::pin(write_lane(peer, connection, lane)));
+        }
+        let (context_shared, context_peer, context_connection) = context();
+        spawn(Box::pin(accept_lanes(context_shared, context_peer, context_connection)));
+        let (context_shared, context_peer, context_connection) = context();
+        spawn(Box::pin(read_datagrams(context_shared, context_peer, context_connection)));
+        let (context_shared, _, context_connection) = context();
+        spawn(Box::pin(send_heartbeats(context_shared, context_connection)));
+        let (_, _, context_connection) = context();
+        spawn(Box::pin(async move { Err(context_connection.closed().await.into()) }));
+        Self { since: Instant::now(), shared: Arc::clone(shared), connection, tasks }
+    }
+
+    /// Waits for the end of the link, closes the connection if the peer broke the rules, and says
+    /// why.
+    pub(crate) async fn ended(&mut self) -> DownReason {
+        let end = match self.tasks.join_next().await {
+            Some(Ok(Some(end))) => end,
+            Some(Err(error)) if error.is_panic() => {
+                tracing::error!(node = %self.shared.me, "a task of a link panicked: {error}");
+                End::Lost
+            }
+            _ => End::Lost,
+        };
+        let (kind, code) = match &end {
+            End::Lost => return self.lost(),
+            End::Frame(FrameError::TooLarge { .. }) => {
+                (RefusedKind::FrameTooLarge, CloseCode::FrameTooLarge)
+            }
+            End::Frame(FrameError::Version(_)) => {
+                (RefusedKind::FrameVersion, CloseCode::FrameVersion)
+            }
+            End::Protocol(_) => (RefusedKind::Protocol, CloseCode::Protocol),
+        };
+        self.shared.refused.count(kind, Some(self.connection.remote_address()), &end);
+        self.connection.close(code.into(), end.to_string().as_bytes());
+        DownReason::ClosedByUs(code)
+    }
+
+    fn lost(&self) -> DownReason {
+        match self.connection.close_reason() {
+            Some(ConnectionError::TimedOut) => DownReason::TimedOut,
+            Some(ConnectionError::ApplicationClosed(close)) => {
+                DownReason::ClosedByPeer(CloseCode::from_code(close.error_code.into_inner()))
+            }
+            Some(error) => DownReason::Lost(error.to_string()),
+            None => DownReason::Lost("a task of the link failed".into()),
+        }
+    }
+
+    /// Closes the connection and waits until no task of the link is left: the handler gets no
+    /// frame of it after this.
+    pub(crate) async fn stop(mut self, code: CloseCode) {
+        self.connection.close(code.into(), code.to_string().as_bytes());
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn write_lane(peer: Arc<Peer>, connection: Connection, lane: Lane) -> Result<(), End> {
+    let mut stream = connection.open_uni().await?;
+    stream.set_priority(lane.priority()).map_err(|_| End::Lost)?;
+    stream.write_all(&[lane.code()]).await?;
+    let counters = &peer.counters.lanes[lane.index()];
+    let mut chunks = Vec::new();
+    loop {
+        let mut batch = peer.queue.take(lane).await;
+        let frames = batch.frames.len() as u64;
+        let bytes = batch.frames.iter().map(|frame| frame.len() as u64).sum();
+        encode(batch.frames.drain(..), &mut chunks);
+        stream.write_all_chunks(&mut chunks).await?;
+        chunks.clear();
+        counters.sent(frames, bytes);
+    }
+}
+
+/// Takes exactly one stream per lane and reads each in a task of its own.
+async fn accept_lanes(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    connection: Connection,
+) -> Result<(), End> {
+    let mut readers = JoinSet::new();
+    let mut seen = [false; LANES];
+    loop {
+        tokio::select! {
+            stream = connection.accept_uni() => {
+                let mut stream = stream?;
+                let mut code = [0];
+                // A stream is announced by its first byte, so that is here already.
+                stream.read_exact(&mut code).await.map_err(|error| match error {
+                    quinn::ReadExactError::FinishedEarly(_) => End::Protocol("an empty stream"),
+                    quinn::ReadExactError::ReadError(error) => error.into(),
+                })?;
+                let lane = Lane::from_code(code[0]).ok_or(End::Protocol("an unknown lane"))?;
+                if std::mem::replace(&mut seen[lane.index()], true) {
+                    return Err(End::Protocol("two streams for one lane"));
+                }
+                let reader = read_lane(Arc::clone(&shared), Arc::clone(&peer), stream, lane);
+                readers.spawn(shared.tasks.track(reader));
+            }
+            Some(ended) = readers.join_next() => {
+                return match ended {
+                    Ok(Some(result)) => result,
+                    Ok(None) => Err(End::Lost),
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => Err(End::Lost),
+                };
+            }
+        }
+    }
+}
+
+async fn read_lane(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    mut stream: RecvStream,
+    lane: Lane,
+) -> Result<(), End> {
+    let counters = &peer.counters.lanes[lane.index()];
+    let mut reader = FrameReader::new(shared.limits.frame_bytes_max);
+    let mut chunks: [Bytes; CHUNKS_MAX] = std::array::from_fn(|_| Bytes::new());
+    loop {
+        // QUIC's streams do not yield by themselves while data keeps coming.
+        tokio::task::consume_budget().await;
+        let count = stream.read_chunks(&mut chunks).await?;
+        let count = count.ok_or(End::Protocol("the peer finished a lane's stream"))?;
+        peer.heard(shared.micros());
+        for chunk in &mut chunks[..count] {
+            reader.feed(std::mem::take(chunk));
+            while let Some(frame) = reader.next()? {
+                let bytes = frame.len() as u64;
+                match shared.handler.frame(peer.node, lane, frame) {
+                    Delivery::Done => {}
+                    Delivery::Wait(taken) => taken.await,
+                }
+                counters.received(bytes);
+            }
+        }
+    }
+}
+
+fn datagram(kind: u8, timestamp: u64) -> Bytes {
+    let mut bytes = [kind; DATAGRAM_BYTES];
+    bytes[1..].copy_from_slice(&timestamp.to_le_bytes());
+    Bytes::copy_from_slice(&bytes)
+}
+
+async fn send_heartbeats(shared: Arc<Shared>, connection: Connection) -> Result<(), End> {
+    let mut ticks = tokio::time::interval(shared.timing.heartbeat);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        connection.send_datagram(datagram(PING, shared.micros()))?;
+    }
+}
+
+async fn read_datagrams(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    connection: Connection,
+) -> Result<(), End> {
+    loop {
+        let received = connection.read_datagram().await?;
+        let now = shared.micros();
+        peer.heard(now);
+        let Some((&kind, timestamp)) = received.split_first() else {
+            return Err(End::Protocol("an empty datagram"));
+        };
+        let Ok(timestamp) = timestamp.try_into().map(u64::from_le_bytes) else {
+            return Err(End::Protocol("a datagram of the wrong length"));
+        };
+        match kind {
+            PING => connection.send_datagram(datagram(PONG, timestamp))?,
+            PONG => {
+                // A timestamp of the future is not one of ours: it measures nothing.
+                if let Some(micros) = now.checked_sub(timestamp) {
+                    peer.counters.ping(Duration::from_micros(micros));
+                }
+            }
+            _ => return Err(End::Protocol("an unknown datagram")),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The mesh: this node's endpoint, its peers, and the way in for frames to send.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use panchayat_consensus::NodeId;
+use parking_lot::{Mutex, RwLock};
+use quinn::udp::UdpSocketState;
+use quinn::{Endpoint, EndpointConfig, ServerConfig};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::accept::accept;
+use crate::close::CloseCode;
+use crate::config::{Limits, Listen, MeshConfig, PeerConfig};
+use crate::error::{DownReason, SendError, TransportError};
+use crate::handler::MeshHandler;
+use crate::lane::Lane;
+use crate::peer::{ARRIVALS_MAX, Peer, supervise};
+use crate::shared::{CountedRuntime, Shared};
+use crate::stats::{MeshStats, Refused};
+use crate::tasks::Tasks;
+use crate::tls::{MESH_ALPN, quic_client, quic_server};
+use crate::wan::WanControl;
+use crate::wan::socket::{CidStamp, MeshSocket, QUIC_VERSION};
+
+/// Handshakes quinn keeps waiting for us to take, and what it buffers for all of them.
+const INCOMING_MAX: usize = 1024;
+const INCOMING_BYTES_MAX: u64 = 16 << 20;
+
+/// A node's place in the mesh. Clones share it. When the last clone goes, the mesh ends abruptly;
+/// call [`Mesh::shutdown`] to end it in order.
+#[derive(Clone)]
+pub struct Mesh {
+    running: Arc<Running>,
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    /// quinn's own tasks, which must outlive ours to tell peers of the end.
+    quic_tasks: Tasks,
+    socket: std::sync::Weak<MeshSocket>,
+    local_addr: SocketAddr,
+    wan: Option<WanControl>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(endpoint) = self.shared.endpoint.lock().take() {
+            endpoint.close(CloseCode::Dropped.into(), b"");
+        }
+        self.shared.tasks.cancel();
+    }
+}
+
+impl fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh")
+            .field("node", &self.running.shared.me)
+            .field("local_addr", &self.running.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Mesh {
+    /// Opens the socket and starts to connect to the peers. Returns at once; the handler learns
+    /// of each peer as it comes up.
+    pub fn start(
+        config: MeshConfig,
+        handler: Arc<dyn MeshHandler>,
+    ) -> Result<Self, TransportError> {
+        config.check()?;
+        let _in_runtime = config.runtime.enter();
+        let me = config.identity.node()?;
+        let refused = Arc::new(Refused::new(me));
+        let std_socket = open_socket(config.listen, &config.limits)?;
+        let local_addr = std_socket.local_addr().map_err(TransportError::Socket)?;
+        let stamp = CidStamp::default();
+        let wan = config.wan.as_ref();
+        let socket = MeshSocket::new(std_socket, me, stamp.clone(), Arc::clone(&refused), wan)?;
+        let socket = Arc::new(socket);
+        if let Some(wan) = wan
+            && !local_addr.ip().is_unspecified()
+        {
+            wan.register(me, local_addr);
+        }
+        let mut server_config = ServerConfig::with_crypto(quic_server(&config.identity)?);
+        server_config
+            .migration(false)
+            .max_incoming(INCOMING_MAX)
+            .incoming_buffer_size_total(INCOMING_BYTES_MAX);
+        let mut endpoint_config = EndpointConfig::default();
+        endpoint_config
+            .cid_generator(move || Box::new(stamp.clone()))
+            .supported_versions(vec![QUIC_VERSION])
+            .grease_quic_bit(false);
+        let quic_tasks = Tasks::new(config.runtime.clone());
+        let weak_socket = Arc::downgrade(&socket);
+        let endpoint = Endpoint::new_with_abstract_socket(
+            endpoint_config,
+            Some(server_config.clone()),
+            socket,
+            Arc::new(CountedRuntime(quic_tasks.clone())),
+        )
+        .map_err(TransportError::Socket)?;
+        let limits = config.limits;
+        let shared = Arc::new(Shared {
+            me,
+            cluster: config.identity.cluster(),
+            handler,
+            peers: RwLock::new(BTreeMap::new()),
+            refused,
+            tasks: Tasks::new(config.runtime.clone()),
+            endpoint: Mutex::new(Some(endpoint.clone())),
+            dial_crypto: quic_client(&config.identity, MESH_ALPN)?,
+            server_config,
+            handshakes: semaphore(limits.handshakes_max),
+            clients: semaphore(limits.clients_max),
+            requests: semaphore(limits.requests_max),
+            request_bytes: semaphore(limits.request_memory_bytes_max),
+            limits,
+            timing: config.timing,
+            start: Instant::now(),
+        });
+        let accepting = accept(Arc::clone(&shared), endpoint);
+        shared.tasks.spawn(accepting);
+        let running =
+            Running { shared, quic_tasks, socket: weak_socket, local_addr, wan: config.wan };
+        let mesh = Self { running: Arc::new(running) };
+        for peer in config.peers {
+            mesh.add_peer(peer)?;
+        }
+        Ok(mesh)
+    }
+
+    /// Adds a peer at run time.
+    pub fn add_peer(&self, config: PeerConfig) -> Result<(), TransportError> {
+        let shared = &self.running.shared;
+        let bad = |reason| TransportError::BadPeer { peer: config.node, reason };
+        if config.node == shared.me {
+            return Err(bad("is this node itself"));
+        }
+        let mut peers = shared.peers.write();
+        if peers.contains_key(&config.node) {
+            return Err(bad("is configured twice"));
+        }
+        if peers.len() >= shared.limits.peers_max {
+            return Err(bad("is one more than the limit of peers"));
+        }
+        if let Some(wan) = &self.running.wan {
+            wan.register(config.node, config.addr);
+        }
+        let (arrivals, arrived) = mpsc::channel(ARRIVALS_MAX);
+        let peer = Arc::new(Peer::new(&config, &shared.limits, arrivals));
+        peers.insert(config.node, Arc::clone(&peer));
+        drop(peers);
+        shared.tasks.spawn(supervise(Arc::clone(shared), peer, arrived));
+        Ok(())
+    }
+
+    /// Removes a peer; its link is closed. False if there is no such peer.
+    pub fn remove_peer(&self, node: NodeId) -> bool {
+        let peer = self.running.shared.peers.write().remove(&node);
+        peer.is_some_and(|peer| {
+            peer.remove();
+            true
+        })
+    }
+
+    /// Changes where a peer is dialled from now on. False if there is no such peer.
+    pub fn set_peer_addr(&self, node: NodeId, addr: SocketAddr) -> bool {
+        let peer = self.running.shared.peer(node);
+        peer.is_some_and(|peer| {
+            if let Some(wan) = &self.running.wan {
+                wan.register(node, addr);
+            }
+            peer.set_addr(addr);
+            true
+        })
+    }
+
+    /// Queues `frame` for `to`. From any thread; never waits. An `Ok` promises nothing about
+    /// delivery.
+    pub fn send(&self, to: NodeId, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+        let shared = &self.running.shared;
+        let limit = shared.limits.frame_bytes_max;
+        if frame.len() > limit {
+            return Err(SendError::TooLarge { bytes: frame.len(), limit });
+        }
+        let peers = shared.peers.read();
+        let peer = peers.get(&to).ok_or(SendError::UnknownPeer)?;
+        peer.queue.push(lane, frame).inspect_err(|error| {
+            let dropped = match error {
+                SendError::Full => &peer.counters.dropped_full,
+                _ => &peer.counters.dropped_down,
+            };
+            dropped.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.running.shared.me
+    }
+
+    /// Where this node receives.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.running.local_addr
+    }
+
+    /// Whether there is a link to `peer` now.
+    pub fn is_up(&self, peer: NodeId) -> bool {
+        self.running.shared.peer(peer).is_some_and(|peer| peer.is_up())
+    }
+
+    /// How long ago anything of `peer` (a heartbeat at least) arrived; `None` if nothing ever
+    /// did, or there is no such peer.
+    pub fn last_heard(&self, peer: NodeId) -> Option<Duration> {
+        let shared = &self.running.shared;
+        shared.peer(peer)?.since_heard(shared)
+    }
+
+    /// Statistics at this moment.
+    pub fn stats(&self) -> MeshStats {
+        let shared = &self.running.shared;
+        let peers: Vec<Arc<Peer>> = shared.peers.read().values().cloned().collect();
+        let in_use = |semaphore: &Semaphore, limit| {
+            semaphore_permits(limit).saturating_sub(semaphore.available_permits())
+        };
+        MeshStats {
+            peers: peers.iter().map(|peer| (peer.node, peer.stats(shared))).collect(),
+            refused: shared.refused.snapshot(),
+            tasks: shared.tasks.live() + self.running.quic_tasks.live(),
+            clients: in_use(&shared.clients, shared.limits.clients_max),
+            requests: in_use(&shared.requests, shared.limits.requests_max),
+        }
+    }
+
+    /// Forgets the heartbeat round trips seen so far, at the end of a warm-up.
+    pub fn reset_pings(&self) {
+        for peer in self.running.shared.peers.read().values() {
+            peer.counters.reset_pings();
+        }
+    }
+
+    /// Ends the mesh in order: tells every peer and client, ends every task, frees the port. The
+    /// handler gets a last `peer_down` for each peer that was up, and nothing after this returns.
+    pub async fn shutdown(&self) {
+        let shared = &self.running.shared;
+        let Some(endpoint) = shared.endpoint.lock().take() else {
+            return;
+        };
+        endpoint.close(CloseCode::Shutdown.into(), b"shutting down");
+        shared.tasks.cancel();
+        shared.tasks.wait().await;
+        // Whatever arrives from here on meets a peer that is down.
+        let peers = std::mem::take(&mut *shared.peers.write());
+        for peer in peers.values() {
+            peer.down(shared, DownReason::ClosedByUs(CloseCode::Shutdown));
+        }
+        let told = tokio::time::timeout(shared.timing.shutdown_timeout, endpoint.wait_idle());
+        if told.await.is_err() {
+            tracing::debug!(node = %shared.me, "shut down before every peer could be told");
+        }
+        if let Some(socket) = self.running.socket.upgrade() {
+            socket.close();
+        }
+        drop(endpoint);
+        self.running.quic_tasks.cancel();
+        self.running.quic_tasks.wait().await;
+    }
+}
+
+fn semaphore_permits(limit: usize) -> usize {
+    limit.min(Semaphore::MAX_PERMITS)
+}
+
+fn semaphore(limit: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(semaphore_permits(limit)))
+}
+
+/// Opens the socket and asks for large kernel buffers: the usual 208 KiB lose packets under load.
+fn open_socket(listen: Listen, limits: &Limits) -> Result<UdpSocket, TransportError> {
+    let socket = match listen {
+        Listen::Socket(socket) => socket,
+        Listen::Addr(addr) => {
+            UdpSocket::bind(addr).map_err(|source| TransportError::Bind { addr, source })?
+        }
+    };
+    let state = UdpSocketState::new((&socket).into()).map_err(TransportError::Socket)?;
+    let wanted = limits.socket_buffer_bytes;
+    // The kernel caps what it grants without privileges: not an error, but worth knowing.
+    let sized = state
+        .set_send_buffer_size((&socket).into(), wanted)
+        .and_then(|()| state.set_recv_buffer_size((&socket).into(), wanted))
+        .and_then(|()| state.recv_buffer_size((&socket).into()));
+    match sized {
+        Ok(granted) if granted >= wanted => {}
+        Ok(granted) => tracing::info!(
+            wanted,
+            granted,
+            "small UDP receive buffer; raise net.core.rmem_max if packets get lost under load"
+        ),
+        Err(error) => tracing::warn!(%error, "cannot enlarge the UDP buffers"),
+    }
+    Ok(socket)
+}

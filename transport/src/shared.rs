@@ -1,0 +1,154 @@
+//! What every part of one mesh shares, and the QUIC configuration they agree on.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use panchayat_consensus::{ClusterId, NodeId};
+use parking_lot::{Mutex, RwLock};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{AsyncTimer, AsyncUdpSocket, Endpoint, IdleTimeout, Runtime, TransportConfig, VarInt};
+use tokio::sync::Semaphore;
+
+use crate::config::{Limits, Timing};
+use crate::error::Refusal;
+use crate::handler::MeshHandler;
+use crate::lane::LANES;
+use crate::peer::Peer;
+use crate::stats::{Refused, RefusedKind};
+use crate::tasks::Tasks;
+
+/// Datagrams carry heartbeats only; more than this unread is an attack or a stall.
+const DATAGRAM_BUFFER_BYTES: usize = 64 << 10;
+
+/// The state of one mesh.
+pub(crate) struct Shared {
+    pub(crate) me: NodeId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) limits: Limits,
+    pub(crate) timing: Timing,
+    pub(crate) handler: Arc<dyn MeshHandler>,
+    pub(crate) peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    pub(crate) refused: Arc<Refused>,
+    pub(crate) tasks: Tasks,
+    /// Taken at shutdown, so that the socket is freed.
+    pub(crate) endpoint: Mutex<Option<Endpoint>>,
+    pub(crate) dial_crypto: Arc<QuicClientConfig>,
+    pub(crate) server_config: quinn::ServerConfig,
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) clients: Arc<Semaphore>,
+    pub(crate) requests: Arc<Semaphore>,
+    /// One permit per byte of requests being read or handled.
+    pub(crate) request_bytes: Arc<Semaphore>,
+    /// The zero of heartbeat timestamps and of [`Peer`]'s last-heard times.
+    pub(crate) start: Instant,
+}
+
+impl Shared {
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        self.endpoint.lock().clone()
+    }
+
+    pub(crate) fn peer(&self, node: NodeId) -> Option<Arc<Peer>> {
+        self.peers.read().get(&node).cloned()
+    }
+
+    /// Microseconds since the start of this mesh.
+    pub(crate) fn micros(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The round trip to expect towards whoever is at `addr`.
+    pub(crate) fn expected_rtt(&self, addr: SocketAddr) -> Duration {
+        let peers = self.peers.read();
+        let peer = peers.values().find(|peer| peer.addr() == addr);
+        peer.and_then(|peer| peer.rtt).unwrap_or(self.timing.initial_rtt)
+    }
+
+    /// Counts and logs `refusal`; a connection that merely broke is neither.
+    pub(crate) fn refused(&self, remote: SocketAddr, refusal: &Refusal) {
+        let kind = match refusal {
+            Refusal::Certificate(_) => RefusedKind::Certificate,
+            Refusal::Cluster { .. } => RefusedKind::Cluster,
+            Refusal::Node { .. } => RefusedKind::Node,
+            Refusal::UnknownPeer(_) => RefusedKind::UnknownPeer,
+            Refusal::Alpn(_) => RefusedKind::Alpn,
+            Refusal::Hello(_) => RefusedKind::Hello,
+            Refusal::Overloaded => RefusedKind::Overloaded,
+            Refusal::ByPeer(_) => RefusedKind::ByPeer,
+            Refusal::Lost(why) => {
+                tracing::debug!(node = %self.me, %remote, "no connection: {why}");
+                return;
+            }
+        };
+        self.refused.count(kind, Some(remote), refusal);
+    }
+}
+
+/// Which end of a connection a [`transport_config`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Accepts: at first only the hello; more once the other end is known.
+    Acceptor,
+    /// A node that dials: the acceptor opens a stream per lane towards it.
+    DiallingNode,
+    /// A client: nobody opens streams towards it.
+    Client,
+}
+
+/// QUIC's settings for one connection.
+pub(crate) fn transport_config(
+    limits: &Limits,
+    timing: &Timing,
+    initial_rtt: Duration,
+    role: Role,
+) -> Arc<TransportConfig> {
+    let (bidirectional, unidirectional) = match role {
+        Role::Acceptor => (1u32, 0u32),
+        Role::DiallingNode => (0, LANES as u32),
+        Role::Client => (0, 0),
+    };
+    // Each lane is limited by its own stream's window; the connection's window and the send
+    // buffer hold all lanes at their limits, so a full bulk lane never stops an urgent one.
+    let window = u64::from(limits.lane_window_bytes);
+    let all_lanes = window * (LANES as u64 + 1);
+    let idle = IdleTimeout::try_from(timing.idle_timeout).ok();
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(bidirectional.into())
+        .max_concurrent_uni_streams(unidirectional.into())
+        .stream_receive_window(limits.lane_window_bytes.into())
+        .receive_window(VarInt::from_u64(all_lanes).unwrap_or(VarInt::MAX))
+        .send_window(all_lanes)
+        .send_fairness(false)
+        .initial_rtt(initial_rtt)
+        .keep_alive_interval(Some(timing.keep_alive))
+        .max_idle_timeout(idle)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
+    Arc::new(config)
+}
+
+/// quinn's tasks, counted and ended like our own.
+#[derive(Debug)]
+pub(crate) struct CountedRuntime(pub(crate) Tasks);
+
+impl Runtime for CountedRuntime {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        quinn::TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.0.spawn(future);
+    }
+
+    fn wrap_udp_socket(
+        &self,
+        socket: std::net::UdpSocket,
+    ) -> std::io::Result<Arc<dyn AsyncUdpSocket>> {
+        quinn::TokioRuntime.wrap_udp_socket(socket)
+    }
+}
