@@ -1,0 +1,223 @@
+//! The EPaxos invariants, fed with records, messages, steps and executions.
+
+use panchayat_consensus::{Ballot, Command, InstanceId, Quorums, ReplicaSet};
+use panchayat_epaxos::{Deps, EPaxos, Message, Phase, Proposal, Record};
+
+use crate::flaw::{Flaw, Invariant};
+use crate::invariants::{
+    Agreement, BallotReuse, Ballots, ClosedDependencies, CommitEvidence, Decision, DurablePromise,
+    OneValue, Standing, Validity, Visibility,
+};
+use crate::subject::{Checks, Place};
+
+/// Everything that is checked of EPaxos in one run.
+#[derive(Debug)]
+pub struct EPaxosChecks {
+    validity: Validity,
+    agreement: Agreement,
+    visibility: Visibility,
+    ballots: Ballots,
+    one_value: OneValue,
+    reuse: BallotReuse,
+    evidence: CommitEvidence,
+    promise: DurablePromise,
+    closed: ClosedDependencies,
+    nops: u64,
+}
+
+impl EPaxosChecks {
+    fn decision(
+        &self,
+        at: Place,
+        id: InstanceId,
+        value: &Proposal,
+        deps: &Deps,
+    ) -> Result<Decision, Flaw> {
+        if let Proposal::Full(command) = value {
+            self.validity.spoken_of(at, id, command)?;
+        }
+        Ok(Decision { nop: matches!(value, Proposal::Nop), deps: deps.clone() })
+    }
+
+    /// `at` holds `id` for decided.
+    fn decided(&mut self, at: Place, id: InstanceId, decision: &Decision) -> Result<(), Flaw> {
+        if !self.agreement.decided(at, id, decision)? {
+            return Ok(());
+        }
+        if decision.nop {
+            self.nops += 1;
+            return Ok(());
+        }
+        let Some(command) = self.validity.get(id) else {
+            let text = format!("{} decides a command where nothing was submitted", at.replica);
+            return Err(Flaw::of(Invariant::Validity, id, text));
+        };
+        self.visibility.committed(id, &command.footprint, &decision.deps)
+    }
+
+    fn accept(
+        &mut self,
+        at: Place,
+        id: InstanceId,
+        ballot: Ballot,
+        decision: &Decision,
+    ) -> Result<(), Flaw> {
+        self.one_value.accept(at, id, ballot, decision)?;
+        self.evidence.proposed(at, id, ballot, decision)
+    }
+
+    /// What a record that is durable now means to checks that count votes.
+    fn vote(&mut self, at: Place, record: &Record) -> Result<(), Flaw> {
+        match record {
+            Record::PreAccepted { id, command, init_deps, deps } => {
+                if id.replica == at.replica {
+                    if self.validity.submitted(at, *id, command)? {
+                        self.closed.submitted(*id, command);
+                    }
+                } else {
+                    self.validity.spoken_of(at, *id, command)?;
+                }
+                self.evidence.pre_accepted(at.replica, *id, init_deps, deps);
+            }
+            Record::Accepted { ballot, id, value, deps } => {
+                let decision = self.decision(at, *id, value, deps)?;
+                self.evidence.accepted(at.replica, *id, *ballot, &decision);
+            }
+            Record::Validated { id, command, .. } => self.validity.spoken_of(at, *id, command)?,
+            Record::Committed { .. } | Record::Joined { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl Checks<EPaxos> for EPaxosChecks {
+    fn new(quorums: Quorums) -> Self {
+        Self {
+            validity: Validity::default(),
+            agreement: Agreement::default(),
+            visibility: Visibility::default(),
+            ballots: Ballots::default(),
+            one_value: OneValue::default(),
+            reuse: BallotReuse::default(),
+            evidence: CommitEvidence::new(quorums),
+            promise: DurablePromise::default(),
+            closed: ClosedDependencies::new(quorums.n()),
+            nops: 0,
+        }
+    }
+
+    fn proposed(&mut self, at: Place, command: &Command) {
+        self.validity.proposed(at, command);
+    }
+
+    fn persisted(&mut self, at: Place, record: &Record) -> Result<(), Flaw> {
+        match record {
+            Record::Accepted { ballot, id, value, deps } => {
+                let decision = self.decision(at, *id, value, deps)?;
+                self.accept(at, *id, *ballot, &decision)
+            }
+            Record::Committed { ballot, id, value, deps } => {
+                let decision = self.decision(at, *id, value, deps)?;
+                self.evidence.committed(at, *id, *ballot, &decision)?;
+                self.decided(at, *id, &decision)
+            }
+            Record::PreAccepted { .. } | Record::Joined { .. } | Record::Validated { .. } => Ok(()),
+        }
+    }
+
+    fn durable(&mut self, at: Place, record: &Record) -> Result<(), Flaw> {
+        self.vote(at, record)?;
+        self.promise.durable(at.replica, record)
+    }
+
+    fn restored(&mut self, at: Place, records: &[Record], protocol: &EPaxos) -> Result<(), Flaw> {
+        self.promise.restart(at.replica, records)?;
+        self.closed.forget(at.replica);
+        for record in records {
+            self.vote(at, record)?;
+        }
+        let standings: Vec<_> = self.promise.standings(at.replica).collect();
+        self.ballots.restart(at.replica, standings.iter().copied());
+        for (id, standing) in standings {
+            if standing.ballot.is_initial() && standing.phase == Phase::Initial {
+                continue;
+            }
+            if protocol.instance(id).is_none() {
+                let text = format!("{} forgot it in a restart: {standing:?}", at.replica);
+                return Err(Flaw::of(Invariant::Ballots, id, text));
+            }
+            self.stepped(at, protocol, &[id])?;
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, at: Place, _to: ReplicaSet, message: &Message) -> Result<(), Flaw> {
+        match message {
+            Message::PreAccept { id, command, .. } => {
+                self.reuse.leads(at, *id, Ballot::INITIAL)?;
+                self.validity.spoken_of(at, *id, command)?;
+            }
+            Message::Accept { ballot, id, value, deps } => {
+                self.reuse.leads(at, *id, *ballot)?;
+                let decision = self.decision(at, *id, value, deps)?;
+                self.accept(at, *id, *ballot, &decision)?;
+            }
+            Message::Commit { id, value, deps, .. } => {
+                let decision = self.decision(at, *id, value, deps)?;
+                self.decided(at, *id, &decision)?;
+            }
+            Message::Recover { ballot, id } => self.reuse.leads(at, *id, *ballot)?,
+            Message::Validate { ballot, id, command, .. } => {
+                self.reuse.leads(at, *id, *ballot)?;
+                self.validity.spoken_of(at, *id, command)?;
+            }
+            Message::Payload { id, command } => self.validity.spoken_of(at, *id, command)?,
+            _ => {}
+        }
+        self.promise.sent(at, message)
+    }
+
+    fn stepped(
+        &mut self,
+        at: Place,
+        protocol: &EPaxos,
+        touched: &[InstanceId],
+    ) -> Result<(), Flaw> {
+        for id in touched {
+            let Some(instance) = protocol.instance(*id) else { continue };
+            let standing = Standing {
+                ballot: instance.ballot,
+                accepted_ballot: instance.accepted_ballot,
+                phase: instance.phase,
+            };
+            self.ballots.stands(at.replica, *id, standing)?;
+            if instance.is_committed() {
+                let decision = Decision { nop: instance.nop, deps: instance.deps.clone() };
+                self.decided(at, *id, &decision)?;
+            }
+            if let Some(payload) = &instance.payload
+                && self.validity.get(*id).is_some()
+            {
+                self.validity.spoken_of(at, *id, payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn executing(&mut self, at: Place, id: InstanceId, command: &Command) -> Result<(), Flaw> {
+        self.validity.spoken_of(at, id, command)?;
+        if !self.promise.is_committed(at.replica, id) {
+            let text = format!("{} executes it before its commit is durable there", at.replica);
+            return Err(Flaw::of(Invariant::DurablePromise, id, text));
+        }
+        self.closed.executing(at, id, command, &self.validity, &self.agreement)
+    }
+
+    fn coverage(&self, add: &mut dyn FnMut(&'static str, u64)) {
+        let (fast, slow) = self.evidence.counts();
+        add("decided_fast", fast);
+        add("decided_by_accepts", slow);
+        add("decided_nop", self.nops);
+        add("decided", self.agreement.len() as u64);
+    }
+}

@@ -1,0 +1,103 @@
+//! EPaxos as a subject of the simulator.
+
+mod checks;
+
+use panchayat_consensus::InstanceId;
+use panchayat_epaxos::{Config, EPaxos, Limits, Message, Record, Timing};
+
+pub use checks::EPaxosChecks;
+
+use crate::subject::{Seat, Subject};
+
+impl Subject for EPaxos {
+    type Checks = EPaxosChecks;
+    const LABELS: &'static [&'static str] = &[
+        "PreAccept",
+        "PreAcceptOk",
+        "Accept",
+        "AcceptOk",
+        "Commit",
+        "Recover",
+        "RecoverOk",
+        "Validate",
+        "ValidateOk",
+        "Waiting",
+        "Fetch",
+        "Payload",
+        "Refused",
+        "Status",
+    ];
+
+    fn config(seat: &Seat<'_>) -> Config {
+        let tuning = seat.tuning;
+        Config {
+            replica: seat.replica,
+            quorums: seat.quorums,
+            timing: Timing {
+                patience: tuning.patience,
+                recovery_delay: tuning.recovery_delay,
+                stagger: tuning.stagger,
+                status_interval: tuning.status_interval,
+                fast_quorum_wait: tuning.fast_quorum_wait,
+            },
+            limits: Limits {
+                in_flight_max: tuning.in_flight_max,
+                unexecuted_per_key_max: tuning.unexecuted_per_key_max,
+                recoveries_max: tuning.recoveries_max,
+                fetches_max: tuning.fetches_max,
+                ..Limits::default()
+            },
+            seed: seat.seed,
+        }
+    }
+
+    fn label(message: &Message) -> usize {
+        match message {
+            Message::PreAccept { .. } => 0,
+            Message::PreAcceptOk { .. } => 1,
+            Message::Accept { .. } => 2,
+            Message::AcceptOk { .. } => 3,
+            Message::Commit { .. } => 4,
+            Message::Recover { .. } => 5,
+            Message::RecoverOk { .. } => 6,
+            Message::Validate { .. } => 7,
+            Message::ValidateOk { .. } => 8,
+            Message::Waiting { .. } => 9,
+            Message::Fetch { .. } => 10,
+            Message::Payload { .. } => 11,
+            Message::Refused { .. } => 12,
+            Message::Status { .. } => 13,
+        }
+    }
+
+    fn message_instance(message: &Message) -> Option<InstanceId> {
+        message.instance()
+    }
+
+    fn record_instance(record: &Record) -> Option<InstanceId> {
+        Some(record.instance())
+    }
+
+    fn unsettled(&self, limit: usize) -> Vec<InstanceId> {
+        self.instances()
+            .filter(|(id, instance)| !instance.is_committed() || !self.is_executed(*id))
+            .map(|(id, _)| id)
+            .take(limit)
+            .collect()
+    }
+
+    fn describe(&self, id: InstanceId) -> String {
+        match self.instance(id) {
+            None => "unknown".into(),
+            Some(instance) => format!(
+                "{instance:?} executed: {}, waits for {:?}",
+                self.is_executed(id),
+                self.waits_for(id)
+            ),
+        }
+    }
+
+    fn counters(&self, add: &mut dyn FnMut(&'static str, u64)) {
+        EPaxos::counters(self).named().for_each(|(name, count)| add(name, count));
+    }
+}

@@ -1,0 +1,305 @@
+//! Faults, and the plan of a run's faults.
+
+use panchayat_consensus::ReplicaSet;
+
+use crate::network::{LinkId, Weather};
+use crate::rng::Rng;
+
+/// The moment inside a replica's work at which it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// After this many more things it does: each record written, each message to each receiver,
+    /// each execution and each reply counts as one. So between any two of them.
+    After(u32),
+    /// When a sync completes, before the replica hears of it.
+    Synced,
+    /// After a message of the kind with this number (modulo the protocol's kinds) went to its
+    /// first receivers, this many of them.
+    Sent {
+        /// Which kind.
+        label: usize,
+        /// To how many receivers.
+        receivers: u32,
+    },
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A replica dies at `point` (or 300 ms later, if it never gets there) and starts again.
+    Crash {
+        /// Which.
+        replica: usize,
+        /// When exactly.
+        point: CrashPoint,
+        /// How long it stays down.
+        down_us: u64,
+    },
+    /// A replica stops and later goes on, like a process under SIGSTOP.
+    Pause {
+        /// Which.
+        replica: usize,
+        /// For how long.
+        us: u64,
+    },
+    /// A replica works slowly. It still answers heartbeats: load is not death.
+    Slow {
+        /// Which.
+        replica: usize,
+        /// How long each turn takes.
+        turn_us: u64,
+        /// For how long.
+        us: u64,
+    },
+    /// Directed links are cut.
+    Cut {
+        /// Which.
+        links: Vec<LinkId>,
+        /// For how long.
+        us: u64,
+    },
+    /// The weather changes everywhere.
+    Storm {
+        /// To this.
+        weather: Weather,
+        /// For how long.
+        us: u64,
+    },
+    /// Links become slower.
+    Spike {
+        /// Which.
+        links: Vec<LinkId>,
+        /// By how much.
+        extra_us: u64,
+        /// For how long.
+        us: u64,
+    },
+    /// Links deliver nothing, then everything at once.
+    Clog {
+        /// Which.
+        links: Vec<LinkId>,
+        /// For how long.
+        us: u64,
+    },
+    /// A replica's syncs take long.
+    SlowDisk {
+        /// Which.
+        replica: usize,
+        /// How long.
+        sync_us: u64,
+        /// For how long.
+        us: u64,
+    },
+    /// A replica's next sync fails: it stops.
+    SyncError {
+        /// Which.
+        replica: usize,
+        /// How long it stays down.
+        down_us: u64,
+    },
+    /// A replica dies, and a bit of its journal flips: it must refuse to start, for good.
+    BitFlip {
+        /// Which.
+        replica: usize,
+    },
+    /// A replica's wall clock jumps.
+    ClockJump {
+        /// Which.
+        replica: usize,
+        /// By this much.
+        by_us: i64,
+    },
+}
+
+/// A fault and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Virtual time.
+    pub at_us: u64,
+    /// What happens.
+    pub fault: Fault,
+}
+
+/// Every link between members of different parts, in both directions. A replica in no part is on
+/// its own.
+pub fn split(replicas: usize, parts: &[ReplicaSet]) -> Vec<LinkId> {
+    let part = |replica: usize| {
+        let own = panchayat_consensus::ReplicaId(replica as u8);
+        parts.iter().position(|part| part.contains(own)).unwrap_or(parts.len() + replica)
+    };
+    let pairs = (0..replicas).flat_map(|from| (0..replicas).map(move |to| (from, to)));
+    pairs.filter(|(from, to)| from != to && part(*from) != part(*to)).collect()
+}
+
+/// Every link to and from `replica`.
+pub fn isolate(replicas: usize, replica: usize) -> Vec<LinkId> {
+    (0..replicas)
+        .filter(|peer| *peer != replica)
+        .flat_map(|peer| [(replica, peer), (peer, replica)])
+        .collect()
+}
+
+/// The classes of faults that a swarm turns on or off as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "named for the faults they plan")]
+pub enum Class {
+    Crash,
+    CrashMany,
+    Rolling,
+    Pause,
+    Slow,
+    Isolate,
+    OneWay,
+    Split,
+    Flap,
+    Storm,
+    Spike,
+    Clog,
+    SlowDisk,
+    SyncError,
+    BitFlip,
+    ClockJump,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 16] = [
+        Self::Crash,
+        Self::CrashMany,
+        Self::Rolling,
+        Self::Pause,
+        Self::Slow,
+        Self::Isolate,
+        Self::OneWay,
+        Self::Split,
+        Self::Flap,
+        Self::Storm,
+        Self::Spike,
+        Self::Clog,
+        Self::SlowDisk,
+        Self::SyncError,
+        Self::BitFlip,
+        Self::ClockJump,
+    ];
+}
+
+/// Draws one occurrence of a class at `at_us`, as one or several primitive faults.
+pub fn occurrence(class: Class, replicas: usize, at_us: u64, rng: &mut Rng) -> Vec<Planned> {
+    let replica = rng.below(replicas as u64) as usize;
+    let us = rng.octaves(5_000, 2_000_000);
+    let one = |fault| vec![Planned { at_us, fault }];
+    match class {
+        Class::Crash => one(crash(replica, rng)),
+        Class::CrashMany => {
+            let mut all: Vec<usize> = (0..replicas).collect();
+            rng.shuffle(&mut all);
+            all.truncate(rng.between(2, replicas as u64) as usize);
+            let planned = |replica| Planned { at_us, fault: crash(replica, rng) };
+            all.into_iter().map(planned).collect()
+        }
+        Class::Rolling => {
+            let pace = rng.octaves(20_000, 500_000);
+            let planned = |replica| Planned {
+                at_us: at_us + pace * replica as u64,
+                fault: crash(replica, rng),
+            };
+            (0..replicas).map(planned).collect()
+        }
+        Class::Pause => one(Fault::Pause { replica, us }),
+        Class::Slow => one(Fault::Slow { replica, turn_us: rng.octaves(200, 30_000), us }),
+        Class::Isolate => one(Fault::Cut { links: isolate(replicas, replica), us }),
+        Class::OneWay => one(Fault::Cut { links: vec![link(replicas, rng)], us }),
+        Class::Split => {
+            let parts = rng.between(2, 3) as usize;
+            let mut sets = vec![ReplicaSet::EMPTY; parts];
+            for replica in 0..replicas as u8 {
+                let part = rng.below(parts as u64) as usize;
+                sets[part].insert(panchayat_consensus::ReplicaId(replica));
+            }
+            one(Fault::Cut { links: split(replicas, &sets), us })
+        }
+        Class::Flap => {
+            let (from, to) = link(replicas, rng);
+            let period = rng.octaves(5_000, 200_000);
+            let cut = |turn| Planned {
+                at_us: at_us + turn * period,
+                fault: Fault::Cut { links: vec![(from, to), (to, from)], us: period / 2 },
+            };
+            (0..rng.between(3, 8)).map(cut).collect()
+        }
+        Class::Storm => {
+            let weather = Weather {
+                jitter_percent: rng.below(400),
+                loss_ppm: rng.octaves(1_000, 400_000),
+                duplicate_ppm: rng.octaves(1_000, 400_000),
+                reorder_ppm: rng.octaves(1_000, 400_000),
+            };
+            one(Fault::Storm { weather, us })
+        }
+        Class::Spike => {
+            let links = (0..rng.between(1, 4)).map(|_| link(replicas, rng)).collect();
+            one(Fault::Spike { links, extra_us: rng.octaves(5_000, 400_000), us })
+        }
+        Class::Clog => {
+            let links = (0..rng.between(1, 4)).map(|_| link(replicas, rng)).collect();
+            one(Fault::Clog { links, us })
+        }
+        Class::SlowDisk => {
+            one(Fault::SlowDisk { replica, sync_us: rng.octaves(2_000, 200_000), us })
+        }
+        Class::SyncError => {
+            one(Fault::SyncError { replica, down_us: rng.octaves(10_000, 1_000_000) })
+        }
+        Class::BitFlip => one(Fault::BitFlip { replica }),
+        Class::ClockJump => {
+            let by = rng.octaves(1_000, 100_000_000) as i64;
+            one(Fault::ClockJump { replica, by_us: if rng.percent(50) { by } else { -by } })
+        }
+    }
+}
+
+fn crash(replica: usize, rng: &mut Rng) -> Fault {
+    let point = match rng.below(5) {
+        0 => CrashPoint::Synced,
+        1 | 2 => {
+            CrashPoint::Sent { label: rng.below(64) as usize, receivers: rng.between(1, 3) as u32 }
+        }
+        _ => CrashPoint::After(rng.octaves(1, 40) as u32 - 1),
+    };
+    Fault::Crash { replica, point, down_us: rng.octaves(1_000, 2_000_000) }
+}
+
+fn link(replicas: usize, rng: &mut Rng) -> LinkId {
+    let from = rng.below(replicas as u64) as usize;
+    let to = (from + rng.between(1, replicas as u64 - 1) as usize) % replicas;
+    (from, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use panchayat_consensus::ReplicaId;
+
+    #[test]
+    fn a_split_of_five_into_2_2_1_leaves_only_the_pairs() {
+        let pair = |a, b| [ReplicaId(a), ReplicaId(b)].into_iter().collect::<ReplicaSet>();
+        let links = split(5, &[pair(0, 1), pair(2, 3)]);
+        assert_eq!(links.len(), 20 - 4);
+        for kept in [(0, 1), (1, 0), (2, 3), (3, 2)] {
+            assert!(!links.contains(&kept));
+        }
+        assert_eq!(isolate(3, 1), [(1, 0), (0, 1), (1, 2), (2, 1)]);
+    }
+
+    #[test]
+    fn every_class_plans_something_at_or_after_its_time() {
+        let mut rng = Rng::new(3, "faults");
+        for class in Class::ALL {
+            for _ in 0..50 {
+                let planned = occurrence(class, 5, 1_000, &mut rng);
+                assert!(!planned.is_empty());
+                assert!(planned.iter().all(|planned| planned.at_us >= 1_000));
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What is checked, one invariant a file.
+//!
+//! The checks share no code with what they check: they rebuild what they need from the records and
+//! messages that go by.
+
+mod agreement;
+mod ballot_reuse;
+mod ballots;
+mod closed_dependencies;
+mod commit_evidence;
+mod durable_promise;
+mod execution_order;
+mod one_value;
+mod validity;
+mod visibility;
+
+pub use agreement::{Agreement, Decision};
+pub use ballot_reuse::BallotReuse;
+pub use ballots::{Ballots, Standing};
+pub use closed_dependencies::ClosedDependencies;
+pub use commit_evidence::CommitEvidence;
+pub use durable_promise::{DurablePromise, Held};
+pub use execution_order::ExecutionOrder;
+pub use one_value::OneValue;
+pub use validity::Validity;
+pub use visibility::Visibility;

@@ -1,0 +1,271 @@
+//! Everything that makes one run different from another, drawn from its seed (a *swarm*: each run
+//! has its own subset of faults and its own extremes, so that rare combinations come up).
+
+use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
+
+use crate::disk::Keep;
+use crate::fault::{Class, Planned, occurrence};
+use crate::network::Weather;
+use crate::rng::Rng;
+use crate::subject::Tuning;
+use crate::workload::Workload;
+
+/// How long a sync takes: drawn evenly from a range, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncTime {
+    /// At least.
+    pub low_us: u64,
+    /// At most.
+    pub high_us: u64,
+}
+
+impl SyncTime {
+    /// Always the same.
+    pub const fn constant(us: u64) -> Self {
+        Self { low_us: us, high_us: us }
+    }
+}
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// How many replicas and how many must agree.
+    pub quorums: Quorums,
+    /// One-way delays, `[from][to]`.
+    pub delays_us: Vec<Vec<u64>>,
+    /// Whether frames of a link keep their order.
+    pub fifo: bool,
+    /// The weather apart from storms.
+    pub weather: Weather,
+    /// Whether the messages of a turn share a frame per receiver.
+    pub coalesce: bool,
+    /// Each replica's disk.
+    pub disks: Vec<SyncTime>,
+    /// What crashes may leave of an unsynced write.
+    pub keeps: Vec<Keep>,
+    /// How long a turn of each replica takes; with 0 every input has a turn of its own.
+    pub turn_us: Vec<u64>,
+    /// Each replica's clock drift.
+    pub drift_ppm: Vec<i64>,
+    /// Each replica's wall clock skew.
+    pub skew_us: Vec<i64>,
+    /// How often transports send heartbeats; 0 for never.
+    pub heartbeat_us: u64,
+    /// How long a peer may be silent.
+    pub suspicion_us: u64,
+    /// For the protocol.
+    pub tuning: Tuning,
+    /// For the clients.
+    pub workload: Workload,
+    /// What goes wrong.
+    pub plan: Vec<Planned>,
+    /// How long it goes wrong.
+    pub safety_us: u64,
+    /// How long everything may take once healed.
+    pub liveness_us: u64,
+    /// Who is down in the liveness phase: at most f.
+    pub down: ReplicaSet,
+    /// Whether every acknowledged write is looked for after a restart of all from synced bytes.
+    pub durability_scan: bool,
+}
+
+impl Setup {
+    /// A run without faults, jitter, disk latency or clients.
+    ///
+    /// # Panics
+    /// If no quorums fit the matrix.
+    pub fn calm(delays_us: Vec<Vec<u64>>) -> Self {
+        let n = delays_us.len();
+        let quorums = Quorums::for_replicas(n).expect("a matrix of 3 to 16 replicas");
+        let rtt_max = rtt_max(&delays_us);
+        Self {
+            quorums,
+            fifo: true,
+            weather: Weather::default(),
+            coalesce: true,
+            disks: vec![SyncTime::constant(0); n],
+            keeps: vec![Keep::Nothing],
+            turn_us: vec![0; n],
+            drift_ppm: vec![0; n],
+            skew_us: vec![0; n],
+            heartbeat_us: 0,
+            suspicion_us: 500_000,
+            tuning: Tuning::calm(Span(rtt_max)),
+            workload: Workload::none(),
+            plan: Vec::new(),
+            safety_us: 0,
+            liveness_us: 60_000_000,
+            down: ReplicaSet::EMPTY,
+            durability_scan: true,
+            delays_us,
+        }
+    }
+
+    /// The run of a seed with `n` replicas.
+    ///
+    /// # Panics
+    /// If no quorums fit `n`.
+    pub fn draw(seed: u64, n: usize) -> Self {
+        let mut rng = Rng::new(seed, "setup");
+        let mut setup = Self::calm(draw_delays(n, &mut rng));
+        setup.fifo = rng.percent(60);
+        setup.coalesce = rng.percent(60);
+        setup.weather = draw_weather(&mut rng);
+        setup.disks = draw_disks(n, &mut rng);
+        setup.keeps = Keep::ALL.into_iter().filter(|_| rng.percent(60)).collect();
+        if setup.keeps.is_empty() {
+            setup.keeps.push(Keep::Nothing);
+        }
+        let busy = *rng.pick(&[0, 0, 100, 1_000]);
+        setup.turn_us = (0..n).map(|_| rng.below(busy + 1)).collect();
+        let drift = *rng.pick(&[0, 100, 20_000]);
+        setup.drift_ppm = (0..n).map(|_| rng.below(2 * drift + 1) as i64 - drift as i64).collect();
+        let skew = *rng.pick(&[0, 1_000, 10_000_000]);
+        setup.skew_us = (0..n).map(|_| rng.below(2 * skew + 1) as i64 - skew as i64).collect();
+        let rtt_max = rtt_max(&setup.delays_us);
+        setup.suspicion_us = rng.between(rtt_max, 4 * rtt_max).max(40_000);
+        setup.heartbeat_us = setup.suspicion_us / rng.between(3, 5);
+        setup.tuning = Tuning::draw(Span(rtt_max), &mut rng);
+        setup.workload = Workload::draw(n, &mut Rng::new(seed, "workload"));
+        setup.safety_us = rng.between(3_000_000, 8_000_000);
+        setup.plan = draw_plan(n, setup.safety_us, &mut Rng::new(seed, "faults"));
+        for _ in 0..rng.below(setup.quorums.f() as u64 + 1) {
+            setup.down.insert(ReplicaId(rng.below(n as u64) as u8));
+        }
+        setup
+    }
+
+    /// How many replicas there are.
+    pub fn replicas(&self) -> usize {
+        self.delays_us.len()
+    }
+}
+
+impl Tuning {
+    /// Patient timeouts for a slowest round trip of `rtt`, and no limits to speak of.
+    pub fn calm(rtt: Span) -> Self {
+        let patience = rtt.times(3).max(Span::from_ms(100));
+        Self {
+            patience,
+            recovery_delay: patience.times(8),
+            stagger: rtt.times(2).max(Span::from_ms(50)),
+            status_interval: patience,
+            fast_quorum_wait: Span(0),
+            in_flight_max: 1 << 16,
+            unexecuted_per_key_max: 1 << 15,
+            recoveries_max: 64,
+            fetches_max: 256,
+        }
+    }
+
+    fn draw(rtt: Span, rng: &mut Rng) -> Self {
+        let patience = Span(rtt.0 * rng.between(100, 400) / 100);
+        Self {
+            patience,
+            recovery_delay: Span(patience.0 * rng.between(100, 800) / 100),
+            stagger: Span(rtt.0 * rng.between(20, 300) / 100),
+            status_interval: Span(patience.0 * rng.between(50, 300) / 100),
+            fast_quorum_wait: Span(if rng.percent(50) { 0 } else { rng.below(rtt.0) }),
+            in_flight_max: *rng.pick(&[4, 64, 1 << 16]),
+            unexecuted_per_key_max: *rng.pick(&[64, 1 << 15, 1 << 15]),
+            recoveries_max: *rng.pick(&[2, 8, 64]),
+            fetches_max: *rng.pick(&[2, 16, 256]),
+        }
+    }
+}
+
+fn rtt_max(delays_us: &[Vec<u64>]) -> u64 {
+    let n = delays_us.len();
+    let pairs = (0..n).flat_map(|a| (0..a).map(move |b| (a, b)));
+    pairs.map(|(a, b)| delays_us[a][b] + delays_us[b][a]).max().unwrap_or(0)
+}
+
+fn draw_delays(n: usize, rng: &mut Rng) -> Vec<Vec<u64>> {
+    let (low, high) = *rng.pick(&[(200, 2_000), (4_000, 20_000), (1_000, 80_000)]);
+    let mut delays = vec![vec![0; n]; n];
+    for a in 0..n {
+        for b in 0..a {
+            let there = rng.between(low, high);
+            let back = if rng.percent(20) { rng.between(low, high) } else { there };
+            (delays[a][b], delays[b][a]) = (there, back);
+        }
+    }
+    delays
+}
+
+fn draw_weather(rng: &mut Rng) -> Weather {
+    Weather {
+        jitter_percent: *rng.pick(&[0, 2, 20, 100]),
+        loss_ppm: *rng.pick(&[0, 0, 500, 20_000]),
+        duplicate_ppm: *rng.pick(&[0, 0, 1_000, 50_000]),
+        reorder_ppm: *rng.pick(&[0, 0, 1_000, 50_000]),
+    }
+}
+
+fn draw_disks(n: usize, rng: &mut Rng) -> Vec<SyncTime> {
+    let shared = match rng.below(4) {
+        0 => SyncTime::constant(0),
+        1 => SyncTime::constant(rng.between(50, 2_000)),
+        2 => SyncTime { low_us: 50, high_us: 5_000 },
+        _ => SyncTime { low_us: 2_000, high_us: 40_000 },
+    };
+    let mut disks = vec![shared; n];
+    if rng.percent(25) {
+        let slow = rng.below(n as u64) as usize;
+        disks[slow] = SyncTime { low_us: 5_000, high_us: 60_000 };
+    }
+    disks
+}
+
+fn draw_plan(n: usize, safety_us: u64, rng: &mut Rng) -> Vec<Planned> {
+    let mut classes: Vec<Class> = Class::ALL.into_iter().filter(|_| rng.percent(40)).collect();
+    // A journal with a flipped bit costs a replica for good: once in a while is enough.
+    if !rng.percent(15) {
+        classes.retain(|class| *class != Class::BitFlip);
+    }
+    if !classes.iter().any(|class| matches!(class, Class::Crash | Class::Rolling)) {
+        classes.push(Class::Crash);
+    }
+    let mut plan = Vec::new();
+    let mut flipped = false;
+    let target = rng.between(6, 16) as usize;
+    while plan.len() < target {
+        let class = *rng.pick(&classes);
+        if class == Class::BitFlip && std::mem::replace(&mut flipped, true) {
+            continue;
+        }
+        let at_us = rng.below(safety_us * 9 / 10);
+        plan.append(&mut occurrence(class, n, at_us, rng));
+    }
+    if !plan.iter().any(|planned| matches!(planned.fault, crate::fault::Fault::Crash { .. })) {
+        plan.append(&mut occurrence(Class::Crash, n, rng.below(safety_us / 2), rng));
+    }
+    plan.sort_by_key(|planned| planned.at_us);
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+
+    #[test]
+    fn a_seed_draws_the_same_run_and_another_seed_another() {
+        let text = |seed| format!("{:?}", Setup::draw(seed, 5));
+        assert_eq!(text(4), text(4));
+        assert_ne!(text(4), text(5));
+    }
+
+    #[test]
+    fn every_seed_has_its_faults_a_crash_and_enough_commands() {
+        for seed in 0..500 {
+            for n in [3, 5] {
+                let setup = Setup::draw(seed, n);
+                assert!(setup.plan.len() >= 5, "seed {seed}");
+                assert!(setup.plan.iter().any(|p| matches!(p.fault, Fault::Crash { .. })));
+                assert!(setup.workload.commands >= 300);
+                assert!(setup.down.len() <= setup.quorums.f());
+            }
+        }
+    }
+}

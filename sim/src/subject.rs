@@ -1,0 +1,122 @@
+//! What the simulator must know of a protocol beyond [`Protocol`]: how to configure a seat, how to
+//! name its messages, and what to check.
+
+use panchayat_consensus::{Command, InstanceId, Protocol, Quorums, ReplicaId, ReplicaSet, Span};
+
+use crate::flaw::Flaw;
+
+/// Timeouts and limits that the swarm chose for this run. A protocol takes what it understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// How long an undecided instance is waited for before something is sent again.
+    pub patience: Span,
+    /// How long an undecided instance of a live coordinator is left to it.
+    pub recovery_delay: Span,
+    /// How much later each next replica in rank recovers.
+    pub stagger: Span,
+    /// How often replicas tell each other what they have seen.
+    pub status_interval: Span,
+    /// How long beyond a slow quorum a coordinator waits for a fast one.
+    pub fast_quorum_wait: Span,
+    /// Most own commands in flight.
+    pub in_flight_max: usize,
+    /// Most unexecuted commands on one key.
+    pub unexecuted_per_key_max: usize,
+    /// Most recoveries at once.
+    pub recoveries_max: usize,
+    /// Most instances asked for at once.
+    pub fetches_max: usize,
+}
+
+/// A replica's place in a run.
+#[derive(Clone, Debug)]
+pub struct Seat<'a> {
+    /// Which one.
+    pub replica: ReplicaId,
+    /// The thresholds of the run.
+    pub quorums: Quorums,
+    /// A seed of its own, a new one at each start.
+    pub seed: u64,
+    /// What the swarm chose.
+    pub tuning: &'a Tuning,
+}
+
+/// Which run of which replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// How often it has been started, from 1.
+    pub incarnation: u32,
+}
+
+/// A protocol that the simulator can run.
+pub trait Subject: Protocol + 'static {
+    /// What is checked of it besides what holds for every protocol.
+    type Checks: Checks<Self>;
+    /// The names of its kinds of message.
+    const LABELS: &'static [&'static str];
+
+    /// The configuration of a seat.
+    fn config(seat: &Seat<'_>) -> Self::Config;
+    /// The kind of `message`, an index into [`LABELS`](Self::LABELS).
+    fn label(message: &Self::Message) -> usize;
+    /// The instance a message speaks of.
+    fn message_instance(message: &Self::Message) -> Option<InstanceId>;
+    /// The instance a record is about.
+    fn record_instance(record: &Self::Record) -> Option<InstanceId>;
+    /// Instances known here and not decided, or decided and not executed: at most `limit`.
+    fn unsettled(&self, limit: usize) -> Vec<InstanceId>;
+    /// What this replica knows of `id`, for a reader.
+    fn describe(&self, id: InstanceId) -> String;
+    /// Its counters, by name.
+    fn counters(&self, add: &mut dyn FnMut(&'static str, u64));
+}
+
+/// The checks of one run. They see everything that is written, sent and executed.
+pub trait Checks<P: Subject> {
+    /// Before anything happened.
+    fn new(quorums: Quorums) -> Self;
+
+    /// A client's command was handed to the protocol at `at`.
+    fn proposed(&mut self, at: Place, command: &Command);
+
+    /// A record was given to the journal; it is not durable yet.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn persisted(&mut self, at: Place, record: &P::Record) -> Result<(), Flaw>;
+
+    /// A record became durable.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn durable(&mut self, at: Place, record: &P::Record) -> Result<(), Flaw>;
+
+    /// A replica started from `records`, all of them durable.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn restored(&mut self, at: Place, records: &[P::Record], protocol: &P) -> Result<(), Flaw>;
+
+    /// A message left for `to`.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn sent(&mut self, at: Place, to: ReplicaSet, message: &P::Message) -> Result<(), Flaw>;
+
+    /// A turn ended that touched these instances.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn stepped(&mut self, at: Place, protocol: &P, touched: &[InstanceId]) -> Result<(), Flaw>;
+
+    /// A command is applied.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn executing(&mut self, at: Place, id: InstanceId, command: &Command) -> Result<(), Flaw>;
+
+    /// Counts worth reporting.
+    fn coverage(&self, add: &mut dyn FnMut(&'static str, u64));
+}

@@ -1,0 +1,190 @@
+//! Clients inside the world, and what proposals come back as.
+
+use panchayat_consensus::wire::to_bytes;
+use panchayat_consensus::{Command, InstanceId, NotApplied, Path, Token, WallTime};
+use panchayat_core::StateMachine;
+use panchayat_core::kv::{KvCommand, KvOutput, KvStore};
+
+use super::{Event, Job, Phase, SCRIPT_TOKENS, World};
+use crate::client::{Acknowledged, ClientEvent, ClientEventKind, Pending, register_of};
+use crate::flaw::{Flaw, Invariant};
+use crate::subject::{Checks, Subject};
+
+/// How long a client waits before it looks again for a replica that is up.
+const RETRY_US: u64 = 20_000;
+
+impl<P: Subject> World<P> {
+    pub(super) fn client_acts(&mut self, client: usize) -> Result<(), Flaw> {
+        if self.commands_left == 0 || self.clients[client].pending.is_some() {
+            return Ok(());
+        }
+        let Some(replica) = self.replica_for(client) else {
+            self.queue.push(self.now_us + RETRY_US, Event::Client { client });
+            return Ok(());
+        };
+        self.commands_left -= 1;
+        self.next_op += 1;
+        let op = self.next_op;
+        let asking = &self.clients[client];
+        let command = self
+            .setup
+            .workload
+            .command(&format!("o{op}"), &mut self.client_rng, |key| asking.last_seen(key));
+        let process = asking.process;
+        let pending = Pending { op, replica, key: register_of(&command) };
+        self.clients[client].pending = Some(pending);
+        self.note(process, op, replica, ClientEventKind::Invoke(command.clone()));
+        self.stats.commands += 1;
+        let node = &mut self.nodes[replica];
+        node.next_token += 1;
+        let token = Token(node.next_token);
+        node.tokens.insert(token, (client, op));
+        if self.phase == Phase::Safety {
+            let at = self.now_us + self.setup.workload.timeout_us;
+            self.queue.push(at, Event::ClientTimeout { client, op });
+        }
+        self.propose(replica, token, &command)
+    }
+
+    /// Hands a command to a replica as its driver would.
+    pub(super) fn propose(
+        &mut self,
+        replica: usize,
+        token: Token,
+        command: &KvCommand,
+    ) -> Result<(), Flaw> {
+        let node = &mut self.nodes[replica];
+        if !node.is_up() {
+            return Ok(());
+        }
+        let wall = node.clock.now(self.now_us).wall.0;
+        node.last_proposed_at = wall.max(node.last_proposed_at + 1);
+        let command = Command {
+            footprint: KvStore::footprint(command),
+            proposed_at: WallTime(node.last_proposed_at),
+            payload: to_bytes(command),
+        };
+        let at = node.place();
+        self.checks.proposed(at, &command);
+        self.give(replica, Job::Propose { token, command })
+    }
+
+    fn replica_for(&mut self, client: usize) -> Option<usize> {
+        let home = self.clients[client].home;
+        if self.nodes[home].is_up() {
+            return Some(home);
+        }
+        let up: Vec<usize> = (0..self.nodes.len()).filter(|r| self.nodes[*r].is_up()).collect();
+        if up.is_empty() { None } else { Some(*self.client_rng.pick(&up)) }
+    }
+
+    fn note(&mut self, process: u32, op: u64, replica: usize, kind: ClientEventKind) {
+        let replica = self.nodes[replica].id;
+        self.history.push(ClientEvent { at_us: self.now_us, process, op, replica, kind });
+    }
+
+    /// The client's operation is over; it goes on after a pause.
+    fn client_goes_on(&mut self, client: usize) {
+        let think = match self.phase {
+            Phase::Safety => self.client_rng.below(self.setup.workload.think_us + 1),
+            _ => self.client_rng.below(1_000),
+        };
+        self.queue.push(self.now_us + think, Event::Client { client });
+    }
+
+    /// The outcome of what `client` waits for cannot be known: a new process takes its place.
+    pub(super) fn client_loses(&mut self, client: usize) {
+        let Some(pending) = self.clients[client].pending.take() else { return };
+        let process = self.clients[client].process;
+        self.note(process, pending.op, pending.replica, ClientEventKind::Unknown);
+        self.stats.unknown += 1;
+        self.clients[client].process = self.next_process;
+        self.next_process += 1;
+        self.client_goes_on(client);
+    }
+
+    pub(super) fn client_gives_up(&mut self, client: usize, op: u64) {
+        let waits = self.clients[client].pending.as_ref().is_some_and(|p| p.op == op);
+        if waits && self.phase == Phase::Safety {
+            self.client_loses(client);
+        }
+    }
+
+    /// Every client that waits for `replica` learns that it died.
+    pub(super) fn clients_of_dead(&mut self, replica: usize) {
+        for client in 0..self.clients.len() {
+            if self.clients[client].pending.as_ref().is_some_and(|p| p.replica == replica) {
+                self.client_loses(client);
+            }
+        }
+    }
+
+    pub(super) fn clients_waiting(&self) -> usize {
+        self.clients.iter().filter(|client| client.pending.is_some()).count()
+    }
+
+    /// Whether all clients are done.
+    pub(super) fn clients_done(&self) -> bool {
+        (self.commands_left == 0 || self.clients.is_empty()) && self.clients_waiting() == 0
+    }
+
+    /// The client that waits for this token, if it still does.
+    fn waiting_for(&mut self, replica: usize, token: Token) -> Option<(usize, Pending)> {
+        let (client, op) = self.nodes[replica].tokens.remove(&token)?;
+        let pending = self.clients[client].pending.as_ref()?;
+        (pending.op == op).then(|| (client, pending.clone()))
+    }
+
+    pub(super) fn token_committed(&mut self, token: Token, path: Path) {
+        let name = match path {
+            Path::Fast => "answers_fast",
+            Path::Slow => "answers_slow",
+            Path::Recovered => "answers_recovered",
+        };
+        *self.stats.named.entry(name).or_default() += 1;
+        if token.0 >= SCRIPT_TOKENS {
+            let scripted = &mut self.script[(token.0 - SCRIPT_TOKENS) as usize];
+            scripted.committed.get_or_insert((self.now_us, path));
+        }
+    }
+
+    pub(super) fn token_applied(
+        &mut self,
+        replica: usize,
+        token: Token,
+        id: Option<InstanceId>,
+        output: Option<KvOutput>,
+    ) -> Result<(), Flaw> {
+        let Some(id) = id else {
+            let text = format!("{token:?} is answered though nothing was executed");
+            return Err(Flaw::general(Invariant::ClosedDependencies, text));
+        };
+        if token.0 >= SCRIPT_TOKENS {
+            let scripted = &mut self.script[(token.0 - SCRIPT_TOKENS) as usize];
+            scripted.executed_us.get_or_insert(self.now_us);
+            return Ok(());
+        }
+        let Some(output) = output else {
+            let text = format!("the payload proposed as {token:?} does not decode");
+            return Err(Flaw::of(Invariant::Validity, id, text));
+        };
+        let Some((client, pending)) = self.waiting_for(replica, token) else { return Ok(()) };
+        self.clients[client].pending = None;
+        self.clients[client].learn(pending.key, &output);
+        self.stats.acknowledged += 1;
+        self.acknowledged.push(Acknowledged { op: pending.op, id });
+        let process = self.clients[client].process;
+        self.note(process, pending.op, replica, ClientEventKind::Return(output));
+        self.client_goes_on(client);
+        Ok(())
+    }
+
+    pub(super) fn token_rejected(&mut self, replica: usize, token: Token, reason: NotApplied) {
+        let Some((client, pending)) = self.waiting_for(replica, token) else { return };
+        self.clients[client].pending = None;
+        self.stats.rejected += 1;
+        let process = self.clients[client].process;
+        self.note(process, pending.op, replica, ClientEventKind::NotApplied(reason));
+        self.queue.push(self.now_us + RETRY_US, Event::Client { client });
+    }
+}

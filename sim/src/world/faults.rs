@@ -1,0 +1,202 @@
+//! Faults as they happen, deaths and restarts.
+
+use panchayat_consensus::Span;
+use panchayat_consensus::wire::from_bytes;
+use panchayat_core::Group;
+use panchayat_core::detector::Detector;
+use panchayat_core::kv::KvStore;
+
+use super::{Event, Phase, Power, World};
+use crate::clock::Clock;
+use crate::fault::Fault;
+use crate::flaw::{Flaw, Invariant};
+use crate::subject::{Checks, Seat, Subject};
+
+/// How long a replica armed to die may live on without coming to its crash point.
+const CRASH_DEADLINE_US: u64 = 300_000;
+
+impl<P: Subject> World<P> {
+    pub(super) fn begin_fault(&mut self, index: usize) -> Result<(), Flaw> {
+        if self.phase != Phase::Safety {
+            return Ok(());
+        }
+        let fault = self.setup.plan[index].fault.clone();
+        self.trace.line(None, None, || format!("fault: {fault:?}"));
+        self.trace.mix(index as u64);
+        self.stats.faults += 1;
+        let now_us = self.now_us;
+        let ends_at = match fault {
+            Fault::Crash { replica, point, down_us } => {
+                let node = &mut self.nodes[replica];
+                if node.is_up() && node.armed.is_none() {
+                    node.armed = Some((point, down_us));
+                }
+                Some(now_us + CRASH_DEADLINE_US)
+            }
+            Fault::Pause { replica, us } => {
+                self.nodes[replica].paused_until_us = now_us + us;
+                None
+            }
+            Fault::Slow { replica, turn_us, us } => {
+                self.nodes[replica].slow_turn_us = turn_us;
+                Some(now_us + us)
+            }
+            Fault::Cut { links, us } => {
+                links.into_iter().for_each(|link| self.network.cut(link));
+                Some(now_us + us)
+            }
+            Fault::Storm { weather, us } => {
+                self.network.set_weather(weather);
+                Some(now_us + us)
+            }
+            Fault::Spike { links, extra_us, us } => {
+                links.into_iter().for_each(|l| self.network.spike(l, extra_us, now_us + us));
+                None
+            }
+            Fault::Clog { links, us } => {
+                links.into_iter().for_each(|link| self.network.clog(link, now_us + us));
+                None
+            }
+            Fault::SlowDisk { replica, sync_us, us } => {
+                self.nodes[replica].slow_disk = Some(sync_us);
+                Some(now_us + us)
+            }
+            Fault::SyncError { replica, down_us } => {
+                if self.nodes[replica].is_up() {
+                    self.nodes[replica].sync_fails = Some(down_us);
+                }
+                None
+            }
+            Fault::BitFlip { replica } => {
+                self.crash(replica)?;
+                // Whatever restart was planned will meet a journal that refuses.
+                let node = &mut self.nodes[replica];
+                if node.power == Power::Down && node.disk.flip_bit() {
+                    node.damaged = true;
+                    *self.stats.named.entry("bits_flipped").or_default() += 1;
+                }
+                None
+            }
+            Fault::ClockJump { replica, by_us } => {
+                self.nodes[replica].clock.jump(by_us);
+                None
+            }
+        };
+        if let Some(at_us) = ends_at {
+            self.queue.push(at_us, Event::FaultEnd { index });
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_fault(&mut self, index: usize) -> Result<(), Flaw> {
+        if self.phase != Phase::Safety {
+            return Ok(());
+        }
+        match self.setup.plan[index].fault.clone() {
+            Fault::Crash { replica, .. } if self.nodes[replica].armed.is_some() => {
+                self.crash(replica)?;
+            }
+            Fault::Slow { replica, .. } => self.nodes[replica].slow_turn_us = 0,
+            Fault::Cut { links, .. } => links.into_iter().for_each(|link| self.network.mend(link)),
+            Fault::Storm { .. } => _ = self.network.set_weather(self.setup.weather),
+            Fault::SlowDisk { replica, .. } => self.nodes[replica].slow_disk = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// `replica` dies now. In the safety phase it is started again later.
+    pub(super) fn crash(&mut self, replica: usize) -> Result<(), Flaw> {
+        let node = &mut self.nodes[replica];
+        if !node.is_up() {
+            return Ok(());
+        }
+        let keep = *self.crash_rng.pick(&self.setup.keeps);
+        self.trace.line(Some(node.id), None, || format!("DIES, of the unsynced stays {keep:?}"));
+        let down_us = match (node.armed, node.sync_fails) {
+            (Some((_, down_us)), _) | (None, Some(down_us)) => down_us,
+            (None, None) => 10_000,
+        };
+        if let Some(group) = &node.group {
+            let named = &mut self.stats.named;
+            group.protocol().counters(&mut |name, count| *named.entry(name).or_default() += count);
+        }
+        node.disk.crash(keep);
+        node.forget();
+        node.power = Power::Down;
+        self.stats.crashes += 1;
+        self.order.forget(node.id);
+        self.clients_of_dead(replica);
+        if self.phase == Phase::Safety {
+            self.queue.push(self.now_us + down_us, Event::Restart { replica });
+        }
+        Ok(())
+    }
+
+    /// `replica` starts from what its disk holds.
+    pub(super) fn restart(&mut self, replica: usize) -> Result<(), Flaw> {
+        if self.nodes[replica].power != Power::Down {
+            return Ok(());
+        }
+        let node = &mut self.nodes[replica];
+        let opened = match node.disk.open() {
+            Ok(opened) => opened,
+            Err(refusal) if node.damaged => {
+                self.trace.line(Some(node.id), None, || format!("does not start: {refusal}"));
+                self.stats.refused_journals += 1;
+                node.power = Power::Out;
+                return Ok(());
+            }
+            Err(refusal) => {
+                let text = format!("r{replica} refuses its own journal: {refusal}");
+                return Err(Flaw::general(Invariant::Journal, text));
+            }
+        };
+        self.stats.torn_tails += u64::from(opened.torn);
+        if opened.payloads.len() < node.durable_records {
+            let text = format!(
+                "r{replica} reads back {} of {} synced records",
+                opened.payloads.len(),
+                node.durable_records
+            );
+            return Err(Flaw::general(Invariant::Journal, text));
+        }
+        node.durable_records = opened.payloads.len();
+        let mut records = Vec::with_capacity(opened.payloads.len());
+        for payload in opened.payloads {
+            records.push(from_bytes::<P::Record>(payload).map_err(|error| {
+                let text = format!("r{replica} cannot read its own record: {error}");
+                Flaw::general(Invariant::Codec, text)
+            })?);
+        }
+        node.incarnation += 1;
+        let (drift, skew) = (self.setup.drift_ppm[replica], node.clock.skew_us());
+        let base = self.clock_rng.below(10_000_000);
+        node.clock = Clock::new(self.now_us, base, drift, skew);
+        let now = node.clock.now(self.now_us);
+        let seat = Seat {
+            replica: node.id,
+            quorums: self.setup.quorums,
+            seed: self.clock_rng.bits(),
+            tuning: &self.setup.tuning,
+        };
+        self.trace.line(Some(node.id), None, || {
+            format!("STARTS with {} records, torn {}", records.len(), opened.torn)
+        });
+        self.working = Some(replica);
+        let group = Group::restore(P::config(&seat), KvStore::default(), records.clone(), now);
+        let at = node.place();
+        self.checks.restored(at, &records, group.protocol())?;
+        node.group = Some(group);
+        node.power = Power::Up;
+        let suspicion = Span(self.setup.suspicion_us);
+        node.detector = Detector::new(node.id, self.setup.replicas(), suspicion, now.monotonic);
+        if self.setup.heartbeat_us > 0 {
+            let incarnation = node.incarnation;
+            self.queue.push(self.now_us, Event::Tick { replica, incarnation });
+        }
+        self.touched.clear();
+        self.touched_set.clear();
+        self.finish_turn(replica)
+    }
+}

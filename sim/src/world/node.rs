@@ -1,0 +1,117 @@
+//! One simulated replica: its group while it is up, its disk always.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use panchayat_consensus::{Command, InstanceId, RecordSeq, ReplicaId, Token};
+use panchayat_core::Group;
+use panchayat_core::detector::{Detector, Verdict};
+use panchayat_core::kv::KvStore;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::fault::CrashPoint;
+use crate::setup::SyncTime;
+use crate::subject::{Place, Subject};
+
+/// Most inputs that wait for a paused or slow replica; frames beyond are lost.
+pub(crate) const INBOX_MAX: usize = 20_000;
+
+/// An input on its way into a group.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Frame { from: ReplicaId, bytes: Bytes },
+    Synced(RecordSeq),
+    Propose { token: Token, command: Command },
+    Peer(Verdict),
+    Wake,
+}
+
+/// Whether a replica runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Power {
+    /// It runs.
+    Up,
+    /// It died and will be started.
+    Down,
+    /// It refuses to start, or is kept down on purpose.
+    Out,
+}
+
+/// A replica.
+#[derive(Debug)]
+pub(crate) struct Node<P: Subject> {
+    pub(crate) id: ReplicaId,
+    pub(crate) power: Power,
+    pub(crate) group: Option<Group<P, KvStore>>,
+    pub(crate) incarnation: u32,
+    pub(crate) disk: Disk,
+    /// A bit of its journal was flipped.
+    pub(crate) damaged: bool,
+    pub(crate) sync_time: SyncTime,
+    pub(crate) slow_disk: Option<u64>,
+    pub(crate) sync_fails: Option<u64>,
+    pub(crate) clock: Clock,
+    pub(crate) detector: Detector,
+    pub(crate) inbox: VecDeque<Job>,
+    pub(crate) scheduled: bool,
+    pub(crate) turn_us: u64,
+    pub(crate) slow_turn_us: u64,
+    pub(crate) paused_until_us: u64,
+    pub(crate) armed: Option<(CrashPoint, u64)>,
+    pub(crate) wake_at_us: Option<u64>,
+    /// Records written in this incarnation, and those of them not durable yet.
+    pub(crate) record_seq: u64,
+    pub(crate) unsynced: VecDeque<(u64, P::Record)>,
+    /// Records durable over all incarnations.
+    pub(crate) durable_records: usize,
+    pub(crate) tokens: FxHashMap<Token, (usize, u64)>,
+    pub(crate) next_token: u64,
+    pub(crate) last_proposed_at: u64,
+    /// What this incarnation executed.
+    pub(crate) executed: FxHashSet<InstanceId>,
+    /// A fingerprint of that set.
+    pub(crate) executed_print: u64,
+}
+
+impl<P: Subject> Node<P> {
+    /// This run of this replica.
+    pub(crate) fn place(&self) -> Place {
+        Place { replica: self.id, incarnation: self.incarnation }
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_up(&self) -> bool {
+        self.power == Power::Up
+    }
+
+    /// How long its next turn takes.
+    pub(crate) fn turn_time_us(&self) -> u64 {
+        self.turn_us.max(self.slow_turn_us)
+    }
+
+    /// Forgets everything that a dead process forgets.
+    pub(crate) fn forget(&mut self) {
+        self.group = None;
+        self.inbox.clear();
+        self.scheduled = false;
+        self.armed = None;
+        self.wake_at_us = None;
+        self.paused_until_us = 0;
+        self.record_seq = 0;
+        self.unsynced.clear();
+        self.tokens.clear();
+        self.executed.clear();
+        self.executed_print = 0;
+        self.sync_fails = None;
+    }
+
+    /// Notes an execution; false if it was executed before in this incarnation.
+    pub(crate) fn note_executed(&mut self, id: InstanceId) -> bool {
+        let bits = (u64::from(id.replica.0) << 56) ^ id.slot;
+        let print = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+        self.executed_print = self.executed_print.wrapping_add(print.wrapping_mul(print | 1));
+        self.executed.insert(id)
+    }
+}

@@ -1,0 +1,357 @@
+//! One turn of a replica: inputs in, then everything that leaves, one thing at a time, with a
+//! possible death between any two.
+
+use std::sync::Arc;
+
+use panchayat_consensus::wire::{from_bytes, to_bytes};
+use panchayat_consensus::{
+    Command, Input, InstanceId, NotApplied, Path, Protocol, RecordSeq, ReplicaSet, Token,
+};
+use panchayat_core::Sink;
+use panchayat_core::detector::Verdict;
+use panchayat_core::frame::{FrameWriter, next_message, open_frame};
+use panchayat_core::kv::{KvOutput, KvStore};
+
+use super::{EPOCH, Event, GROUP, Job, World, state_of};
+use crate::fault::CrashPoint;
+use crate::flaw::{Flaw, Invariant};
+use crate::subject::{Checks, Subject};
+
+/// Something a turn does to the world.
+#[derive(Debug)]
+pub(crate) enum Action<P: Protocol> {
+    Persist(P::Record),
+    Persisted(RecordSeq),
+    Send { to: ReplicaSet, message: P::Message },
+    Committed { token: Token, path: Path },
+    Executing { id: InstanceId, command: Arc<Command> },
+    Applied { token: Token, output: Option<KvOutput> },
+    Rejected { token: Token, reason: NotApplied },
+}
+
+struct Collector<'a, P: Protocol>(&'a mut Vec<Action<P>>);
+
+impl<P: Protocol> Sink<P, KvStore> for Collector<'_, P> {
+    fn persist(&mut self, record: P::Record) {
+        self.0.push(Action::Persist(record));
+    }
+    fn persisted(&mut self, upto: RecordSeq) {
+        self.0.push(Action::Persisted(upto));
+    }
+    fn send(&mut self, to: ReplicaSet, message: P::Message) {
+        self.0.push(Action::Send { to, message });
+    }
+    fn committed(&mut self, token: Token, path: Path) {
+        self.0.push(Action::Committed { token, path });
+    }
+    fn executing(&mut self, id: InstanceId, command: &Arc<Command>) {
+        self.0.push(Action::Executing { id, command: command.clone() });
+    }
+    fn applied(&mut self, token: Token, output: Option<KvOutput>) {
+        self.0.push(Action::Applied { token, output });
+    }
+    fn rejected(&mut self, token: Token, reason: NotApplied) {
+        self.0.push(Action::Rejected { token, reason });
+    }
+}
+
+impl<P: Subject> World<P> {
+    /// Drains the inbox of `replica` into its protocol, then performs what it asks for.
+    pub(super) fn turn(&mut self, replica: usize) -> Result<(), Flaw> {
+        self.working = Some(replica);
+        self.touched.clear();
+        self.touched_set.clear();
+        self.feed(replica)?;
+        self.finish_turn(replica)
+    }
+
+    /// Performs everything that waits in the group of `replica`.
+    pub(super) fn finish_turn(&mut self, replica: usize) -> Result<(), Flaw> {
+        let mut actions = std::mem::take(&mut self.actions);
+        if let Some(group) = &mut self.nodes[replica].group {
+            group.turn(&mut Collector(&mut actions));
+        }
+        let mut frames: Vec<FrameWriter> = Vec::new();
+        if self.setup.coalesce {
+            frames.extend((0..self.setup.replicas()).map(|_| FrameWriter::new(GROUP, EPOCH)));
+        }
+        let mut survived = true;
+        let mut last_executed = None;
+        for action in actions.drain(..) {
+            survived = self.perform(replica, action, &mut frames, &mut last_executed)?;
+            if !survived {
+                break;
+            }
+        }
+        actions.clear();
+        self.actions = actions;
+        for (to, frame) in frames.iter_mut().enumerate() {
+            if let Some(bytes) = frame.take() {
+                self.transmit(replica, to, bytes);
+            }
+        }
+        if !survived {
+            return self.crash(replica);
+        }
+        self.after_turn(replica)
+    }
+
+    fn after_turn(&mut self, replica: usize) -> Result<(), Flaw> {
+        let node = &mut self.nodes[replica];
+        let Some(group) = &node.group else { return Ok(()) };
+        group.protocol().check_invariants();
+        let place = node.place();
+        self.checks.stepped(place, group.protocol(), &self.touched)?;
+        if let Some(wake) = group.wake_time() {
+            let at_us = node.clock.when(wake).max(self.now_us + 1);
+            if node.wake_at_us.is_none_or(|planned| at_us < planned) {
+                node.wake_at_us = Some(at_us);
+                let incarnation = node.incarnation;
+                self.queue.push(at_us, Event::Wake { replica, incarnation });
+            }
+        }
+        let node = &self.nodes[replica];
+        if let Some(state) = state_of(node) {
+            let known = *self.states.entry(node.executed_print).or_insert(state);
+            if known != state {
+                let text = format!(
+                    "r{replica} has state {state} after {} executions, another replica that \
+                     executed the same commands has {known}",
+                    node.executed.len()
+                );
+                return Err(Flaw::general(Invariant::StateHash, text));
+            }
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, replica: usize) -> Result<(), Flaw> {
+        let node = &mut self.nodes[replica];
+        let now = node.clock.now(self.now_us);
+        while let Some(job) = node.inbox.pop_front() {
+            let Some(group) = &mut node.group else { return Ok(()) };
+            match job {
+                Job::Frame { from, bytes } => {
+                    let refuse = |error| {
+                        let text = format!("r{replica} cannot read a frame of {from}: {error}");
+                        Flaw::general(Invariant::Codec, text)
+                    };
+                    let (_, mut input) = open_frame(bytes).map_err(refuse)?;
+                    while let Some(message) =
+                        next_message::<P::Message>(&mut input).map_err(refuse)?
+                    {
+                        let id = P::message_instance(&message);
+                        if let Some(id) = id
+                            && self.touched_set.insert(id)
+                        {
+                            self.touched.push(id);
+                        }
+                        self.trace.line(Some(node.id), id, || format!("<- {from} {message:?}"));
+                        group.step(now, Input::Receive { from, message });
+                    }
+                }
+                Job::Synced(upto) => {
+                    self.trace.line(Some(node.id), None, || format!("durable upto {}", upto.0));
+                    group.durable(now, upto);
+                }
+                Job::Propose { token, command } => {
+                    self.trace.line(Some(node.id), None, || {
+                        format!("propose {token:?} {command:?} {:?}", command.payload)
+                    });
+                    self.trace.mix(token.0);
+                    group.step(now, Input::Propose { token, command });
+                }
+                Job::Peer(verdict) => {
+                    self.trace.line(Some(node.id), None, || format!("detector: {verdict:?}"));
+                    let input = match verdict {
+                        Verdict::Up(peer) => Input::PeerUp(peer),
+                        Verdict::Suspected(peer) => Input::PeerSuspected(peer),
+                    };
+                    group.step(now, input);
+                }
+                Job::Wake => {}
+            }
+        }
+        if let Some(group) = &mut node.group
+            && group.wake(now)
+        {
+            self.trace.line(Some(node.id), None, || "wakes".into());
+        }
+        Ok(())
+    }
+
+    /// Performs one action; false if the replica dies of it.
+    fn perform(
+        &mut self,
+        replica: usize,
+        action: Action<P>,
+        frames: &mut [FrameWriter],
+        last_executed: &mut Option<InstanceId>,
+    ) -> Result<bool, Flaw> {
+        let at = self.nodes[replica].place();
+        match action {
+            Action::Persist(record) => {
+                let id = P::record_instance(&record);
+                self.touch(id);
+                let node = &mut self.nodes[replica];
+                self.trace.line(Some(node.id), id, || format!("persist {record:?}"));
+                self.checks.persisted(at, &record)?;
+                node.disk.append(&record);
+                node.record_seq += 1;
+                node.unsynced.push_back((node.record_seq, record));
+            }
+            Action::Persisted(upto) => {
+                if self.nodes[replica].disk.flush(upto) {
+                    self.begin_sync(replica);
+                }
+                return Ok(true);
+            }
+            Action::Send { to, message } => return self.send(replica, to, &message, frames),
+            Action::Committed { token, path } => self.token_committed(token, path),
+            Action::Executing { id, command } => {
+                *last_executed = Some(id);
+                self.executing(replica, id, &command)?;
+            }
+            Action::Applied { token, output } => {
+                let id = *last_executed;
+                self.trace.line(Some(at.replica), id, || format!("answers {token:?} {output:?}"));
+                self.token_applied(replica, token, id, output)?;
+            }
+            Action::Rejected { token, reason } => {
+                self.trace.line(Some(at.replica), None, || format!("rejects {token:?} {reason:?}"));
+                self.token_rejected(replica, token, reason);
+            }
+        }
+        Ok(!self.dies(replica))
+    }
+
+    fn send(
+        &mut self,
+        replica: usize,
+        to: ReplicaSet,
+        message: &P::Message,
+        frames: &mut [FrameWriter],
+    ) -> Result<bool, Flaw> {
+        let at = self.nodes[replica].place();
+        let id = P::message_instance(message);
+        self.touch(id);
+        self.trace.line(Some(at.replica), id, || format!("-> {to:?} {message:?}"));
+        if to.contains(at.replica) || to.iter().any(|to| to.index() >= self.setup.replicas()) {
+            let text = format!("{} sends to {to:?}", at.replica);
+            return Err(Flaw::general(Invariant::Codec, text));
+        }
+        self.checks.sent(at, to, message)?;
+        let label = P::label(message);
+        let bytes = to_bytes(message);
+        if from_bytes::<P::Message>(bytes.clone()).as_ref() != Ok(message) {
+            let text = format!("does not read back as it was written: {message:?}");
+            return Err(Flaw { invariant: Invariant::Codec, instance: id, text });
+        }
+        for (sent, to) in to.iter().enumerate() {
+            self.stats.messages[label] += 1;
+            match frames.get_mut(to.index()) {
+                Some(frame) => frame.push_encoded(&bytes),
+                None => {
+                    let mut frame = FrameWriter::new(GROUP, EPOCH);
+                    frame.push_encoded(&bytes);
+                    if let Some(bytes) = frame.take() {
+                        self.transmit(replica, to.index(), bytes);
+                    }
+                }
+            }
+            if let Some((CrashPoint::Sent { label: wanted, receivers }, _)) =
+                self.nodes[replica].armed
+                && wanted % P::LABELS.len() == label
+                && sent + 1 >= receivers as usize
+            {
+                return Ok(false);
+            }
+            if self.dies(replica) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn executing(
+        &mut self,
+        replica: usize,
+        id: InstanceId,
+        command: &Arc<Command>,
+    ) -> Result<(), Flaw> {
+        self.touch(Some(id));
+        self.stats.executions += 1;
+        let node = &mut self.nodes[replica];
+        let at = node.place();
+        self.trace.line(Some(node.id), Some(id), || format!("executes {id} {command:?}"));
+        self.trace.mix((id.slot << 8) | u64::from(id.replica.0));
+        if !node.note_executed(id) {
+            let text = format!("{} executes it twice", node.id);
+            return Err(Flaw::of(Invariant::ExecutionOrder, id, text));
+        }
+        self.checks.executing(at, id, command)?;
+        self.order.executed(at, id, &command.footprint)
+    }
+
+    fn touch(&mut self, id: Option<InstanceId>) {
+        if let Some(id) = id
+            && self.touched_set.insert(id)
+        {
+            self.touched.push(id);
+        }
+    }
+
+    pub(super) fn transmit(&mut self, from: usize, to: usize, bytes: bytes::Bytes) {
+        for at_us in self.network.route((from, to), self.now_us) {
+            self.queue.push(at_us, Event::Frame { from, to, bytes: bytes.clone() });
+        }
+    }
+
+    /// Counts one thing done by `replica`; true if it was armed to die after it.
+    fn dies(&mut self, replica: usize) -> bool {
+        match &mut self.nodes[replica].armed {
+            Some((CrashPoint::After(0), _)) => true,
+            Some((CrashPoint::After(left), _)) => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn begin_sync(&mut self, replica: usize) {
+        let node = &self.nodes[replica];
+        let time = node.sync_time;
+        let drawn = self.sync_rng.between(time.low_us, time.high_us);
+        let at_us = self.now_us + drawn.max(node.slow_disk.unwrap_or(0));
+        let incarnation = node.incarnation;
+        self.queue.push(at_us, Event::Synced { replica, incarnation });
+    }
+
+    pub(super) fn sync_done(&mut self, replica: usize, incarnation: u32) -> Result<(), Flaw> {
+        if !self.runs(replica, incarnation) {
+            return Ok(());
+        }
+        if self.nodes[replica].sync_fails.is_some() {
+            self.trace.line(Some(self.nodes[replica].id), None, || "the sync fails".into());
+            self.stats.sync_errors += 1;
+            return self.crash(replica);
+        }
+        let (upto, again) = self.nodes[replica].disk.synced();
+        if again {
+            self.begin_sync(replica);
+        }
+        let node = &mut self.nodes[replica];
+        let at = node.place();
+        while node.unsynced.front().is_some_and(|(seq, _)| *seq <= upto.0) {
+            if let Some((_, record)) = node.unsynced.pop_front() {
+                node.durable_records += 1;
+                self.checks.durable(at, &record)?;
+            }
+        }
+        if matches!(node.armed, Some((CrashPoint::Synced, _))) {
+            return self.crash(replica);
+        }
+        self.give(replica, Job::Synced(upto))
+    }
+}
