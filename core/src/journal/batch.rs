@@ -123,11 +123,6 @@ impl Batch {
         self.buffer.truncate(BATCH_HEADER_BYTES);
         self.count = 0;
     }
-
-    /// Gives back memory beyond `bytes`, so that one burst is not held for ever.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        self.buffer.shrink_to(padded(BATCH_HEADER_BYTES + bytes));
-    }
 }
 
 /// A batch's header, believed: its checksum was right for its place.

@@ -33,8 +33,8 @@ pub struct Recovered {
     /// The last segment in use and where it ends; `None` if the journal holds no batch. Segments
     /// above it hold nothing that is replayed and must be removed, the highest first.
     pub tail: Option<Tail>,
-    /// The torn tail, if there was one. It is at the end of `tail`'s segment, or at the start of
-    /// the journal's first batch.
+    /// The torn write, if there was one. It is at the end of `tail`'s segment, or in a segment
+    /// above it, which is then to be removed.
     pub cut: Option<Cut>,
     /// The sequence of the next batch to be written.
     pub next_sequence: u64,

@@ -1,0 +1,176 @@
+//! What can go wrong: at opening, at appending, and for good.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use panchayat_core::journal::Refusal;
+use rustix::io::Errno;
+use thiserror::Error;
+
+use crate::queue::FullReason;
+
+/// Why a journal could not be opened, probed or truncated.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The file system's word.
+        source: io::Error,
+    },
+    /// There is no space, or files may not grow so large.
+    #[error("disk full: cannot {action} {}: {source}", path.display())]
+    DiskFull {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The file system's word.
+        source: io::Error,
+    },
+    /// Another process uses the directory.
+    #[error("{} is held by another process: is the replica already running?", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The journal is damaged, or not ours, or of a newer format.
+    #[error("{}: {refusal}", path.display())]
+    Refused {
+        /// The segment's file.
+        path: PathBuf,
+        /// What was found, and where.
+        refusal: Refusal,
+    },
+    /// The directory has no journal, and should have one.
+    #[error(
+        "no journal in {}: a replica that has lost its disk must join under a new node id",
+        dir.display()
+    )]
+    NoJournal {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The settings contradict each other.
+    #[error("journal settings: {what}")]
+    Config {
+        /// How.
+        what: &'static str,
+    },
+    /// Such a segment may not be removed.
+    #[error("cannot remove segments below {number}: segment {current} is being written")]
+    InUse {
+        /// The number given.
+        number: u64,
+        /// The segment in use.
+        current: u64,
+    },
+    /// The journal has failed before.
+    #[error(transparent)]
+    Failed(#[from] JournalFailed),
+}
+
+/// The journal has stopped for good. What was reported durable stays; what was not is unknown.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum JournalFailed {
+    /// A write or a sync failed. It is not retried: the kernel may have dropped the bytes.
+    #[error("journal failed for good: cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The file system's word.
+        source: Arc<io::Error>,
+    },
+    /// A write into reserved space found no space, or the journal was closed while full with
+    /// records still waiting.
+    #[error("journal failed for good: disk full at {}", path.display())]
+    DiskFull {
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// A thread of the journal, or a callback on it, has panicked.
+    #[error("journal failed for good: its thread panicked")]
+    Panicked,
+}
+
+/// Why an append was not taken.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The journal has failed for good. Whether records of this append reached the disk is
+    /// unknown.
+    #[error(transparent)]
+    Failed(#[from] JournalFailed),
+    /// No space; nothing of this append was taken. Appends succeed again once there is space.
+    #[error("journal is full: {0}")]
+    DiskFull(FullReason),
+    /// A record is longer than the queue may become; nothing of this append was taken.
+    #[error("a record of {bytes} bytes exceeds the limit of {bytes_max}")]
+    RecordTooLarge {
+        /// Its length, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        bytes_max: usize,
+    },
+    /// The journal was closed. Whether records of this append reached the disk is unknown.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Whether an error says that there is no space: the device, the quota, or the file-size limit.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::NOSPC, Errno::FBIG, Errno::DQUOT];
+    full.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+impl StorageError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| {
+            let path = path.to_owned();
+            if is_full(&source) {
+                Self::DiskFull { action, path, source }
+            } else {
+                Self::Io { action, path, source }
+            }
+        }
+    }
+}
+
+impl JournalFailed {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| {
+            let path = path.to_owned();
+            if is_full(&source) {
+                Self::DiskFull { path }
+            } else {
+                Self::Io { action, path, source: Arc::new(source) }
+            }
+        }
+    }
+}
+
+impl From<StorageError> for JournalFailed {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Io { action, path, source } => {
+                Self::Io { action, path, source: Arc::new(source) }
+            }
+            StorageError::DiskFull { path, .. } => Self::DiskFull { path },
+            StorageError::Failed(failed) => failed,
+            other => Self::Io {
+                action: "use",
+                path: PathBuf::new(),
+                source: Arc::new(io::Error::other(other)),
+            },
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The journal as its process holds it.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use panchayat_consensus::ids::GroupId;
+use parking_lot::Mutex;
+
+use crate::backend::DirectoryLock;
+use crate::committer::Committer;
+use crate::config::{Durability, JournalConfig};
+use crate::directory::Directory;
+use crate::error::{JournalFailed, StorageError};
+use crate::housekeeper;
+use crate::opening::{self, Opened};
+use crate::queue::{Health, SegmentInfo, Shared};
+use crate::replay::Replay;
+use crate::stats::JournalStats;
+use crate::writer::{JournalWriter, OnDurable};
+
+/// The one journal of a process. Dropping it closes it.
+#[derive(Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    directory: Directory,
+    committer: Option<JoinHandle<()>>,
+    housekeeper: Option<JoinHandle<()>>,
+    /// Held while segments are removed, so that only one does it.
+    removing: Mutex<()>,
+    /// Last, so that the directory is given up when the threads are gone.
+    _lock: Option<Box<dyn DirectoryLock>>,
+}
+
+impl Journal {
+    /// Opens the journal in `config.dir`, or starts one there, and gives back what it holds.
+    ///
+    /// When this returns, everything that is replayed is durable, a torn tail is cut for good,
+    /// and a new segment is begun. It takes as long as reading the journal and writing one
+    /// segment of zeros.
+    ///
+    /// # Errors
+    /// [`StorageError`]; after [`StorageError::Refused`] nothing has been changed.
+    pub fn open(config: JournalConfig) -> Result<(Self, Replay), StorageError> {
+        let config = config.checked()?;
+        if config.durability == Durability::Memory {
+            let replay = Replay::new(config.cluster, config.node, Vec::new(), None);
+            return Ok((Self::without_threads(config, Vec::new(), None), replay));
+        }
+        let Opened { directory, lock, segments, current, next_sequence, replay } =
+            opening::open(&config)?;
+        let mut journal = Self::without_threads(config, segments, Some(lock));
+        let committer = Committer::new(Arc::clone(&journal.shared), current, next_sequence);
+        journal.committer = Some(journal.spawn("journal", move || committer.run())?);
+        let shared = Arc::clone(&journal.shared);
+        let keep = move || housekeeper::run(&shared, &directory);
+        journal.housekeeper = Some(journal.spawn("journal-next", keep)?);
+        Ok((journal, replay))
+    }
+
+    /// A writer for `group`. Each group of the process has its own; its callback lives as long as
+    /// the journal.
+    pub fn writer(&self, group: GroupId, on_durable: OnDurable) -> JournalWriter {
+        let mut queue = self.shared.queue.lock();
+        let slot = queue.groups.len();
+        let memory = if self.shared.config.durability == Durability::Memory {
+            Some(on_durable)
+        } else {
+            queue.groups.push(group);
+            queue.joining.push(on_durable);
+            None
+        };
+        JournalWriter::new(Arc::clone(&self.shared), group, slot, memory)
+    }
+
+    /// The segments in use, the oldest first, and the groups that have records in them: what
+    /// [`Journal::truncate_below`] needs to be told.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.shared.queue.lock().segments.clone()
+    }
+
+    /// Removes all segments below `number`, durably, on the calling thread.
+    ///
+    /// Call it only when durable snapshots cover everything in them: see [`SegmentInfo::groups`].
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] if the segment being written is below `number`. An error of the
+    /// file system poisons the journal: a failed sync of the directory may concern a new segment
+    /// as well.
+    pub fn truncate_below(&self, number: u64) -> Result<(), StorageError> {
+        let _removing = self.removing.lock();
+        let numbers: Vec<u64> = self.segments().iter().map(|segment| segment.number).collect();
+        if let Some(current) = numbers.last().copied()
+            && current < number
+        {
+            return Err(StorageError::InUse { number, current });
+        }
+        for old in numbers.into_iter().take_while(|old| *old < number) {
+            if let Some(failed) = self.shared.queue.lock().failed.clone() {
+                return Err(failed.into());
+            }
+            if let Err(error) = self.directory.remove(std::iter::once(old)) {
+                let failed = JournalFailed::from(error);
+                self.shared.fail(failed.clone());
+                return Err(failed.into());
+            }
+            self.shared.queue.lock().segments.retain(|segment| segment.number != old);
+            self.shared.prepare.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Whether appends are taken.
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    /// What was done since the journal was opened.
+    pub fn stats(&self) -> JournalStats {
+        let queue = self.shared.queue.lock();
+        self.shared.counters.lock().stats(&queue)
+    }
+
+    /// Makes everything appended durable, and ends. Must not be called from a callback.
+    ///
+    /// # Errors
+    /// [`JournalFailed`] if the journal failed now or before.
+    pub fn close(mut self) -> Result<JournalStats, JournalFailed> {
+        self.end();
+        let failed = self.shared.queue.lock().failed.clone();
+        failed.map_or_else(|| Ok(self.stats()), Err)
+    }
+
+    fn without_threads(
+        config: JournalConfig,
+        segments: Vec<SegmentInfo>,
+        lock: Option<Box<dyn DirectoryLock>>,
+    ) -> Self {
+        Self {
+            directory: Directory::new(&config),
+            shared: Arc::new(Shared::new(config, segments)),
+            committer: None,
+            housekeeper: None,
+            removing: Mutex::new(()),
+            _lock: lock,
+        }
+    }
+
+    fn spawn(
+        &self,
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<JoinHandle<()>, StorageError> {
+        let failed = StorageError::io("start a thread for", self.directory.dir());
+        thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
+    }
+
+    fn end(&mut self) {
+        self.shared.queue.lock().closing = true;
+        self.shared.wake_all();
+        // The committer may need one more segment to drain: the housekeeper ends after it.
+        for thread in [&mut self.committer, &mut self.housekeeper] {
+            if let Some(thread) = thread.take() {
+                // Its panic has already been turned into a failure of the journal.
+                let _ = thread.join();
+            }
+            self.shared.stop();
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

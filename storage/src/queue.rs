@@ -1,0 +1,268 @@
+//! What the groups, the committer and the housekeeper share, under one short lock.
+//!
+//! Records are encoded straight into the pending batch. The committer swaps it for the one that
+//! it has just written: two buffers, reused for ever, no allocation per record.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use panchayat_consensus::RecordSeq;
+use panchayat_consensus::ids::{EpochNumber, GroupId};
+use panchayat_core::journal::{Batch, RECORD_HEADER_BYTES};
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::JournalConfig;
+use crate::directory::Segment;
+use crate::error::{AppendError, JournalFailed};
+use crate::stats::Counters;
+use crate::writer::OnDurable;
+
+/// Shared by everybody who holds a piece of a journal.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: JournalConfig,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) counters: Mutex<Counters>,
+    /// The committer waits here: for records, for a segment, for the end.
+    pub(crate) work: Condvar,
+    /// Appenders wait here for space in the queue.
+    pub(crate) space: Condvar,
+    /// The housekeeper waits here for something to prepare.
+    pub(crate) prepare: Condvar,
+    /// The housekeeper must end, even in the middle of a segment.
+    pub(crate) stopping: AtomicBool,
+}
+
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) pending: Batch,
+    pub(crate) marks: Vec<Mark>,
+    /// Bytes of records that the committer has taken and not yet made durable.
+    pub(crate) in_flight: usize,
+    /// Groups of the writers, by slot.
+    pub(crate) groups: Vec<GroupId>,
+    /// Callbacks that the committer has not fetched yet.
+    pub(crate) joining: Vec<OnDurable>,
+    pub(crate) sleeping: bool,
+    pub(crate) closing: bool,
+    pub(crate) failed: Option<JournalFailed>,
+    pub(crate) full: Option<FullReason>,
+    /// The segment prepared ahead.
+    pub(crate) next: Option<Segment>,
+    /// All segments in use, the current one last.
+    pub(crate) segments: Vec<SegmentInfo>,
+}
+
+/// What a batch means to one writer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    pub(crate) slot: usize,
+    /// The batch holds records of the append that ends with this one.
+    pub(crate) pinned: Option<RecordSeq>,
+    /// With the batch, everything up to this one is durable.
+    pub(crate) complete: Option<RecordSeq>,
+}
+
+/// One segment of the journal and who needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// Its number.
+    pub number: u64,
+    /// Its length on disk, in bytes.
+    pub bytes: u64,
+    /// The groups that have records in it, each with the last one; `RecordSeq(0)` if it is from
+    /// before this journal was opened. The segment may go when each of these groups has a durable
+    /// snapshot, taken after the opening, that covers that record.
+    pub groups: Vec<(GroupId, RecordSeq)>,
+}
+
+/// Why new appends are refused for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FullReason {
+    /// The next segment could not be reserved.
+    Device {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There are as many segments as the settings allow.
+    Segments {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// How a journal is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Health {
+    /// It takes appends.
+    Good,
+    /// It refuses appends until there is space.
+    Full(FullReason),
+    /// It is poisoned.
+    Failed(JournalFailed),
+}
+
+impl Shared {
+    pub(crate) fn new(config: JournalConfig, segments: Vec<SegmentInfo>) -> Self {
+        Self {
+            config,
+            queue: Mutex::new(Queue { segments, ..Queue::default() }),
+            counters: Mutex::new(Counters::default()),
+            work: Condvar::new(),
+            space: Condvar::new(),
+            prepare: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Encodes records into the pending batch, waiting while the queue is at its limit.
+    pub(crate) fn append<R: AsRef<[u8]>>(
+        &self,
+        slot: usize,
+        epoch: EpochNumber,
+        records: impl Iterator<Item = R>,
+        upto: RecordSeq,
+    ) -> Result<(), AppendError> {
+        let bytes_max = self.config.queue_bytes_max;
+        let mut queue = self.queue.lock();
+        queue.check_open()?;
+        if let Some(reason) = &queue.full {
+            return Err(AppendError::DiskFull(reason.clone()));
+        }
+        let group = queue.groups[slot];
+        for record in records {
+            let record = record.as_ref();
+            let bytes = RECORD_HEADER_BYTES.saturating_add(record.len());
+            if bytes > bytes_max {
+                let bytes_max = bytes_max - RECORD_HEADER_BYTES;
+                return Err(AppendError::RecordTooLarge { bytes: record.len(), bytes_max });
+            }
+            while queue.bytes() + bytes > bytes_max {
+                self.wake(&mut queue);
+                self.counters.lock().waits += 1;
+                self.space.wait(&mut queue);
+                queue.check_open()?;
+            }
+            queue.pending.push(group, epoch, record);
+            queue.mark(slot).pinned = Some(upto);
+        }
+        queue.mark(slot).complete = Some(upto);
+        self.wake(&mut queue);
+        Ok(())
+    }
+
+    /// Poisons the journal, unless it is already.
+    pub(crate) fn fail(&self, failed: JournalFailed) {
+        let mut queue = self.queue.lock();
+        if queue.failed.is_none() {
+            tracing::error!(%failed, "the journal is poisoned");
+            queue.failed = Some(failed);
+        }
+        drop(queue);
+        self.wake_all();
+    }
+
+    /// Asks the housekeeper to end.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Taken once, so that a housekeeper about to wait sees the flag or the wake-up.
+        drop(self.queue.lock());
+        self.wake_all();
+    }
+
+    pub(crate) fn wake_all(&self) {
+        self.work.notify_all();
+        self.space.notify_all();
+        self.prepare.notify_all();
+    }
+
+    fn wake(&self, queue: &mut Queue) {
+        if std::mem::take(&mut queue.sleeping) {
+            self.work.notify_one();
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) fn bytes(&self) -> usize {
+        self.pending.record_bytes() + self.in_flight
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.marks.is_empty() || !self.pending.is_empty()
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), AppendError> {
+        match &self.failed {
+            Some(failed) => Err(AppendError::Failed(failed.clone())),
+            None if self.closing => Err(AppendError::Closed),
+            None => Ok(()),
+        }
+    }
+
+    /// The mark of a writer in the pending batch. A process has few groups: a search is cheapest.
+    fn mark(&mut self, slot: usize) -> &mut Mark {
+        let index = self.marks.iter().position(|mark| mark.slot == slot).unwrap_or_else(|| {
+            self.marks.push(Mark { slot, pinned: None, complete: None });
+            self.marks.len() - 1
+        });
+        &mut self.marks[index]
+    }
+
+    /// Waits on `condvar` for at most `timeout`; for ever if there is none. False at the timeout.
+    pub(crate) fn wait(
+        queue: &mut parking_lot::MutexGuard<'_, Self>,
+        condvar: &Condvar,
+        timeout: Option<Duration>,
+    ) -> bool {
+        match timeout {
+            Some(timeout) => !condvar.wait_for(queue, timeout).timed_out(),
+            None => {
+                condvar.wait(queue);
+                true
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("bytes", &self.bytes())
+            .field("closing", &self.closing)
+            .field("failed", &self.failed)
+            .field("full", &self.full)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SegmentInfo {
+    pub(crate) fn empty(number: u64, bytes: u64) -> Self {
+        Self { number, bytes, groups: Vec::new() }
+    }
+
+    pub(crate) fn note(&mut self, group: GroupId, upto: RecordSeq) {
+        match self.groups.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, last)) => *last = upto.max(*last),
+            None => self.groups.push((group, upto)),
+        }
+    }
+}
+
+impl fmt::Display for FullReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device { dir } => {
+                write!(f, "no space for the next segment in {}", dir.display())
+            }
+            Self::Segments { max } => {
+                write!(f, "all {max} segments are in use; a snapshot would free some")
+            }
+        }
+    }
+}

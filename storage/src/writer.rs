@@ -1,0 +1,109 @@
+//! A group's end of the journal.
+
+use std::fmt;
+use std::sync::Arc;
+
+use panchayat_consensus::RecordSeq;
+use panchayat_consensus::ids::{EpochNumber, GroupId};
+use panchayat_core::journal::RECORD_HEADER_BYTES;
+
+use crate::error::{AppendError, JournalFailed};
+use crate::queue::{Health, Shared};
+
+/// Told how far a group's records are durable, or, once and last, that the journal has failed.
+///
+/// It runs on the journal's thread and holds up every group while it runs: hand the news on and
+/// return. It must not wait for the journal, so it must not append. With
+/// [`Durability::Memory`](crate::Durability::Memory) it runs inside [`JournalWriter::append`], on
+/// the appender's thread, before `append` returns: do not hold a lock there that it takes.
+pub type OnDurable = Box<dyn Fn(Result<RecordSeq, JournalFailed>) + Send>;
+
+/// Appends the records of one group. Made by [`Journal::writer`](crate::Journal::writer).
+pub struct JournalWriter {
+    shared: Arc<Shared>,
+    group: GroupId,
+    slot: usize,
+    /// Called at once, if nothing is kept.
+    memory: Option<OnDurable>,
+}
+
+impl JournalWriter {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        group: GroupId,
+        slot: usize,
+        memory: Option<OnDurable>,
+    ) -> Self {
+        Self { shared, group, slot, memory }
+    }
+
+    /// Appends `records`, of which the last has the number `upto`. When they and all before them
+    /// are durable, the callback is given `upto`, or a later number if more has become durable.
+    /// Without records, it is given when everything appended before is durable.
+    ///
+    /// Records are copied before this returns. It does not wait for the disk, except while the
+    /// queue is at its limit. There it waits instead of failing: a protocol that has stepped must
+    /// have its records kept. To refuse work in time, look at
+    /// [`queue_bytes`](JournalWriter::queue_bytes) before proposing.
+    ///
+    /// `records` is read under the journal's lock: it must not call into the journal. The records
+    /// of one call may be split by a crash; what survives is a prefix.
+    ///
+    /// # Errors
+    /// [`AppendError`]. The journal does not say which records of a failed call were taken,
+    /// except for [`AppendError::DiskFull`]: none.
+    pub fn append<R: AsRef<[u8]>>(
+        &mut self,
+        epoch: EpochNumber,
+        records: impl IntoIterator<Item = R>,
+        upto: RecordSeq,
+    ) -> Result<(), AppendError> {
+        let Some(on_durable) = &self.memory else {
+            return self.shared.append(self.slot, epoch, records.into_iter(), upto);
+        };
+        self.shared.queue.lock().check_open()?;
+        let (mut count, mut bytes) = (0, 0);
+        for record in records {
+            count += 1;
+            bytes += (RECORD_HEADER_BYTES + record.as_ref().len()) as u64;
+        }
+        let mut counters = self.shared.counters.lock();
+        counters.records += count;
+        counters.bytes += bytes;
+        drop(counters);
+        on_durable(Ok(upto));
+        Ok(())
+    }
+
+    /// The group whose records these are.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// Bytes appended and not yet durable, over all groups.
+    pub fn queue_bytes(&self) -> usize {
+        self.shared.queue.lock().bytes()
+    }
+
+    /// Whether appends are taken.
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+}
+
+impl Shared {
+    pub(crate) fn health(&self) -> Health {
+        let queue = self.queue.lock();
+        match (&queue.failed, &queue.full) {
+            (Some(failed), _) => Health::Failed(failed.clone()),
+            (None, Some(reason)) => Health::Full(reason.clone()),
+            (None, None) => Health::Good,
+        }
+    }
+}
+
+impl fmt::Debug for JournalWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JournalWriter").field("group", &self.group).finish_non_exhaustive()
+    }
+}
