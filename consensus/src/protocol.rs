@@ -64,6 +64,11 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
     /// Handles one input.
     fn step(&mut self, now: Now, input: Input<Self::Message>, effects: &mut EffectsOf<Self>);
 
+    /// What happened so far, by name. For metrics; empty unless a protocol counts.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Asserts what must hold between steps. The simulator calls it after every one.
     ///
     /// # Panics

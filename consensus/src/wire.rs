@@ -123,6 +123,11 @@ impl Writer {
         self.buffer.is_empty()
     }
 
+    /// Forgets what was written, keeping its memory.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
     /// Overwrites four bytes at `at`, for a length or checksum known only afterwards.
     pub fn set_u32(&mut self, at: usize, value: u32) {
         self.buffer[at..at + 4].copy_from_slice(&value.to_le_bytes());

@@ -148,6 +148,11 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         self.executed
     }
 
+    /// The last record known to be durable.
+    pub fn durable_upto(&self) -> RecordSeq {
+        self.durable.0
+    }
+
     /// Outputs that wait for the disk.
     pub fn held(&self) -> usize {
         self.held.len()

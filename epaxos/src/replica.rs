@@ -318,6 +318,10 @@ impl Protocol for EPaxos {
         self.ask_for_wake(effects);
     }
 
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        EPaxos::counters(self).named().collect()
+    }
+
     fn check_invariants(&self) {
         for (id, instance) in self.instances() {
             instance.check(id);

@@ -1,1 +1,62 @@
-//! Placeholder until its room is furnished.
+//! A leaderless, geo-replicated transaction layer to embed in a Rust program.
+//!
+//! A [`Replica`] runs a [`StateMachine`] that is replicated over a QUIC mesh by EPaxos*: every
+//! replica serves its own clients, commits in one round trip to its nearest quorum, and answers
+//! when the command has been executed after everything it depends on. Answers are strictly
+//! serializable and durable by default.
+//!
+//! ```
+//! use panchayat::{Durability, LocalCluster, LocalConfig, Topology};
+//! use panchayat::kv::{KvCommand, KvOp, KvOutput, KvStore};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let dir = tempfile::tempdir().unwrap();
+//! let config = LocalConfig::new(Topology::builtin(), "india3", dir.path());
+//! let cluster = LocalCluster::start(config, |_site| KvStore::default()).await.unwrap();
+//! let (mumbai, delhi) = (&cluster.replicas()[0], &cluster.replicas()[1]);
+//! let put = KvCommand::One(KvOp::Put { key: "city".into(), value: "Mumbai".into() });
+//! assert_eq!(mumbai.propose(&put).await.unwrap(), KvOutput::Done);
+//! let get = KvCommand::One(KvOp::Get { key: "city".into() });
+//! assert_eq!(delhi.propose(&get).await.unwrap(), KvOutput::Value(Some("Mumbai".into())));
+//! # cluster.shutdown(std::time::Duration::from_secs(5)).await;
+//! # });
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | run one replica in a program of your own | [`Replica::builder`] |
+//! | run a whole cluster in one process | [`LocalCluster`] |
+//! | talk to a replica from outside | [`RemoteClient`] |
+//! | write your own replicated state | [`StateMachine`] |
+
+#![forbid(unsafe_code)]
+
+mod applied;
+mod builder;
+mod cluster;
+mod driver;
+mod error;
+mod handler;
+mod inbox;
+mod local;
+mod metrics;
+mod outbox;
+mod remote;
+mod replica;
+
+pub use applied::Applied;
+pub use builder::{Builder, Limits};
+pub use cluster::{Cluster, Member};
+pub use error::{ProposeError, StartError, Stopped};
+pub use local::{LocalCluster, LocalConfig, LocalError};
+pub use metrics::{CoreMetrics, Metrics};
+pub use remote::{RemoteClient, RemoteError};
+pub use replica::Replica;
+
+pub use panchayat_consensus::{
+    ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, ReplicaId, WallTime, wire,
+};
+pub use panchayat_core::{ApplyContext, StateHash, StateMachine, kv};
+pub use panchayat_storage::{Durability, SyncLatency, backend, measure_sync};
+pub use panchayat_topology::{self as topology, Topology};
+pub use panchayat_transport::{self as transport, identity};

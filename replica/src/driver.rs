@@ -1,0 +1,334 @@
+//! The replica's thread: inputs in, one turn of the group, effects out.
+//!
+//! It never waits for the disk. A turn drains what is waiting, steps the protocol for each, hands
+//! all records to the journal, releases what has become durable, and sends one frame per peer.
+//! Batches grow with load and with the time a sync takes; nothing waits for a timer.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use panchayat_consensus::wire::{Encode, Writer};
+use panchayat_consensus::{
+    Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path, Protocol,
+    RecordSeq, ReplicaId, ReplicaSet, Time, Token, WallTime,
+};
+use panchayat_core::detector::{Detector, Verdict};
+use panchayat_core::frame::{FrameHeader, next_message, open_frame};
+use panchayat_core::{Group, Sink, StateMachine};
+use panchayat_storage::{AppendError, JournalFailed, JournalWriter};
+use panchayat_transport::Mesh;
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::applied::Applied;
+use crate::error::{ProposeError, Stopped};
+use crate::inbox::{Event, Inbox, Reply};
+use crate::metrics::CoreMetrics;
+use crate::outbox::Outbox;
+
+/// Most events handled before the turn ends, so that effects do not wait for a flood to pass.
+const EVENTS_PER_TURN_MAX: usize = 512;
+/// How often the failure detector is asked.
+const DETECTOR_INTERVAL: Duration = Duration::from_millis(20);
+/// How long to wait before offering records again to a full disk.
+const DISK_FULL_RETRY: Duration = Duration::from_millis(50);
+
+/// The journal's last word, left where the replica's thread finds it.
+#[derive(Debug, Default)]
+pub(crate) struct DurableMark {
+    upto: AtomicU64,
+    failed: Mutex<Option<JournalFailed>>,
+}
+
+impl DurableMark {
+    pub(crate) fn set(&self, word: Result<RecordSeq, JournalFailed>) {
+        match word {
+            Ok(upto) => _ = self.upto.fetch_max(upto.0, Ordering::AcqRel),
+            Err(failed) => *self.failed.lock() = Some(failed),
+        }
+    }
+}
+
+/// The clocks of one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { monotonic: self.at(Instant::now()), wall: WallTime(wall.as_micros() as u64) }
+    }
+
+    fn at(&self, instant: Instant) -> Time {
+        Time(instant.saturating_duration_since(self.start).as_micros() as u64)
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_micros(time.0)
+    }
+}
+
+/// Where a replica's frames and records belong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    pub(crate) group: GroupId,
+    pub(crate) epoch: EpochNumber,
+}
+
+pub(crate) struct Driver<P: Protocol, S: StateMachine> {
+    pub(crate) group: Group<P, S>,
+    pub(crate) clock: Clock,
+    pub(crate) address: Address,
+    pub(crate) members: Vec<NodeId>,
+    pub(crate) events: Receiver<Event<S::Output>>,
+    pub(crate) inbox: Inbox<S::Output>,
+    pub(crate) mesh: Mesh,
+    pub(crate) detector: Detector,
+    pub(crate) durable: Arc<DurableMark>,
+    pub(crate) outside: Outside<S::Output>,
+}
+
+/// Everything a turn's effects go to.
+pub(crate) struct Outside<O> {
+    writer: JournalWriter,
+    epoch: EpochNumber,
+    records: Writer,
+    ranges: Vec<Range<usize>>,
+    outbox: Outbox,
+    waiting: HashMap<Token, Waiting<O>>,
+    executing: InstanceId,
+    next_token: u64,
+    stopped: Option<Stopped>,
+}
+
+/// A proposal without a result so far.
+struct Waiting<O> {
+    reply: Reply<O>,
+    committed: Option<(Path, Instant)>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<O> Outside<O> {
+    pub(crate) fn new(writer: JournalWriter, outbox: Outbox, epoch: EpochNumber) -> Self {
+        Self {
+            writer,
+            epoch,
+            records: Writer::default(),
+            ranges: Vec::new(),
+            outbox,
+            waiting: HashMap::new(),
+            executing: InstanceId::new(ReplicaId(0), 1),
+            next_token: 0,
+            stopped: None,
+        }
+    }
+
+    fn expect(&mut self, reply: Reply<O>, permit: OwnedSemaphorePermit) -> Token {
+        self.next_token += 1;
+        let token = Token(self.next_token);
+        self.waiting.insert(token, Waiting { reply, committed: None, _permit: permit });
+        token
+    }
+
+    fn answer(&mut self, token: Token, result: Result<O, ProposeError>) {
+        let Some(waiting) = self.waiting.remove(&token) else { return };
+        let executed_at = Instant::now();
+        let result = result.map(|output| {
+            let (path, committed_at) = waiting.committed.unwrap_or((Path::Recovered, executed_at));
+            Applied { output, id: self.executing, path, committed_at, executed_at }
+        });
+        // A caller that went away does not want the result.
+        let _ = waiting.reply.send(result);
+    }
+}
+
+impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
+    fn persist(&mut self, record: P::Record) {
+        let start = self.records.len();
+        record.encode(&mut self.records);
+        self.ranges.push(start..self.records.len());
+    }
+
+    fn persisted(&mut self, upto: RecordSeq) {
+        let bytes = self.records.as_slice();
+        loop {
+            let records = self.ranges.iter().map(|range| &bytes[range.clone()]);
+            match self.writer.append(self.epoch, records, upto) {
+                Ok(()) => break,
+                // The protocol has stepped, so its records must be kept. Nothing was taken and
+                // nothing may go on; proposals are refused meanwhile.
+                Err(AppendError::DiskFull(reason)) => {
+                    tracing::warn!(%reason, "journal full: waiting for space");
+                    std::thread::sleep(DISK_FULL_RETRY);
+                }
+                Err(error) => {
+                    self.stopped = Some(error.into());
+                    break;
+                }
+            }
+        }
+        self.records.clear();
+        self.ranges.clear();
+    }
+
+    fn send(&mut self, to: ReplicaSet, message: P::Message) {
+        self.outbox.push(to, &message);
+    }
+
+    fn committed(&mut self, token: Token, path: Path) {
+        if let Some(waiting) = self.waiting.get_mut(&token) {
+            waiting.committed = Some((path, Instant::now()));
+        }
+    }
+
+    fn executing(&mut self, id: InstanceId, _command: &Arc<Command>) {
+        self.executing = id;
+    }
+
+    fn applied(&mut self, token: Token, output: Option<S::Output>) {
+        let unreadable = ProposeError::NotApplied("the state machine cannot decode its command");
+        self.answer(token, output.ok_or(unreadable));
+    }
+
+    fn rejected(&mut self, token: Token, reason: NotApplied) {
+        self.answer(token, Err(reason.into()));
+    }
+}
+
+impl<P: Protocol, S: StateMachine> Driver<P, S> {
+    /// Runs until told to stop, or until the journal fails.
+    pub(crate) fn run(mut self) -> Result<(), Stopped> {
+        let mut next_poll = Instant::now();
+        let mut draining = false;
+        let mut turns = 0;
+        let mut bad_frames = 0;
+        self.turn()?;
+        loop {
+            if draining && self.outside.waiting.is_empty() {
+                return Ok(());
+            }
+            let mut event = match self.events.try_recv() {
+                Ok(event) => Some(event),
+                Err(_) => match self.events.recv_deadline(self.deadline(next_poll)) {
+                    Ok(event) => Some(event),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                },
+            };
+            turns += 1;
+            let now = self.clock.now();
+            for _ in 0..EVENTS_PER_TURN_MAX {
+                let Some(next) = event.take().or_else(|| self.events.try_recv().ok()) else {
+                    break;
+                };
+                match next {
+                    Event::Propose { command, reply, permit } if !draining => {
+                        let token = self.outside.expect(reply, permit);
+                        self.group.step(now, Input::Propose { token, command });
+                    }
+                    Event::Propose { reply, .. } => _ = reply.send(Err(ProposeError::Shutdown)),
+                    Event::Frame { from, frame, permit } => {
+                        bad_frames += u64::from(self.receive(now, from, frame).is_none());
+                        drop(permit);
+                    }
+                    Event::Measure(reply) => _ = reply.send(self.measure(turns, bad_frames)),
+                    Event::Durable => self.inbox.durable_heard(),
+                    Event::Shutdown => draining = true,
+                    Event::Abandon => return Ok(()),
+                }
+            }
+            if Instant::now() >= next_poll {
+                next_poll = Instant::now() + DETECTOR_INTERVAL;
+                self.poll_detector(now);
+            }
+            self.group.wake(now);
+            self.turn()?;
+        }
+    }
+
+    fn deadline(&self, next_poll: Instant) -> Instant {
+        let wake = self.group.wake_time().map(|wake| self.clock.instant(wake));
+        wake.map_or(next_poll, |wake| wake.min(next_poll))
+    }
+
+    /// Hands over effects until the journal has nothing new to say, then sends.
+    fn turn(&mut self) -> Result<(), Stopped> {
+        loop {
+            self.group.turn(&mut self.outside);
+            if let Some(stopped) = self.outside.stopped.take() {
+                return Err(stopped);
+            }
+            let upto = RecordSeq(self.durable.upto.load(Ordering::Acquire));
+            if upto <= self.group.durable_upto() {
+                break;
+            }
+            self.group.durable(self.clock.now(), upto);
+        }
+        if let Some(failed) = self.durable.failed.lock().take() {
+            return Err(failed.into());
+        }
+        self.outside.outbox.flush();
+        Ok(())
+    }
+
+    /// Steps every message of a frame; `None` if the frame is not ours or not readable.
+    fn receive(&mut self, now: Now, from: NodeId, frame: Bytes) -> Option<()> {
+        let seat = self.members.iter().position(|member| *member == from)?;
+        let from = ReplicaId(seat as u8);
+        let (header, mut input) = open_frame(frame).ok()?;
+        let ours = FrameHeader { group: self.address.group, epoch: self.address.epoch };
+        if header != ours {
+            return None;
+        }
+        while let Some(message) = next_message(&mut input).ok()? {
+            self.group.step(now, Input::Receive { from, message });
+        }
+        Some(())
+    }
+
+    fn poll_detector(&mut self, now: Now) {
+        for (seat, node) in self.members.iter().enumerate() {
+            if let Some(ago) = self.mesh.last_heard(*node) {
+                let at = Time(now.monotonic.0.saturating_sub(ago.as_micros() as u64));
+                self.detector.heard(ReplicaId(seat as u8), at);
+            }
+        }
+        for verdict in self.detector.poll(now.monotonic) {
+            let input = match verdict {
+                Verdict::Up(peer) => Input::PeerUp(peer),
+                Verdict::Suspected(peer) => Input::PeerSuspected(peer),
+            };
+            tracing::info!(?verdict, "failure detector");
+            self.group.step(now, input);
+        }
+    }
+
+    fn measure(&self, turns: u64, frames_bad: u64) -> CoreMetrics {
+        let outbox = &self.outside.outbox;
+        CoreMetrics {
+            state_hash: self.group.machine().state_hash(),
+            executed: self.group.executed(),
+            in_flight: self.outside.waiting.len(),
+            held: self.group.held(),
+            protocol: self.group.protocol().counters(),
+            messages_sent: outbox.messages_sent,
+            bytes_sent: outbox.bytes_sent,
+            frames_sent: outbox.frames_sent,
+            frames_refused: outbox.frames_refused,
+            frames_bad,
+            turns,
+            suspected: self.detector.suspected().iter().map(|replica| replica.0).collect(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a replica did not start, and what became of a proposal that has no result.
+
+use panchayat_consensus::{NotApplied, QuorumError};
+use panchayat_storage::{AppendError, JournalFailed, StorageError};
+use panchayat_transport::TransportError;
+use thiserror::Error;
+
+/// Why a replica could not be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The group has too few or too many members.
+    #[error(transparent)]
+    Quorums(#[from] QuorumError),
+    /// The journal could not be opened or read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The mesh could not be started.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// No member of the cluster has this name.
+    #[error("no member is called {name}; the members are {known}")]
+    UnknownMember {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The identity is another member's, or another cluster's.
+    #[error("the certificate is for {found}, but {name} is {expected}")]
+    WrongIdentity {
+        /// The member to start.
+        name: String,
+        /// Whose certificate it should be.
+        expected: String,
+        /// Whose it is.
+        found: String,
+    },
+    /// A record of the journal cannot be read: it is of a newer version.
+    #[error("journal record {index} cannot be decoded: {source}")]
+    Record {
+        /// Its number in the journal, from 0.
+        index: usize,
+        /// What the decoder found.
+        source: panchayat_consensus::wire::DecodeError,
+    },
+    /// The operating system refused a thread.
+    #[error("cannot start the replica's thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Why a proposal has no output. The variants separate *definitely not applied* from *unknown*.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Not applied, and never will be: too much is in flight here. Try again later.
+    #[error("overloaded; the command was not applied")]
+    Overloaded,
+    /// Not applied, and never will be, for the reason given.
+    #[error("not applied: {0}")]
+    NotApplied(&'static str),
+    /// The replica is stopping or has stopped; the command was not proposed.
+    #[error("the replica has stopped; the command was not applied")]
+    Shutdown,
+    /// The replica stopped before the command was executed here. It may still be applied, or have
+    /// been.
+    #[error("the replica stopped before the command was executed; it may or may not be applied")]
+    Unknown,
+}
+
+impl ProposeError {
+    /// Whether the command is certain to have no effect.
+    pub fn is_certain(&self) -> bool {
+        !matches!(self, Self::Unknown)
+    }
+}
+
+impl From<NotApplied> for ProposeError {
+    fn from(reason: NotApplied) -> Self {
+        match reason {
+            NotApplied::Overloaded => Self::Overloaded,
+            _ => Self::NotApplied("the epoch was sealed first"),
+        }
+    }
+}
+
+/// Why a running replica stopped by itself. It does not vote any more.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// The journal failed: what is promised can no longer be kept.
+    #[error(transparent)]
+    Journal(#[from] JournalFailed),
+    /// The journal does not take records any more.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The replica's thread panicked: a broken invariant.
+    #[error("the replica's thread panicked")]
+    Panicked,
+}

@@ -1,0 +1,61 @@
+//! The mesh's way into the replica.
+
+use bytes::Bytes;
+use panchayat_consensus::NodeId;
+use panchayat_consensus::wire::from_bytes;
+use panchayat_core::StateMachine;
+use panchayat_transport::{
+    BoxFuture, ClientIdentity, Delivery, DownReason, Lane, MeshHandler, RequestError,
+};
+
+use crate::error::ProposeError;
+use crate::inbox::Inbox;
+use crate::remote;
+use crate::replica::{Gate, submit};
+
+pub(crate) struct Handler<S: StateMachine> {
+    pub(crate) inbox: Inbox<S::Output>,
+    pub(crate) gate: Gate,
+}
+
+impl<S: StateMachine> MeshHandler for Handler<S> {
+    fn frame(&self, from: NodeId, _lane: Lane, frame: Bytes) -> Delivery {
+        match self.inbox.try_frame(from, frame) {
+            Ok(()) => Delivery::Done,
+            Err(frame) => {
+                let inbox = self.inbox.clone();
+                Delivery::Wait(Box::pin(async move { inbox.frame(from, frame).await }))
+            }
+        }
+    }
+
+    fn peer_up(&self, peer: NodeId) {
+        tracing::info!(%peer, "link up");
+    }
+
+    fn peer_down(&self, peer: NodeId, reason: DownReason) {
+        tracing::warn!(%peer, ?reason, "link down");
+    }
+
+    fn request(
+        &self,
+        client: ClientIdentity,
+        request: Bytes,
+    ) -> BoxFuture<Result<Bytes, RequestError>> {
+        let (inbox, gate) = (self.inbox.clone(), self.gate.clone());
+        Box::pin(async move {
+            let result = {
+                let command = from_bytes::<S::Command>(request).map_err(|error| {
+                    tracing::warn!(client = client.name, %error, "unreadable request");
+                    RequestError::Rejected(format!("unreadable command: {error}"))
+                })?;
+                submit::<S>(&inbox, &gate, &command)
+            };
+            let applied = match result {
+                Ok(result) => result.await.unwrap_or(Err(ProposeError::Unknown)),
+                Err(error) => Err(error),
+            };
+            Ok(remote::response(applied.map(|applied| applied.output)))
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! What reaches the replica's thread, and how much of it may wait.
+//!
+//! The channel itself has no bound; everything of size that goes in holds a permit of a bounded
+//! pool until the thread has dealt with it. So a caller learns at once that there is no room, and
+//! a peer's reader waits without holding up other peers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use panchayat_consensus::{Command, NodeId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::applied::Applied;
+use crate::error::ProposeError;
+use crate::metrics::CoreMetrics;
+
+/// Where the result of a proposal goes.
+pub(crate) type Reply<O> = oneshot::Sender<Result<Applied<O>, ProposeError>>;
+
+pub(crate) enum Event<O> {
+    Propose {
+        command: Command,
+        reply: Reply<O>,
+        permit: OwnedSemaphorePermit,
+    },
+    Frame {
+        from: NodeId,
+        frame: Bytes,
+        permit: OwnedSemaphorePermit,
+    },
+    Measure(oneshot::Sender<CoreMetrics>),
+    /// The journal has news.
+    Durable,
+    /// Finish what is in flight, then stop.
+    Shutdown,
+    /// Stop now.
+    Abandon,
+}
+
+pub(crate) struct Inbox<O> {
+    sender: Sender<Event<O>>,
+    proposals: Arc<Semaphore>,
+    frame_bytes: Arc<Semaphore>,
+    frame_bytes_max: u32,
+    durable_announced: Arc<AtomicBool>,
+}
+
+impl<O> Clone for Inbox<O> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            proposals: self.proposals.clone(),
+            frame_bytes: self.frame_bytes.clone(),
+            frame_bytes_max: self.frame_bytes_max,
+            durable_announced: self.durable_announced.clone(),
+        }
+    }
+}
+
+impl<O> Inbox<O> {
+    pub(crate) fn new(proposals_max: usize, frame_bytes_max: u32) -> (Self, Receiver<Event<O>>) {
+        let (sender, receiver) = unbounded();
+        let inbox = Self {
+            sender,
+            proposals: Arc::new(Semaphore::new(proposals_max)),
+            frame_bytes: Arc::new(Semaphore::new(frame_bytes_max as usize)),
+            frame_bytes_max,
+            durable_announced: Arc::default(),
+        };
+        (inbox, receiver)
+    }
+
+    pub(crate) fn propose(&self, command: Command, reply: Reply<O>) -> Result<(), ProposeError> {
+        let permit = self.proposals.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| ProposeError::Overloaded)?;
+        let event = Event::Propose { command, reply, permit };
+        self.sender.send(event).map_err(|_| ProposeError::Shutdown)
+    }
+
+    /// Takes a frame, or gives it back if there is no room now.
+    pub(crate) fn try_frame(&self, from: NodeId, frame: Bytes) -> Result<(), Bytes> {
+        match self.frame_bytes.clone().try_acquire_many_owned(self.cost(&frame)) {
+            Ok(permit) => {
+                // A thread that has stopped wants no frames.
+                let _ = self.sender.send(Event::Frame { from, frame, permit });
+                Ok(())
+            }
+            Err(_) => Err(frame),
+        }
+    }
+
+    /// Takes a frame as soon as there is room.
+    pub(crate) async fn frame(&self, from: NodeId, frame: Bytes) {
+        let cost = self.cost(&frame);
+        if let Ok(permit) = self.frame_bytes.clone().acquire_many_owned(cost).await {
+            let _ = self.sender.send(Event::Frame { from, frame, permit });
+        }
+    }
+
+    /// Tells the thread that more is durable. Costs nothing while it has not heard the last word.
+    pub(crate) fn announce_durable(&self) {
+        if !self.durable_announced.swap(true, Ordering::AcqRel) {
+            let _ = self.sender.send(Event::Durable);
+        }
+    }
+
+    /// The thread has heard; the next word is sent again.
+    pub(crate) fn durable_heard(&self) {
+        self.durable_announced.store(false, Ordering::Release);
+    }
+
+    /// False if the thread has stopped.
+    pub(crate) fn tell(&self, event: Event<O>) -> bool {
+        self.sender.send(event).is_ok()
+    }
+
+    /// A small frame costs something too; a large one never more than there is.
+    fn cost(&self, frame: &Bytes) -> u32 {
+        u32::try_from(frame.len() + 256).unwrap_or(u32::MAX).min(self.frame_bytes_max)
+    }
+}

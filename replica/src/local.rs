@@ -1,0 +1,298 @@
+//! A whole cluster in one process, on loopback, with emulated distances.
+//!
+//! Real endpoints, certificates, journals and threads; only the distance is emulated, below QUIC.
+//! For trying things out, for experiments, and for tests.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use panchayat_consensus::{ClusterId, NodeId};
+use panchayat_core::StateMachine;
+use panchayat_storage::Durability;
+use panchayat_storage::backend::Backend;
+use panchayat_topology::{Link, NotFound, Topology};
+use panchayat_transport::TransportError;
+use panchayat_transport::identity::{Authority, Identity};
+use panchayat_transport::wan::{Jitter, LinkParams, WanControl};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use crate::cluster::Cluster;
+use crate::error::{StartError, Stopped};
+use crate::replica::Replica;
+
+/// How to start a cluster in this process. Make one with [`LocalConfig::new`].
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    /// Sites, distances, profiles.
+    pub topology: Topology,
+    /// The set of sites to start.
+    pub set: String,
+    /// The profile of their links; `None` for no emulation at all.
+    pub profile: Option<String>,
+    /// Where journals and certificates are kept; each replica has a directory of its own in it.
+    pub data_dir: PathBuf,
+    /// What "durable" means.
+    pub durability: Durability,
+    /// The journals' file system; real files if `None`.
+    pub backend: Option<Arc<dyn Backend>>,
+    /// The first replica's port, the others count up; 0 for any free ports.
+    pub base_port: u16,
+    /// Spreads jitter, loss and outages.
+    pub seed: u64,
+}
+
+/// Why a cluster could not be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// The topology has no such set or profile.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// A certificate could not be made or read.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A port could not be opened.
+    #[error("cannot open {addr}: {source}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// A directory could not be made.
+    #[error("cannot create {}: {source}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// A replica could not be started.
+    #[error("replica {name}: {source}")]
+    Start {
+        /// Which.
+        name: String,
+        /// Why.
+        source: StartError,
+    },
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct LocalCluster<S: StateMachine> {
+    cluster: Cluster,
+    authority: Authority,
+    replicas: Vec<Replica<S>>,
+    wan: Option<WanControl>,
+    outages: Vec<JoinHandle<()>>,
+}
+
+impl LocalConfig {
+    /// The set `set` of `topology`, with its data below `data_dir`, synced, without emulation, on
+    /// free ports.
+    pub fn new(topology: Topology, set: &str, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            topology,
+            set: set.to_owned(),
+            profile: None,
+            data_dir: data_dir.into(),
+            durability: Durability::Fsync,
+            backend: None,
+            base_port: 0,
+            seed: 1,
+        }
+    }
+}
+
+impl<S: StateMachine> LocalCluster<S> {
+    /// Starts every replica of the set, each with the state that `machine` gives for its name, and
+    /// waits until all links are up.
+    ///
+    /// # Errors
+    /// [`LocalError`]; nothing is left running.
+    pub async fn start(
+        config: LocalConfig,
+        mut machine: impl FnMut(&str) -> S,
+    ) -> Result<Self, LocalError> {
+        let matrix = config.topology.matrix(&config.set)?;
+        let links = match &config.profile {
+            Some(profile) => Some(config.topology.links(&config.set, profile)?),
+            None => None,
+        };
+        let (authority, id) = load_authority(&config)?;
+        let mut sockets = Vec::new();
+        for seat in 0..matrix.len() as u16 {
+            let port = if config.base_port == 0 { 0 } else { config.base_port + seat };
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            sockets
+                .push(UdpSocket::bind(addr).map_err(|source| LocalError::Bind { addr, source })?);
+        }
+        let addrs: Result<Vec<_>, _> = sockets.iter().map(UdpSocket::local_addr).collect();
+        let addrs = addrs.map_err(|source| LocalError::Bind {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            source,
+        })?;
+        let cluster = Cluster::of_sites(id, &matrix, &addrs);
+        let wan = links.as_ref().map(|links| emulate(links, &cluster, config.seed));
+
+        let mut replicas = Vec::new();
+        for (member, socket) in cluster.members.iter().zip(sockets) {
+            let identity = authority.issue_node(id, member.node)?;
+            let dir = config.data_dir.join(&member.name);
+            let mut builder = Replica::<S>::builder(cluster.clone(), &member.name, identity, dir)
+                .durability(config.durability)
+                .socket(socket);
+            if let Some(backend) = &config.backend {
+                builder = builder.backend(backend.clone());
+            }
+            if let Some(wan) = &wan {
+                builder = builder.wan(wan.clone());
+            }
+            let started = builder.start(machine(&member.name)).await;
+            replicas.push(
+                started
+                    .map_err(|source| LocalError::Start { name: member.name.clone(), source })?,
+            );
+        }
+        let outages = match (&links, &wan) {
+            (Some(links), Some(wan)) => outages(links, &cluster, wan, config.seed),
+            _ => Vec::new(),
+        };
+        let cluster = Self { cluster, authority, replicas, wan, outages };
+        cluster.wait_for_links().await;
+        Ok(cluster)
+    }
+
+    /// The replicas, by seat.
+    pub fn replicas(&self) -> &[Replica<S>] {
+        &self.replicas
+    }
+
+    /// The replica called `name`.
+    pub fn replica(&self, name: &str) -> Option<&Replica<S>> {
+        self.replicas.get(self.cluster.seat(name)?.index())
+    }
+
+    /// Members and addresses.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The emulated links, if there are any.
+    pub fn wan(&self) -> Option<&WanControl> {
+        self.wan.as_ref()
+    }
+
+    /// A certificate with which a client may connect.
+    ///
+    /// # Errors
+    /// [`TransportError`] for a name that cannot be in a certificate.
+    pub fn client_identity(&self, name: &str) -> Result<Identity, TransportError> {
+        self.authority.issue_client(self.cluster.id, name)
+    }
+
+    /// Stops all replicas in order, each within `patience`; then abruptly. Returns what stopped
+    /// replicas had stopped by themselves.
+    pub async fn shutdown(mut self, patience: Duration) -> Vec<Stopped> {
+        for outage in self.outages.drain(..) {
+            outage.abort();
+        }
+        let stopping: Vec<_> = self
+            .replicas
+            .drain(..)
+            .map(|replica| tokio::spawn(tokio::time::timeout(patience, replica.shutdown())))
+            .collect();
+        let mut stopped = Vec::new();
+        for stop in stopping {
+            if let Ok(Ok(Err(why))) = stop.await {
+                stopped.push(why);
+            }
+        }
+        stopped
+    }
+
+    async fn wait_for_links(&self) {
+        let up = |replica: &Replica<S>| {
+            let mut peers = self.cluster.members.iter().filter(|m| m.name != replica.name());
+            peers.all(|member| replica.mesh().is_up(member.node))
+        };
+        // A cut link must not keep a cluster from starting.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !self.replicas.iter().all(up) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// The authority of the data directory: the one kept there, or a new one.
+fn load_authority(config: &LocalConfig) -> Result<(Authority, ClusterId), LocalError> {
+    let dir = config.data_dir.join("authority");
+    let names: Vec<u8> = config.set.bytes().collect();
+    let id = ClusterId(u128::from(xxhash_rust::xxh3::xxh3_64(&names)) + 1);
+    if config.durability != Durability::Memory && dir.is_dir() {
+        return Ok((Authority::load(&dir)?, id));
+    }
+    let authority = Authority::create()?;
+    if config.durability != Durability::Memory {
+        std::fs::create_dir_all(&dir)
+            .map_err(|source| LocalError::Directory { path: dir.clone(), source })?;
+        authority.save(&dir)?;
+    }
+    Ok((authority, id))
+}
+
+fn emulate(links: &[Link], cluster: &Cluster, seed: u64) -> WanControl {
+    let wan = WanControl::new(seed);
+    for link in links {
+        let (from, to) = ends(link, cluster);
+        let jitter = (link.jitter_median_us > 0).then(|| Jitter {
+            median: Duration::from_micros(link.jitter_median_us),
+            sigma: link.jitter_sigma,
+        });
+        let params = LinkParams {
+            delay: Duration::from_micros(link.one_way_us),
+            jitter,
+            loss: link.loss,
+            loss_burst: link.burst_packets,
+            bandwidth_bps: Some(link.bandwidth_bits_per_s),
+            ..LinkParams::default()
+        };
+        wan.set_link(from, to, params);
+    }
+    wan
+}
+
+/// One task per pair whose profile has outages. Both directions fail together.
+fn outages(links: &[Link], cluster: &Cluster, wan: &WanControl, seed: u64) -> Vec<JoinHandle<()>> {
+    let failing = links.iter().filter(|link| link.from < link.to);
+    failing
+        .filter_map(|link| {
+            let flap = link.flap?;
+            let (a, b) = ends(link, cluster);
+            let wan = wan.clone();
+            let stream = seed ^ (a.0 << 32 | b.0);
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream);
+            Some(tokio::spawn(async move {
+                let mut draw = |range: panchayat_topology::TimeRange| {
+                    let width = range.max_us.saturating_sub(range.min_us) + 1;
+                    Duration::from_micros(range.min_us + rng.next_u64() % width)
+                };
+                loop {
+                    tokio::time::sleep(draw(flap.up)).await;
+                    wan.partition_pair(a, b, true);
+                    tokio::time::sleep(draw(flap.down)).await;
+                    wan.partition_pair(a, b, false);
+                }
+            }))
+        })
+        .collect()
+}
+
+fn ends(link: &Link, cluster: &Cluster) -> (NodeId, NodeId) {
+    (cluster.members[link.from].node, cluster.members[link.to].node)
+}

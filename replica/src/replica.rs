@@ -1,0 +1,190 @@
+//! The handle of a running replica.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use panchayat_consensus::wire::to_bytes;
+use panchayat_consensus::{Command, WallTime};
+use panchayat_core::StateMachine;
+use panchayat_storage::{Health, Journal};
+use panchayat_transport::Mesh;
+use panchayat_transport::identity::Identity;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::applied::Applied;
+use crate::builder::Builder;
+use crate::cluster::Cluster;
+use crate::error::{ProposeError, Stopped};
+use crate::inbox::{Event, Inbox};
+use crate::metrics::Metrics;
+
+/// A running replica. Clones share it; it stops by [`shutdown`](Self::shutdown), or abruptly when
+/// the last clone is dropped.
+pub struct Replica<S: StateMachine> {
+    running: Arc<Running<S>>,
+}
+
+pub(crate) struct Running<S: StateMachine> {
+    pub(crate) name: String,
+    pub(crate) inbox: Inbox<S::Output>,
+    pub(crate) gate: Gate,
+    pub(crate) mesh: Mesh,
+    /// Taken only by a shutdown in order.
+    pub(crate) journal: Option<Journal>,
+    pub(crate) thread: JoinHandle<Result<(), Stopped>>,
+}
+
+/// Whether proposals are still taken, and why not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate {
+    closed: Arc<AtomicBool>,
+    stopped: Arc<Mutex<Option<Stopped>>>,
+}
+
+impl Gate {
+    pub(crate) fn close(&self, why: Option<Stopped>) {
+        if why.is_some() {
+            *self.stopped.lock() = why;
+        }
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl<S: StateMachine> Replica<S> {
+    /// Begins to describe the replica called `name` of `cluster`, with its certificate and the
+    /// directory that holds its journal.
+    pub fn builder(
+        cluster: Cluster,
+        name: &str,
+        identity: Identity,
+        data_dir: impl Into<PathBuf>,
+    ) -> Builder {
+        Builder::new(cluster, name, identity, data_dir.into())
+    }
+
+    pub(crate) fn new(running: Running<S>) -> Self {
+        Self { running: Arc::new(running) }
+    }
+
+    /// Proposes `command`. The output comes when it has been executed here, after everything it
+    /// depends on: replies are strictly serializable.
+    ///
+    /// # Errors
+    /// [`ProposeError`], which separates *not applied* from *unknown*. If the returned future is
+    /// dropped, the outcome is unknown.
+    pub async fn propose(&self, command: &S::Command) -> Result<S::Output, ProposeError> {
+        self.propose_traced(command).await.map(|applied| applied.output)
+    }
+
+    /// [`propose`](Self::propose), with the times at which things happened.
+    ///
+    /// # Errors
+    /// As `propose`.
+    pub async fn propose_traced(
+        &self,
+        command: &S::Command,
+    ) -> Result<Applied<S::Output>, ProposeError> {
+        let health = self.running.journal.as_ref().map(Journal::health);
+        if matches!(health, Some(Health::Full(_))) {
+            return Err(ProposeError::NotApplied("the disk is full"));
+        }
+        let result = submit::<S>(&self.running.inbox, &self.running.gate, command)?;
+        result.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    /// The replica's name.
+    pub fn name(&self) -> &str {
+        &self.running.name
+    }
+
+    /// The mesh, for its address and its links.
+    pub fn mesh(&self) -> &Mesh {
+        &self.running.mesh
+    }
+
+    /// Numbers, as of now. `None` if the replica has stopped.
+    pub async fn metrics(&self) -> Option<Metrics> {
+        let (reply, answer) = oneshot::channel();
+        if !self.running.inbox.tell(Event::Measure(reply)) {
+            return None;
+        }
+        let core = answer.await.ok()?;
+        let journal = self.running.journal.as_ref()?.stats();
+        Some(Metrics { core, mesh: self.running.mesh.stats(), journal })
+    }
+
+    /// Why the replica stopped by itself; `None` while it runs, or if it was told to.
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.running.gate.stopped.lock().clone()
+    }
+
+    /// Stops in order: takes no more proposals, finishes those in flight, syncs the journal, and
+    /// leaves the mesh. Proposals that cannot finish, because no quorum answers, hold it up: use a
+    /// timeout and drop the replica.
+    ///
+    /// # Errors
+    /// Why the replica had stopped by itself before.
+    pub async fn shutdown(self) -> Result<(), Stopped> {
+        let running = &self.running;
+        running.gate.close(None);
+        running.inbox.tell(Event::Shutdown);
+        while !running.thread.is_finished() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        running.mesh.shutdown().await;
+        let Some(mut running) = Arc::into_inner(self.running) else { return Ok(()) };
+        if let Some(journal) = running.journal.take() {
+            let closed = tokio::task::spawn_blocking(|| journal.close()).await;
+            if let Ok(Err(failed)) = closed {
+                return Err(failed.into());
+            }
+        }
+        let stopped = running.gate.stopped.lock().clone();
+        stopped.map_or(Ok(()), Err)
+    }
+}
+
+/// Proposes a command through an inbox: the way of local and of remote callers.
+pub(crate) fn submit<S: StateMachine>(
+    inbox: &Inbox<S::Output>,
+    gate: &Gate,
+    command: &S::Command,
+) -> Result<oneshot::Receiver<Result<Applied<S::Output>, ProposeError>>, ProposeError> {
+    if gate.is_closed() {
+        return Err(ProposeError::Shutdown);
+    }
+    let payload: Bytes = to_bytes(command);
+    let footprint = S::footprint(command);
+    let command = Command { footprint, proposed_at: WallTime(0), payload };
+    let (reply, result) = oneshot::channel();
+    inbox.propose(command, reply)?;
+    Ok(result)
+}
+
+impl<S: StateMachine> Clone for Replica<S> {
+    fn clone(&self) -> Self {
+        Self { running: self.running.clone() }
+    }
+}
+
+impl<S: StateMachine> fmt::Debug for Replica<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("name", &self.running.name).finish_non_exhaustive()
+    }
+}
+
+impl<S: StateMachine> Drop for Running<S> {
+    fn drop(&mut self) {
+        self.gate.close(None);
+        self.inbox.tell(Event::Abandon);
+    }
+}
