@@ -100,7 +100,9 @@ pub(crate) fn finish<P: Subject>(world: World<P>, flaw: Option<Flaw>) -> Report 
     }
     world.stats.named.iter().for_each(|(name, count)| coverage.add(name, *count));
     for group in world.nodes.iter().filter_map(|node| node.group.as_ref()) {
-        group.protocol().counters(&mut |name, count| coverage.add(name, count));
+        for (name, count) in group.protocol().counters() {
+            coverage.add(name, count);
+        }
     }
     world.checks.coverage(&mut |name, count| coverage.add(name, count));
     let stats = &world.stats;

@@ -69,8 +69,6 @@ pub trait Subject: Protocol + 'static {
     fn unsettled(&self, limit: usize) -> Vec<InstanceId>;
     /// What this replica knows of `id`, for a reader.
     fn describe(&self, id: InstanceId) -> String;
-    /// Its counters, by name.
-    fn counters(&self, add: &mut dyn FnMut(&'static str, u64));
 }
 
 /// The checks of one run. They see everything that is written, sent and executed.

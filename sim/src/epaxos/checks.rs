@@ -84,7 +84,12 @@ impl EPaxosChecks {
                 self.evidence.accepted(at.replica, *id, *ballot, &decision);
             }
             Record::Validated { id, command, .. } => self.validity.spoken_of(at, *id, command)?,
-            Record::Committed { .. } | Record::Joined { .. } => {}
+            Record::Committed { ballot, id, value, deps } => {
+                let decision = self.decision(at, *id, value, deps)?;
+                self.evidence.committed(at, *id, *ballot, &decision, true)?;
+                self.decided(at, *id, &decision)?;
+            }
+            Record::Joined { .. } => {}
         }
         Ok(())
     }
@@ -118,8 +123,7 @@ impl Checks<EPaxos> for EPaxosChecks {
             }
             Record::Committed { ballot, id, value, deps } => {
                 let decision = self.decision(at, *id, value, deps)?;
-                self.evidence.committed(at, *id, *ballot, &decision)?;
-                self.decided(at, *id, &decision)
+                self.evidence.committed(at, *id, *ballot, &decision, false)
             }
             Record::PreAccepted { .. } | Record::Joined { .. } | Record::Validated { .. } => Ok(()),
         }
@@ -191,7 +195,8 @@ impl Checks<EPaxos> for EPaxosChecks {
                 phase: instance.phase,
             };
             self.ballots.stands(at.replica, *id, standing)?;
-            if instance.is_committed() {
+            // A commit that is not durable yet may be forgotten, and nobody has heard of it.
+            if instance.is_committed() && self.promise.is_committed(at.replica, *id) {
                 let decision = Decision { nop: instance.nop, deps: instance.deps.clone() };
                 self.decided(at, *id, &decision)?;
             }

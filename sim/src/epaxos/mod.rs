@@ -96,8 +96,4 @@ impl Subject for EPaxos {
             ),
         }
     }
-
-    fn counters(&self, add: &mut dyn FnMut(&'static str, u64)) {
-        EPaxos::counters(self).named().for_each(|(name, count)| add(name, count));
-    }
 }

@@ -9,7 +9,8 @@
 //! choice small it only looks for orders from which no unknown operation could be dropped. In such
 //! an order an unknown operation changes the state, is not directly followed by one that
 //! overwrites whatever it finds, and leaves a state that some result bears out
-//! ([`Specification::may_be_seen`]).
+//! ([`Specification::may_be_seen`]). Of equal unknown operations the one invoked first is used
+//! first: none is bound to return.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -33,8 +34,8 @@ pub enum Step<S> {
 pub trait Specification {
     /// The object's state.
     type State: Clone + Eq + Hash;
-    /// What can be asked.
-    type Call;
+    /// What can be asked. Equal calls do the same.
+    type Call: Eq + Hash;
     /// What can be answered.
     type Result;
 
@@ -124,6 +125,8 @@ struct Searcher<'a, S: Specification> {
     states: States<S::State>,
     state: u32,
     after_unknown: bool,
+    /// For an unknown operation, the equal one invoked before it.
+    twin_before: Vec<Option<u32>>,
     seen: HashSet<Box<[u64]>>,
     stack: Vec<Choice>,
     steps: u64,
@@ -138,6 +141,7 @@ impl<'a, S: Specification> Searcher<'a, S> {
         let mut states = States { ids: HashMap::new(), all: Vec::new() };
         let state = states.id(specification.initial());
         let pending = Pending::new(operations);
+        let twin_before = twins(operations, &pending);
         let known_left = operations.iter().filter(|op| op.returned().is_some()).count();
         Self {
             specification,
@@ -149,6 +153,7 @@ impl<'a, S: Specification> Searcher<'a, S> {
             states,
             state,
             after_unknown: false,
+            twin_before,
             seen: HashSet::new(),
             stack: Vec::new(),
             steps: 0,
@@ -191,6 +196,9 @@ impl<'a, S: Specification> Searcher<'a, S> {
     fn try_linearize(&mut self, node: u32, op: u32) -> bool {
         let operation = self.operations[op as usize];
         if self.after_unknown && self.specification.overwrites(operation.call()) {
+            return false;
+        }
+        if self.twin_before[op as usize].is_some_and(|twin| !self.linearized.contains(twin)) {
             return false;
         }
         self.steps += 1;
@@ -237,6 +245,19 @@ impl<'a, S: Specification> Searcher<'a, S> {
         self.pending.put_back(choice.node);
         self.pending.after(choice.node)
     }
+}
+
+/// For each operation of unknown outcome, the last equal one invoked before it.
+fn twins<C: Eq + Hash, R>(operations: &[&Operation<C, R>], pending: &Pending) -> Vec<Option<u32>> {
+    let mut twins = vec![None; operations.len()];
+    let mut last_equal: HashMap<&C, u32> = HashMap::new();
+    for op in pending.invocations() {
+        let operation = operations[op as usize];
+        if matches!(operation.outcome(), Outcome::Unknown) {
+            twins[op as usize] = last_equal.insert(operation.call(), op);
+        }
+    }
+    twins
 }
 
 /// Numbers for states, so that configurations are small and quick to compare.

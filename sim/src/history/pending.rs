@@ -151,6 +151,12 @@ impl Linearized {
         set.remove(at);
     }
 
+    pub(super) fn contains(&self, op: u32) -> bool {
+        let (known, at) = self.place[op as usize];
+        let set = if known { &self.known } else { &self.unknown };
+        set.words[at as usize / 64] >> (at % 64) & 1 == 1
+    }
+
     /// The set, the state reached and whether an unknown operation was last, as words that differ
     /// whenever any of these do.
     pub(super) fn configuration(&self, state: u32, after_unknown: bool) -> Box<[u64]> {

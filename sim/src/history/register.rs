@@ -35,7 +35,8 @@ impl Value for Vec<u8> {
     }
 }
 
-/// A number; appending adds, so that appends of distinct powers of two tell their set.
+/// A number; appending adds. Which of many additions of unknown outcome make up a sum is hard to
+/// find out, as a matter of principle: where outcomes are unknown, prefer bytes.
 impl Value for u64 {
     fn append(current: Option<&Self>, suffix: &Self) -> Self {
         current.copied().unwrap_or_default().wrapping_add(*suffix)
@@ -43,7 +44,7 @@ impl Value for u64 {
 }
 
 /// What a client may ask of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RegisterCall<V> {
     /// Reads the value.
     Read,
@@ -81,7 +82,7 @@ pub enum RegisterResult<V> {
 }
 
 /// A call on one of many keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyedCall<K, V> {
     /// The key.
     pub key: K,
@@ -127,7 +128,7 @@ impl<K, V: Value> Register<K, V> {
     }
 }
 
-impl<K, V: Value> Specification for Register<K, V> {
+impl<K: Eq + Hash, V: Value> Specification for Register<K, V> {
     type State = Option<V>;
     type Call = KeyedCall<K, V>;
     type Result = RegisterResult<V>;

@@ -93,8 +93,9 @@ impl CommitEvidence {
         Ok(())
     }
 
-    /// `at` commits `value` for `id` at `ballot`. The first commit must show its quorum; the others
-    /// are then bound by agreement.
+    /// `at` commits `value` for `id` at `ballot`. Until a commit is durable it must show its quorum;
+    /// later ones are bound by agreement. A fast commit binds others only once it is `durable`:
+    /// before, a crash of its coordinator may take it back, and nobody has heard of it.
     ///
     /// # Errors
     /// There is no such quorum, or a fast commit contradicts what was proposed.
@@ -104,6 +105,7 @@ impl CommitEvidence {
         id: InstanceId,
         ballot: Ballot,
         value: &Decision,
+        durable: bool,
     ) -> Result<(), Flaw> {
         let votes = self.votes.entry(id).or_default();
         if votes.committed {
@@ -117,8 +119,8 @@ impl CommitEvidence {
             .max()
             .unwrap_or(0);
         if voters >= self.quorums.slow() {
-            votes.committed = true;
-            self.slow += 1;
+            votes.committed |= durable;
+            self.slow += u64::from(durable);
             return Ok(());
         }
         let unchanged = votes
@@ -139,9 +141,11 @@ impl CommitEvidence {
             );
             return Err(Flaw::of(Invariant::CommitEvidence, id, text));
         }
-        votes.committed = true;
-        votes.fast = Some(value.clone());
-        self.fast += 1;
+        if durable {
+            votes.committed = true;
+            votes.fast = Some(value.clone());
+            self.fast += 1;
+        }
         match votes.proposed.iter().find(|(_, proposed)| proposed != value) {
             None => Ok(()),
             Some((b, proposed)) => {
@@ -196,11 +200,11 @@ mod tests {
         let mut few = check();
         pre_accepts(&mut few, 2);
         few.pre_accepted(ReplicaId(3), id(), &deps(1), &deps(2));
-        assert!(few.clone().committed(at(0), id(), Ballot::INITIAL, &value(1)).is_err());
+        assert!(few.clone().committed(at(0), id(), Ballot::INITIAL, &value(1), true).is_err());
         pre_accepts(&mut few, 3);
-        assert!(few.clone().committed(at(1), id(), Ballot::INITIAL, &value(1)).is_err());
-        assert!(few.clone().committed(at(0), id(), Ballot::INITIAL, &value(2)).is_err());
-        few.committed(at(0), id(), Ballot::INITIAL, &value(1)).unwrap();
+        assert!(few.clone().committed(at(1), id(), Ballot::INITIAL, &value(1), true).is_err());
+        assert!(few.clone().committed(at(0), id(), Ballot::INITIAL, &value(2), true).is_err());
+        few.committed(at(0), id(), Ballot::INITIAL, &value(1), true).unwrap();
     }
 
     #[test]
@@ -210,11 +214,14 @@ mod tests {
         let mut after = check();
         pre_accepts(&mut after, 3);
         let mut before = after.clone();
-        after.committed(at(0), id(), Ballot::INITIAL, &value(1)).unwrap();
+        after.committed(at(0), id(), Ballot::INITIAL, &value(1), true).unwrap();
         after.proposed(at(2), id(), ballot, &value(1)).unwrap();
         assert!(after.proposed(at(2), id(), ballot, &nop).is_err());
+        let mut forgotten = before.clone();
+        forgotten.committed(at(0), id(), Ballot::INITIAL, &value(1), false).unwrap();
+        forgotten.proposed(at(2), id(), ballot, &nop).unwrap();
         before.proposed(at(2), id(), ballot, &nop).unwrap();
-        assert!(before.committed(at(0), id(), Ballot::INITIAL, &value(1)).is_err());
+        assert!(before.committed(at(0), id(), Ballot::INITIAL, &value(1), true).is_err());
     }
 
     #[test]
@@ -225,10 +232,10 @@ mod tests {
         check.accepted(ReplicaId(1), id(), first, &value(1));
         check.accepted(ReplicaId(1), id(), second, &value(1));
         check.accepted(ReplicaId(2), id(), second, &value(1));
-        assert!(check.clone().committed(at(2), id(), second, &value(1)).is_err());
+        assert!(check.clone().committed(at(2), id(), second, &value(1), true).is_err());
         check.accepted(ReplicaId(3), id(), second, &value(1));
-        assert!(check.clone().committed(at(2), id(), second, &value(2)).is_err());
-        check.committed(at(2), id(), second, &value(1)).unwrap();
+        assert!(check.clone().committed(at(2), id(), second, &value(2), true).is_err());
+        check.committed(at(2), id(), second, &value(1), true).unwrap();
         assert_eq!(check.counts(), (0, 1));
     }
 }

@@ -8,7 +8,7 @@ use panchayat_consensus::{Ballot, InstanceId, ReplicaId};
 use panchayat_epaxos::{Deps, Message, Phase, Proposal, Record};
 use rustc_hash::FxHashMap;
 
-use super::Standing;
+use super::{Decision, Standing};
 use crate::flaw::{Flaw, Invariant};
 use crate::subject::Place;
 
@@ -25,8 +25,8 @@ pub struct Held {
     pub init_deps: Option<Deps>,
     /// The dependencies it answered to the pre-accept with.
     pub pre_accepted: Option<Deps>,
-    /// Every ballot it voted at.
-    pub voted: Vec<Ballot>,
+    /// Every ballot it voted at, and for what.
+    pub voted: Vec<(Ballot, Decision)>,
     /// Whether it holds the command itself.
     pub payload: bool,
 }
@@ -96,7 +96,8 @@ impl DurablePromise {
                 }
                 let accepted = matches!(record, Record::Accepted { .. });
                 if accepted {
-                    held.voted.push(*ballot);
+                    let nop = matches!(value, Proposal::Nop);
+                    held.voted.push((*ballot, Decision { nop, deps: deps.clone() }));
                 }
                 let standing = held.standing_mut();
                 standing.accepted_ballot = standing.accepted_ballot.max(*ballot);
@@ -161,14 +162,15 @@ impl DurablePromise {
         let kept = match message {
             Message::PreAccept { deps, .. } => held.init_deps.as_ref() == Some(deps),
             Message::PreAcceptOk { deps, .. } => held.pre_accepted.as_ref() == Some(deps),
+            // It may have gone on to another ballot since: what it says is what it voted then.
             Message::Accept { ballot, value, deps, .. } => {
-                let same =
-                    held.nop == matches!(value, Proposal::Nop) && held.deps.as_ref() == Some(deps);
-                let voted = held.voted.contains(ballot) && held.accepted_ballot() == *ballot;
-                same && (voted || held.phase() == Phase::Committed)
+                let nop = matches!(value, Proposal::Nop);
+                let same = held.nop == nop && held.deps.as_ref() == Some(deps);
+                (same && held.phase() == Phase::Committed)
+                    || held.voted.contains(&(*ballot, Decision { nop, deps: deps.clone() }))
             }
             Message::AcceptOk { ballot, .. } => {
-                held.voted.contains(ballot)
+                held.voted.iter().any(|(voted, _)| voted == ballot)
                     || (held.phase() == Phase::Committed && held.ballot() >= *ballot)
             }
             Message::Commit { value, deps, .. } => {
@@ -179,8 +181,9 @@ impl DurablePromise {
             Message::Recover { ballot, .. } | Message::Validate { ballot, .. } => {
                 held.ballot() >= *ballot
             }
+            // What is committed stays so at any ballot: nothing needs to be joined to say it.
             Message::RecoverOk { ballot, report, .. } => {
-                held.ballot() >= *ballot
+                (held.ballot() >= *ballot || report.phase == Phase::Committed)
                     && held.phase() >= report.phase
                     && held.accepted_ballot() >= report.accepted_ballot
                     && (report.init_deps.is_none() || held.init_deps == report.init_deps)

@@ -183,6 +183,8 @@ impl<P: Subject> World<P> {
         let Some((client, pending)) = self.waiting_for(replica, token) else { return };
         self.clients[client].pending = None;
         self.stats.rejected += 1;
+        self.stats.commands -= 1;
+        self.commands_left += 1;
         let process = self.clients[client].process;
         self.note(process, pending.op, replica, ClientEventKind::NotApplied(reason));
         self.queue.push(self.now_us + RETRY_US, Event::Client { client });

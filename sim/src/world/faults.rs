@@ -118,8 +118,9 @@ impl<P: Subject> World<P> {
             (None, None) => 10_000,
         };
         if let Some(group) = &node.group {
-            let named = &mut self.stats.named;
-            group.protocol().counters(&mut |name, count| *named.entry(name).or_default() += count);
+            for (name, count) in group.protocol().counters() {
+                *self.stats.named.entry(name).or_default() += count;
+            }
         }
         node.disk.crash(keep);
         node.forget();
