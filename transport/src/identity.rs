@@ -418,6 +418,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_parsed_and_only_canonical_names_pass(text in ".{0,80}") {
+            if let Ok(name) = Name::parse(&format!("{URI_SCHEME}{text}")) {
+                let again = Name::parse(&name.to_string());
+                proptest::prop_assert_eq!(again.ok(), Some(name));
+            }
+        }
+    }
+
     #[test]
     fn a_certificate_without_a_name_is_refused() {
         let authority = Authority::create().unwrap();

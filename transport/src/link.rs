@@ -139,6 +139,8 @@ impl Link {
     fn lost(&self) -> DownReason {
         match self.connection.close_reason() {
             Some(ConnectionError::TimedOut) => DownReason::TimedOut,
+            // The supervisor stops a link before it closes it: only shutdown comes first.
+            Some(ConnectionError::LocallyClosed) => DownReason::ClosedByUs(CloseCode::Shutdown),
             Some(ConnectionError::ApplicationClosed(close)) => {
                 DownReason::ClosedByPeer(CloseCode::from_code(close.error_code.into_inner()))
             }

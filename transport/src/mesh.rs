@@ -162,13 +162,10 @@ impl Mesh {
         Ok(())
     }
 
-    /// Removes a peer; its link is closed. False if there is no such peer.
+    /// Removes a peer; its link is closed soon after. False if there is no such peer. The same
+    /// node can be added again once it has gone from [`Mesh::stats`].
     pub fn remove_peer(&self, node: NodeId) -> bool {
-        let peer = self.running.shared.peers.write().remove(&node);
-        peer.is_some_and(|peer| {
-            peer.remove();
-            true
-        })
+        self.running.shared.peer(node).is_some_and(|peer| peer.remove())
     }
 
     /// Changes where a peer is dialled from now on. False if there is no such peer.

@@ -97,9 +97,9 @@ impl Peer {
         })
     }
 
-    /// Ends the supervisor.
-    pub(crate) fn remove(&self) {
-        self.removed.send_replace(true);
+    /// Asks the supervisor to end; false if it was asked before.
+    pub(crate) fn remove(&self) -> bool {
+        !self.removed.send_replace(true)
     }
 
     fn up(&self, shared: &Shared, connection: Connection) {
@@ -207,6 +207,8 @@ pub(crate) async fn supervise(
                     old.stop(CloseCode::Removed).await;
                 }
                 peer.down(&shared, DownReason::Removed);
+                // Only now may the same node be added again: its events stay in order.
+                shared.peers.write().remove(&peer.node);
                 return;
             }
         }

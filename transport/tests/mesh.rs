@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::{CLUSTER, Plan, Recorder, all_up, end, figure, until};
 use panchayat_consensus::NodeId;
+use panchayat_transport::wan::WanControl;
 use panchayat_transport::{
     Client, ClientConfig, ClientError, CloseCode, DownReason, Lane, Mesh, SendError,
 };
@@ -209,13 +210,16 @@ fn a_peer_that_dies_without_a_word_comes_back_by_a_raced_connection() {
     let doomed = runtime();
     for dies in [A, B] {
         let stays = if dies == A { B } else { A };
+        let wan = WanControl::new(1);
         let mut plan = Plan::new(2);
+        plan.wan = Some(wan.clone());
         let stayer = survivors.block_on(async { plan.start(stays) });
         let first = doomed.handle().clone();
         let victim_runtime = runtime();
         let victim = victim_runtime.block_on(async { plan.start(dies) });
         survivors.block_on(until("up", || stayer.mesh.is_up(dies)));
-        // No task of it runs on: nothing is said on any connection.
+        // Dropping its tasks would close its connections; a killed process says nothing.
+        wan.partition_pair(A, B, true);
         victim_runtime.shutdown_background();
         drop(victim);
         let again = first.block_on(async {
@@ -227,6 +231,7 @@ fn a_peer_that_dies_without_a_word_comes_back_by_a_raced_connection() {
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            wan.partition_pair(A, B, false);
             plan.start(dies)
         });
         let start = Instant::now();
@@ -261,7 +266,11 @@ async fn peers_can_be_added_moved_and_removed() {
     until("down", || !b.mesh.is_up(A)).await;
     assert_eq!(a.seen.downs(B), [DownReason::Removed]);
     assert_eq!(b.seen.downs(A), [DownReason::ClosedByPeer(CloseCode::Removed)]);
-    assert_eq!(a.mesh.send(B, Lane::Bulk, Bytes::new()), Err(SendError::UnknownPeer));
+    until("forgotten", || a.mesh.send(B, Lane::Bulk, Bytes::new()) == Err(SendError::UnknownPeer))
+        .await;
+    assert!(!a.mesh.remove_peer(B), "removed twice");
+    a.mesh.add_peer(peer_of_a).unwrap();
+    until("up again", || a.mesh.is_up(B) && b.mesh.is_up(A)).await;
     end(vec![a, b]).await;
 }
 

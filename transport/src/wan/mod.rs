@@ -1,8 +1,7 @@
 //! WAN emulation under QUIC: what a packet suffers between two nodes of this process.
 //!
 //! A [`WanControl`] knows which address belongs to which node and what each *directed* link does:
-//! delay, jitter, loss, bandwidth, partition. The socket of a mesh that was started with it (see
-//! [`socket`](self)) splits what QUIC sends into packets, decides each one's fate on its link, and
+//! delay, jitter, loss, bandwidth, partition. The socket of a mesh that was started with it splits what QUIC sends into packets, decides each one's fate on its link, and
 //! hands the survivors to one dedicated thread of the process, which releases each when it is due.
 //! Packets to addresses or over links that are not configured go straight to the kernel.
 //!

@@ -289,6 +289,13 @@ mod tests {
         assert!(!stamp.is_ours(&[]) && !stamp.is_ours(&[1, 2, 3]));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_can_be_looked_at(bytes in proptest::collection::vec(0u8.., 0..64)) {
+            let _ = look(&bytes, &CidStamp::default());
+        }
+    }
+
     #[test]
     fn datagrams_are_told_apart() {
         let mut stamp = CidStamp::default();
