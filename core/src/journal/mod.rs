@@ -37,7 +37,8 @@
 //!   possibly acknowledged, and has been damaged since: **corrupt middle, refused**. A header
 //!   fits in one sector and carries its own checksum, so its word counts even if the rest of
 //!   its batch is lost. Headers are searched for on every sector, not by following lengths, since
-//!   the lengths are part of what is damaged.
+//!   the lengths are part of what is damaged. Likewise if batch `s` itself, or an earlier one, has
+//!   its header further on: then the writer never wrote to the damaged place.
 //! - Otherwise nobody was ever told that `s` is durable by anything that is still on the disk:
 //!   **torn tail, cut** at the start of `s`, and everything after it is dropped with it.
 //!

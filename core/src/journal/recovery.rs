@@ -144,7 +144,10 @@ impl Recovery {
                 None => Ok(Vec::new()),
             };
         }
-        let scan = scan_segment(&segment, bytes, self.due);
+        // Only the oldest segment can start with any batch. One without batches is never followed
+        // by one that has some: if it is, it was emptied.
+        let due = if self.first == Some(number) { None } else { Some(self.due.unwrap_or(1)) };
+        let scan = scan_segment(&segment, bytes, due);
         for (offset, header) in &scan.batches {
             self.see(number, *offset, header);
         }
@@ -200,6 +203,10 @@ impl Recovery {
         match (damage, self.tail) {
             (Damage::Missing, Some(tail)) => {
                 Cut { segment: tail.segment, offset: tail.end_offset, damage, due }
+            }
+            (Damage::Missing, None) => {
+                let first = self.first.unwrap_or(segment);
+                Cut { segment: first, offset: SECTOR as u64, damage, due }
             }
             _ => Cut { segment, offset, damage, due },
         }

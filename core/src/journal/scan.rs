@@ -94,6 +94,15 @@ pub enum Evidence {
         /// What it says was synced.
         synced_upto: u64,
     },
+    /// The batch that is due lies further on, or one before it: so the writer never wrote here.
+    WrittenElsewhere {
+        /// The segment of that batch.
+        segment: u64,
+        /// Where it starts.
+        offset: u64,
+        /// Its sequence.
+        sequence: u64,
+    },
     /// Batches are written one behind the other: no crash makes an intact one of another number.
     OutOfOrder {
         /// The sequence that was due.
@@ -131,21 +140,23 @@ pub fn scan_segment(segment: &SegmentHeader, bytes: &Bytes, next_sequence: Optio
     }
 }
 
-/// A batch header behind `from` which shows that `sequence` was synced.
+/// A batch header behind `from` which shows that damage in place of batch `due` is no torn write.
 pub(super) fn find_evidence(
     segment: &SegmentHeader,
     bytes: &[u8],
     from: usize,
-    sequence: u64,
+    due: u64,
 ) -> Option<Evidence> {
-    (from..bytes.len()).step_by(SECTOR).find_map(|offset| {
-        let header = BatchHeader::read(segment, bytes, offset)?;
-        (header.synced_upto >= sequence).then_some(Evidence::SyncedBefore {
-            segment: segment.number,
-            offset: offset as u64,
-            sequence: header.sequence,
-            synced_upto: header.synced_upto,
-        })
+    (from..bytes.len()).step_by(SECTOR).find_map(|at| {
+        let BatchHeader { sequence, synced_upto, .. } = BatchHeader::read(segment, bytes, at)?;
+        let (segment, offset) = (segment.number, at as u64);
+        if synced_upto >= due {
+            Some(Evidence::SyncedBefore { segment, offset, sequence, synced_upto })
+        } else if sequence <= due {
+            Some(Evidence::WrittenElsewhere { segment, offset, sequence })
+        } else {
+            None
+        }
     })
 }
 
@@ -263,6 +274,9 @@ impl fmt::Display for Evidence {
                 "batch {sequence} in segment {segment} at offset {offset} was written when \
                  everything up to batch {synced_upto} was synced"
             ),
+            Self::WrittenElsewhere { segment, offset, sequence } => {
+                write!(f, "batch {sequence} lies in segment {segment} at offset {offset}")
+            }
             Self::OutOfOrder { due } => write!(f, "batch {due} was due"),
         }
     }

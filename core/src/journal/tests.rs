@@ -201,6 +201,33 @@ fn a_missing_segment_is_refused() {
 }
 
 #[test]
+fn rot_in_unused_space_does_not_cost_the_next_segment() {
+    let mut first = Image::new(1).batch(1, 0, &[b"a"]);
+    // Durable, and without a witness: it is the last.
+    let next = Image::new(2).batch(2, 1, &[b"b"]);
+    first.bytes[5 * SECTOR] ^= 1;
+    let refusal = recover_images(&[&first, &next]).unwrap_err();
+    let evidence = Evidence::WrittenElsewhere { segment: 2, offset: 512, sequence: 2 };
+    let damage = Damage::Blank { data_at: 5 * SECTOR as u64 };
+    assert_eq!(refusal.cause, Cause::Corrupt(damage, evidence));
+    assert_eq!((refusal.segment, refusal.offset), (1, 2 * SECTOR as u64));
+    // Alone it costs nothing, and is cut.
+    let (records, recovered) = recover_images(&[&first]).unwrap();
+    assert_eq!((payloads(&records), recovered.next_sequence), (vec![&b"a"[..]], 2));
+}
+
+#[test]
+fn an_emptied_oldest_segment_is_refused() {
+    let mut first = Image::new(4).batch(9, 8, &[b"a"]);
+    let next = Image::new(5).batch(10, 9, &[b"b"]);
+    assert_eq!(recover_images(&[&first, &next]).unwrap().0.len(), 2);
+    first.bytes.truncate(SECTOR);
+    let refusal = recover_images(&[&first, &next]).unwrap_err();
+    assert!(matches!(refusal.cause, Cause::Corrupt(Damage::Missing, _)), "{refusal}");
+    assert_eq!((refusal.segment, refusal.offset), (4, SECTOR as u64));
+}
+
+#[test]
 fn headers_are_refused_with_what_was_found() {
     let check = |change: &dyn Fn(&mut Vec<u8>), expected: &dyn Fn(HeaderError) -> bool| {
         let mut bytes = Image::new(1).batch(1, 0, &[b"a"]).bytes;
