@@ -65,7 +65,7 @@ pub trait Subject: Protocol + 'static {
     fn message_instance(message: &Self::Message) -> Option<InstanceId>;
     /// The instance a record is about.
     fn record_instance(record: &Self::Record) -> Option<InstanceId>;
-    /// Instances known here and not decided, or decided and not executed: at most `limit`.
+    /// Instances known here and not decided, then those decided and not executed: at most `limit`.
     fn unsettled(&self, limit: usize) -> Vec<InstanceId>;
     /// What this replica knows of `id`, for a reader.
     fn describe(&self, id: InstanceId) -> String;

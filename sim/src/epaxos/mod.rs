@@ -79,11 +79,11 @@ impl Subject for EPaxos {
     }
 
     fn unsettled(&self, limit: usize) -> Vec<InstanceId> {
-        self.instances()
-            .filter(|(id, instance)| !instance.is_committed() || !self.is_executed(*id))
-            .map(|(id, _)| id)
-            .take(limit)
-            .collect()
+        let undecided = self.instances().filter(|(_, instance)| !instance.is_committed());
+        let waiting = self
+            .instances()
+            .filter(|(id, instance)| instance.is_committed() && !self.is_executed(*id));
+        undecided.chain(waiting).map(|(id, _)| id).take(limit).collect()
     }
 
     fn describe(&self, id: InstanceId) -> String {

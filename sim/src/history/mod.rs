@@ -14,6 +14,7 @@
 
 mod anomaly;
 mod cycle;
+mod demand;
 mod dependencies;
 mod graph;
 mod linearize;
@@ -23,13 +24,14 @@ mod observed;
 mod pending;
 mod per_key;
 mod register;
+mod search;
 mod versions;
 
 #[cfg(test)]
 mod tests;
 
 pub use anomaly::{Anomaly, AnomalyKind};
-pub use linearize::{Limits, Search, Specification, Step, linearize};
+pub use linearize::{Leaves, Limits, Search, Specification, Step, linearize};
 pub use list_append::{
     Element, ListAppendHistory, ListAppendReport, Lists, Transaction, TxnOp, check_list_append,
 };

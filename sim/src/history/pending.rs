@@ -73,8 +73,12 @@ impl Pending {
     /// What happened at `node`. While an operation that returned is pending, a walk from the
     /// first event meets its return before the end of the list.
     pub(super) fn event(&self, node: u32) -> Event {
-        assert!(node != 0, "the walk stops at a return");
-        self.events[node as usize - 1]
+        self.get(node).expect("the walk stops at a return")
+    }
+
+    /// What happened at `node`, unless it is the end of the list.
+    pub(super) fn get(&self, node: u32) -> Option<Event> {
+        node.checked_sub(1).map(|at| self.events[at as usize])
     }
 
     /// Operations in the order of their invocations.
@@ -85,13 +89,27 @@ impl Pending {
         })
     }
 
-    /// Takes out an invocation and its return.
-    pub(super) fn lift(&mut self, node: u32) {
+    /// The operation that returns first.
+    pub(super) fn first_return(&self) -> Option<u32> {
+        let mut node = self.first();
+        while let Some(event) = self.get(node) {
+            if let Event::Returned(op) = event {
+                return Some(op);
+            }
+            node = self.after(node);
+        }
+        None
+    }
+
+    /// Takes out an invocation and its return; returns what now follows in its place.
+    pub(super) fn lift(&mut self, node: u32) -> u32 {
+        let previous = self.previous[node as usize];
         self.unlink(node);
         match self.return_of[node as usize] {
             0 => {}
             returned => self.unlink(returned),
         }
+        self.next[previous as usize]
     }
 
     /// Puts back what [`Self::lift`] took out last.
@@ -252,7 +270,8 @@ mod tests {
         let all = [Invoked(0), Invoked(1), Invoked(2), Returned(2), Returned(0)];
         assert_eq!(walk(&pending), all);
         let (first, second) = (pending.first(), pending.after(pending.first()));
-        pending.lift(first);
+        assert_eq!(pending.first_return(), Some(2));
+        assert_eq!(pending.lift(first), second);
         pending.lift(second);
         assert_eq!(walk(&pending), [Invoked(2), Returned(2)]);
         pending.put_back(second);

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::marker::PhantomData;
 
-use super::linearize::{Specification, Step};
+use super::linearize::{Leaves, Specification, Step};
 use super::model::{History, Operation};
 
 /// What a key may hold.
@@ -17,6 +17,11 @@ pub trait Value: Clone + Eq + Ord + Hash + Debug {
     /// Whether one of `observed` is `state`, or could come of it by appending. `true` is always
     /// right; `false` spares the search work.
     fn may_become(_state: &Self, _observed: &BTreeSet<Self>) -> bool {
+        true
+    }
+
+    /// Whether appending `suffix` to something could leave `value`. `true` is always right.
+    fn may_end_with(_value: &Self, _suffix: &Self) -> bool {
         true
     }
 }
@@ -32,6 +37,10 @@ impl Value for Vec<u8> {
     fn may_become(state: &Self, observed: &BTreeSet<Self>) -> bool {
         // What starts with `state` sorts directly from `state` on.
         observed.range(state.clone()..).next().is_some_and(|next| next.starts_with(state))
+    }
+
+    fn may_end_with(value: &Self, suffix: &Self) -> bool {
+        value.ends_with(suffix)
     }
 }
 
@@ -162,6 +171,44 @@ impl<K: Eq + Hash, V: Value> Specification for Register<K, V> {
         match state {
             Some(value) => self.vague || V::may_become(value, &self.observed),
             None => true,
+        }
+    }
+
+    fn requires(&self, call: &KeyedCall<K, V>, result: &RegisterResult<V>) -> Option<Option<V>> {
+        use RegisterResult::{Compared, Swapped, Value};
+        match (&call.call, result) {
+            (RegisterCall::Read, Value(found)) => Some(found.clone()),
+            (RegisterCall::CompareAndSet { expected, .. }, Swapped(true)) => Some(expected.clone()),
+            (RegisterCall::CompareAndSet { .. }, Compared { found, .. }) => Some(found.clone()),
+            _ => None,
+        }
+    }
+
+    fn leaves(
+        &self,
+        call: &KeyedCall<K, V>,
+        result: Option<&RegisterResult<V>>,
+    ) -> Leaves<Option<V>> {
+        use RegisterResult::{Compared, Swapped, Value};
+        match (&call.call, result) {
+            (RegisterCall::Read, _) => Leaves::Nothing,
+            (RegisterCall::Write(value), _) => Leaves::Exactly(Some(value.clone())),
+            (RegisterCall::Delete, _) => Leaves::Exactly(None),
+            (
+                RegisterCall::CompareAndSet { .. },
+                Some(Swapped(false) | Compared { applied: false, .. }),
+            ) => Leaves::Nothing,
+            (RegisterCall::CompareAndSet { new, .. }, _) => Leaves::Exactly(new.clone()),
+            (RegisterCall::Append(_), Some(Value(left))) => Leaves::Exactly(left.clone()),
+            (RegisterCall::Append(_), _) => Leaves::Unclear,
+        }
+    }
+
+    fn may_leave(&self, call: &KeyedCall<K, V>, state: &Option<V>) -> bool {
+        match (&call.call, state) {
+            (RegisterCall::Append(suffix), Some(value)) => V::may_end_with(value, suffix),
+            (RegisterCall::Append(_), None) => false,
+            _ => true,
         }
     }
 }

@@ -21,6 +21,15 @@ pub struct ClosedDependencies {
     executed: FxHashMap<ReplicaId, FxHashSet<InstanceId>>,
     /// Per replica, key and lane: how many of the lane's first commands are done with.
     cursors: FxHashMap<(ReplicaId, KeyHash, usize), usize>,
+    /// The strongly connected components met so far, by their first member. Decisions never
+    /// change, so neither do components.
+    components: FxHashMap<InstanceId, InstanceId>,
+}
+
+/// What is known of all instances when one is executed.
+struct Known<'a> {
+    validity: &'a Validity,
+    agreement: &'a Agreement,
 }
 
 impl ClosedDependencies {
@@ -31,6 +40,7 @@ impl ClosedDependencies {
             by_key: FxHashMap::default(),
             executed: FxHashMap::default(),
             cursors: FxHashMap::default(),
+            components: FxHashMap::default(),
         }
     }
 
@@ -73,98 +83,123 @@ impl ClosedDependencies {
             let text = format!("{} executes it though it was decided as Nop", at.replica);
             return Err(Flaw::of(Invariant::ClosedDependencies, id, text));
         }
-        let done = self.executed.entry(at.replica).or_default();
-        done.insert(id);
+        self.executed.entry(at.replica).or_default().insert(id);
+        let known = Known { validity, agreement };
+        let open = self.open_edges(at.replica, id, command, &known);
+        match open.iter().find(|dependency| !self.together(id, **dependency)) {
+            None => Ok(()),
+            Some(_) => self.find_component(at, id, open, &known),
+        }
+    }
+
+    /// Dependencies of `id` that `replica` has not executed and that are not known to be Nop.
+    fn open_edges(
+        &mut self,
+        replica: ReplicaId,
+        id: InstanceId,
+        command: &Command,
+        known: &Known<'_>,
+    ) -> Vec<InstanceId> {
         let mut open = Vec::new();
+        let Some(decision) = known.agreement.get(id) else { return open };
+        let done = self.executed.entry(replica).or_default();
         for (key, mode) in command.footprint.keys() {
             let Some(lanes) = self.by_key.get(key) else { continue };
             for (index, lane) in lanes.iter().enumerate() {
-                let replica = ReplicaId(index as u8);
-                let last = decision.deps.last(replica);
-                let cursor = self.cursors.entry((at.replica, *key, index)).or_default();
+                let owner = ReplicaId(index as u8);
+                let last = decision.deps.last(owner);
+                let cursor = self.cursors.entry((replica, *key, index)).or_default();
                 for (place, (slot, other)) in lane.iter().enumerate().skip(*cursor) {
                     if *slot > last {
                         break;
                     }
-                    let dependency = InstanceId::new(replica, *slot);
-                    let known = agreement.get(dependency);
-                    if done.contains(&dependency) || known.is_some_and(|known| known.nop) {
+                    let dependency = InstanceId::new(owner, *slot);
+                    let nop = known.agreement.get(dependency).is_some_and(|known| known.nop);
+                    if done.contains(&dependency) || nop {
                         if *cursor == place {
                             *cursor += 1;
                         }
-                    } else if mode.conflicts(*other) {
+                    } else if mode.conflicts(*other) && dependency != id {
                         open.push(dependency);
                     }
                 }
             }
         }
-        for dependency in open {
-            self.must_be_in_a_cycle(at, id, dependency, validity, agreement)?;
+        open
+    }
+
+    fn together(&self, a: InstanceId, b: InstanceId) -> bool {
+        let component = self.components.get(&a);
+        component.is_some() && component == self.components.get(&b)
+    }
+
+    /// `id` executes first of its component: everything not executed that it reaches must be
+    /// decided and reach it in turn.
+    fn find_component(
+        &mut self,
+        at: Place,
+        id: InstanceId,
+        open: Vec<InstanceId>,
+        known: &Known<'_>,
+    ) -> Result<(), Flaw> {
+        let mut edges: FxHashMap<InstanceId, Vec<InstanceId>> = FxHashMap::default();
+        let mut members = vec![id];
+        let mut next = open.clone();
+        edges.insert(id, open);
+        while let Some(member) = next.pop() {
+            if edges.contains_key(&member) {
+                continue;
+            }
+            let (Some(_), Some(command)) =
+                (known.agreement.get(member), known.validity.get(member))
+            else {
+                let text = format!("{} executes it before {member} is decided", at.replica);
+                return Err(Flaw::of(Invariant::ClosedDependencies, id, text));
+            };
+            let mut onward = self.open_edges(at.replica, member, command, known);
+            onward.retain(|other| *other != member);
+            if self.depends_on(member, command, id, known) {
+                onward.push(id);
+            }
+            next.extend(onward.iter().copied());
+            edges.insert(member, onward);
+            members.push(member);
         }
+        let mut backward: FxHashMap<InstanceId, Vec<InstanceId>> = FxHashMap::default();
+        for member in &members {
+            for other in edges.get(member).into_iter().flatten() {
+                backward.entry(*other).or_default().push(*member);
+            }
+        }
+        let mut reaching = FxHashSet::default();
+        let mut next = vec![id];
+        while let Some(member) = next.pop() {
+            if reaching.insert(member) {
+                next.extend(backward.get(&member).into_iter().flatten().copied());
+            }
+        }
+        if let Some(outside) = members.iter().find(|member| !reaching.contains(member)) {
+            let text = format!(
+                "{} executes it before {outside}, on which it depends and which does not depend \
+                 on it",
+                at.replica
+            );
+            return Err(Flaw::of(Invariant::ClosedDependencies, id, text));
+        }
+        self.components.extend(members.into_iter().map(|member| (member, id)));
         Ok(())
     }
 
-    fn must_be_in_a_cycle(
-        &self,
-        at: Place,
-        id: InstanceId,
-        dependency: InstanceId,
-        validity: &Validity,
-        agreement: &Agreement,
-    ) -> Result<(), Flaw> {
-        if agreement.get(dependency).is_none() {
-            let text = format!("{} executes it before {dependency} is decided", at.replica);
-            return Err(Flaw::of(Invariant::ClosedDependencies, id, text));
-        }
-        if self.reaches(dependency, id, validity, agreement) {
-            return Ok(());
-        }
-        let text = format!(
-            "{} executes it before {dependency}, on which it depends and which does not depend \
-             on it",
-            at.replica
-        );
-        Err(Flaw::of(Invariant::ClosedDependencies, id, text))
-    }
-
-    /// Whether a path of conflicting dependencies leads from `from` to `to`.
-    fn reaches(
+    fn depends_on(
         &self,
         from: InstanceId,
+        command: &Command,
         to: InstanceId,
-        validity: &Validity,
-        agreement: &Agreement,
+        known: &Known<'_>,
     ) -> bool {
-        let mut seen = FxHashSet::default();
-        let mut open = vec![from];
-        while let Some(id) = open.pop() {
-            if id == to {
-                return true;
-            }
-            if !seen.insert(id) {
-                continue;
-            }
-            let (Some(decision), Some(command)) = (agreement.get(id), validity.get(id)) else {
-                continue;
-            };
-            if decision.nop {
-                continue;
-            }
-            for (key, mode) in command.footprint.keys() {
-                let Some(lanes) = self.by_key.get(key) else { continue };
-                for (index, lane) in lanes.iter().enumerate() {
-                    let replica = ReplicaId(index as u8);
-                    let last = decision.deps.last(replica);
-                    let edges = lane.iter().rev().skip_while(|(slot, _)| *slot > last);
-                    open.extend(
-                        edges
-                            .filter(|(_, other)| mode.conflicts(*other))
-                            .map(|(slot, _)| InstanceId::new(replica, *slot)),
-                    );
-                }
-            }
-        }
-        false
+        let within = known.agreement.get(from).is_some_and(|decision| decision.deps.contains(to));
+        let target = known.validity.get(to);
+        within && target.is_some_and(|to| to.footprint.conflicts(&command.footprint))
     }
 
     /// `replica` starts again from an empty state.

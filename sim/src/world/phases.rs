@@ -108,7 +108,7 @@ impl<P: Subject> World<P> {
             (self.now_us - self.phase_since_us) / 1_000,
             self.clients_waiting()
         );
-        let mut instance = None;
+        let mut shown = Vec::new();
         for node in &self.nodes {
             let Some(group) = &node.group else {
                 text.push_str(&format!("\n  {} is down", node.id));
@@ -124,13 +124,18 @@ impl<P: Subject> World<P> {
                 &unsettled[..unsettled.len().min(8)]
             ));
             for id in unsettled.into_iter().take(STUCK_SHOWN) {
-                instance = instance.or(Some(id));
-                for other in self.nodes.iter().filter_map(|n| Some((n.id, n.group.as_ref()?))) {
-                    let state = other.1.protocol().describe(id);
-                    text.push_str(&format!("\n    {id} at {}: {state}", other.0));
+                if !shown.contains(&id) {
+                    shown.push(id);
                 }
             }
         }
+        for id in shown.iter().take(STUCK_SHOWN) {
+            for other in self.nodes.iter().filter_map(|n| Some((n.id, n.group.as_ref()?))) {
+                let state = other.1.protocol().describe(*id);
+                text.push_str(&format!("\n    {id} at {}: {state}", other.0));
+            }
+        }
+        let mut instance = shown.first().copied();
         if instance.is_none() {
             // Executed sets differ though nothing is unsettled: name what differs.
             let up: Vec<_> = self.nodes.iter().filter(|node| node.is_up()).collect();
