@@ -42,9 +42,10 @@ pub struct JournalConfig {
     pub must_exist: bool,
     /// Size of a segment, in bytes; rounded up to whole sectors. 64 MiB unless changed.
     pub segment_bytes: u64,
-    /// Most segments there may be, the one prepared ahead included; above it the journal counts as
-    /// full until [`Journal::truncate_below`](crate::Journal::truncate_below). 64 unless changed.
-    pub segments_max: usize,
+    /// Most bytes the segments may take on disk, the one prepared ahead included; at the limit the
+    /// journal counts as full until [`Journal::truncate_below`](crate::Journal::truncate_below).
+    /// 4 GiB unless changed.
+    pub journal_bytes_max: u64,
     /// Most bytes appended but not yet durable, over all groups; `append` waits above it. Also
     /// the longest record. 8 MiB unless changed.
     pub queue_bytes_max: usize,
@@ -67,7 +68,7 @@ impl JournalConfig {
             durability: Durability::Fsync,
             must_exist: false,
             segment_bytes: 64 << 20,
-            segments_max: 64,
+            journal_bytes_max: 4 << 30,
             queue_bytes_max: 8 << 20,
             idle_marker_after: Duration::from_secs(1),
             full_retry_after: Duration::from_secs(1),
@@ -90,8 +91,9 @@ impl JournalConfig {
         if (SECTOR + batch_bytes_max) as u64 > self.segment_bytes {
             return wrong("queue_bytes_max does not fit into one segment");
         }
-        if self.segments_max < 3 {
-            return wrong("segments_max is below 3: one in use, one ahead, one to be snapshotted");
+        // One in use, one ahead, one to be snapshotted.
+        if self.journal_bytes_max / 3 < self.segment_bytes {
+            return wrong("journal_bytes_max is below three segments");
         }
         Ok(self)
     }

@@ -113,7 +113,7 @@ pub enum AppendError {
     /// No space; nothing of this append was taken. Appends succeed again once there is space.
     #[error("journal is full: {0}")]
     DiskFull(FullReason),
-    /// A record is longer than the queue may become; nothing of this append was taken.
+    /// A record is longer than the queue may become. Records before it may have been taken.
     #[error("a record of {bytes} bytes exceeds the limit of {bytes_max}")]
     RecordTooLarge {
         /// Its length, in bytes.

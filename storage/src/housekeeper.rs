@@ -45,19 +45,20 @@ pub(crate) fn run(shared: &Arc<Shared>, directory: &Directory) {
 
 /// The number of the segment to create, once one is needed and allowed; `None` at the end.
 fn wait_for_need(shared: &Shared) -> Option<u64> {
-    let max = shared.config.segments_max;
+    let journal_bytes_max = shared.config.journal_bytes_max;
     let mut queue = shared.queue.lock();
     loop {
         if shared.stopping.load(Ordering::Acquire) || queue.failed.is_some() {
             return None;
         }
         if queue.next.is_none() {
-            if queue.segments.len() < max {
+            let bytes: u64 = queue.segments.iter().map(|segment| segment.bytes).sum();
+            if bytes + shared.config.segment_bytes <= journal_bytes_max {
                 return queue.segments.last().map(|current| current.number + 1);
             }
             if queue.full.is_none() {
-                tracing::error!(segments_max = max, "the journal is full");
-                queue.full = Some(FullReason::Segments { max });
+                tracing::error!(journal_bytes_max, "the journal is full");
+                queue.full = Some(FullReason::Limit { journal_bytes_max });
                 shared.work.notify_all();
             }
         }

@@ -88,10 +88,10 @@ pub enum FullReason {
         /// The directory.
         dir: PathBuf,
     },
-    /// There are as many segments as the settings allow.
-    Segments {
+    /// The segments take as much as the settings allow.
+    Limit {
         /// The limit.
-        max: usize,
+        journal_bytes_max: u64,
     },
 }
 
@@ -260,8 +260,8 @@ impl fmt::Display for FullReason {
             Self::Device { dir } => {
                 write!(f, "no space for the next segment in {}", dir.display())
             }
-            Self::Segments { max } => {
-                write!(f, "all {max} segments are in use; a snapshot would free some")
+            Self::Limit { journal_bytes_max } => {
+                write!(f, "its limit is {journal_bytes_max} bytes; a snapshot would free some")
             }
         }
     }

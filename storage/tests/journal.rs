@@ -296,9 +296,9 @@ fn a_failure_while_preparing_a_segment_poisons() {
 }
 
 #[test]
-fn the_number_of_segments_is_bounded_until_old_ones_go() {
+fn the_journal_is_bounded_until_old_segments_go() {
     let (_disk, mut config) = memory();
-    config.segments_max = 4;
+    config.journal_bytes_max = 70_000;
     let (journal, _) = reopen(&config).unwrap();
     let mut group = Counting::new(&journal, 1, 0);
     let error = loop {
@@ -307,7 +307,7 @@ fn the_number_of_segments_is_bounded_until_old_ones_go() {
         }
         group.settle().unwrap();
     };
-    let full = FullReason::Segments { max: 4 };
+    let full = FullReason::Limit { journal_bytes_max: 70_000 };
     assert!(matches!(&error, AppendError::DiskFull(reason) if *reason == full), "{error}");
     let segments = journal.segments();
     let current = segments.last().unwrap().number;
@@ -454,7 +454,7 @@ fn contradictory_settings_are_refused() {
     check(&|config| config.queue_bytes_max = 16 << 10);
     check(&|config| config.queue_bytes_max = 10);
     check(&|config| config.segment_bytes = 2 << 30);
-    check(&|config| config.segments_max = 2);
+    check(&|config| config.journal_bytes_max = 40_000);
 }
 
 #[test]

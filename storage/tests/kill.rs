@@ -146,7 +146,7 @@ fn victim(role: &str, dir: &Path) {
     let unsynced: Arc<dyn Backend> = Eliding::new(Arc::new(UnsyncedInMemory::new()), site);
     let backend = if role == "real" { Arc::new(RealFiles) } else { unsynced };
     let mut config = config(dir, backend);
-    config.segments_max = 100_000;
+    config.journal_bytes_max = 1 << 30;
     let (journal, replay) = match Journal::open(config) {
         Ok(opened) => opened,
         Err(error) => return say(format_args!("refused: {error}")),

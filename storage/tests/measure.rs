@@ -68,7 +68,7 @@ fn group_commit(dir: &Path, what: &str, durability: Durability, in_flight: u64) 
     let (journal, _) = Journal::open(config).unwrap();
     let (tell, news) = std::sync::mpsc::channel();
     let mut writer =
-        journal.writer(GroupId(1), Box::new(move |upto| drop(tell.send(upto.unwrap()))));
+        journal.writer(GroupId(1), Box::new(move |upto| tell.send(upto.unwrap()).unwrap()));
     let (mut appended, mut durable, mut appending) = (0, 0, Duration::ZERO);
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(2) {

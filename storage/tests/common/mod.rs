@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -131,20 +131,13 @@ pub enum Site {
 pub struct Eliding {
     inner: Arc<dyn Backend>,
     site: Option<Site>,
-    renamed: AtomicUsize,
     pub elided: Arc<AtomicUsize>,
     last_name: Mutex<Site>,
 }
 
 impl Eliding {
     pub fn new(inner: Arc<dyn Backend>, site: Option<Site>) -> Arc<Self> {
-        Arc::new(Self {
-            inner,
-            site,
-            renamed: AtomicUsize::new(0),
-            elided: Arc::default(),
-            last_name: Mutex::new(Site::NewName),
-        })
+        Arc::new(Self { inner, site, elided: Arc::default(), last_name: Mutex::new(Site::NewName) })
     }
 
     pub fn count(&self) -> usize {
@@ -158,9 +151,8 @@ impl Eliding {
     }
 
     fn file(&self, file: Box<dyn BackendFile>, created: bool) -> Box<dyn BackendFile> {
-        let batches = AtomicUsize::new(0);
         let (site, elided) = (self.site, Arc::clone(&self.elided));
-        Box::new(ElidingFile { inner: file, site, elided, created, sealed: batches })
+        Box::new(ElidingFile { inner: file, site, elided, created, named: AtomicBool::new(false) })
     }
 }
 
@@ -182,7 +174,6 @@ impl Backend for Eliding {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         *self.last_name.lock().unwrap() = Site::NewName;
-        self.renamed.fetch_add(1, Ordering::SeqCst);
         self.inner.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -195,15 +186,15 @@ impl Backend for Eliding {
     }
 }
 
-/// A created file is synced first as a new segment, once or in pieces, until `sync_all`; then
-/// once with the opening marker if it is the first segment of its process; then with batches.
+/// A created file is synced as a new segment until `sync_all`; then by the journal's thread with
+/// batches, or by whoever opens the journal with its marker.
 #[derive(Debug)]
 struct ElidingFile {
     inner: Box<dyn BackendFile>,
     site: Option<Site>,
     elided: Arc<AtomicUsize>,
     created: bool,
-    sealed: AtomicUsize,
+    named: AtomicBool,
 }
 
 impl ElidingFile {
@@ -227,15 +218,17 @@ impl BackendFile for ElidingFile {
         self.inner.set_len(bytes)
     }
     fn sync_data(&self) -> io::Result<()> {
-        let site = match self.sealed.load(Ordering::SeqCst) {
-            0 => Site::NewSegment,
-            1 if std::thread::current().name() != Some("journal") => Site::OpeningMarker,
-            _ => Site::Batch,
+        let site = if !self.named.load(Ordering::SeqCst) {
+            Site::NewSegment
+        } else if std::thread::current().name() == Some("journal") {
+            Site::Batch
+        } else {
+            Site::OpeningMarker
         };
         self.sync(site, || self.inner.sync_data())
     }
     fn sync_all(&self) -> io::Result<()> {
-        self.sealed.store(1, Ordering::SeqCst);
+        self.named.store(true, Ordering::SeqCst);
         let site = if self.created { Site::NewSegment } else { Site::Replayed };
         self.sync(site, || self.inner.sync_all())
     }
