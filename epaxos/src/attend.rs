@@ -7,7 +7,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use panchayat_consensus::{After, InstanceId, Now, ReplicaId, ReplicaSet, Span, Time};
+use panchayat_consensus::{After, Ballot, InstanceId, Now, ReplicaId, ReplicaSet, Span, Time};
 use rustc_hash::FxHasher;
 
 use crate::accept::in_full;
@@ -15,8 +15,10 @@ use crate::attempt::Stage;
 use crate::message::{Message, Proposal};
 use crate::replica::{EPaxos, Fx};
 
-/// Looks are at most 2^this times `patience` apart.
-const BACKOFF_DOUBLINGS_MAX: u32 = 4;
+/// Looks at an instance are at most 2^this times `patience` apart.
+const LOOK_DOUBLINGS_MAX: u32 = 3;
+/// A recovery is given at most 2^this times its usual time, after as many rounds of ballots.
+const ROUND_DOUBLINGS_MAX: u64 = 6;
 
 impl EPaxos {
     /// Looks after every instance whose time has come.
@@ -29,51 +31,75 @@ impl EPaxos {
 
     fn attend(&mut self, id: InstanceId, fetches_left: &mut usize, now: Now, fx: &mut Fx) {
         self.decide_first_round_if_waited(id, now, fx);
-        let patience = self.config.timing.patience;
         let Some(instance) = self.lanes.get_mut(id) else { return };
         if instance.is_committed() || instance.look_due > now.monotonic {
             return;
         }
         instance.looks += 1;
-        let backoff = patience.times(1 << instance.looks.min(BACKOFF_DOUBLINGS_MAX));
-        let jitter = self.jitter(id, now, patience);
-        let Some(instance) = self.lanes.get(id) else { return };
-        match &instance.attempt {
-            Some(attempt) => {
-                let patient_for = match &attempt.stage {
-                    _ if attempt.ballot.is_initial() => None,
-                    Stage::Waiting(_) => Some(patience.times(8)),
-                    _ => Some(patience.times(3)),
-                };
-                let idle = now.monotonic - attempt.progress;
-                if patient_for.is_some_and(|span| idle > Span(span.0 + jitter.0)) {
-                    self.end_attempt(id);
-                    self.start_recovery(id, now, fx);
-                } else {
-                    self.send_again(id, now, fx);
-                }
-                self.look_at(id, now.monotonic + patience + jitter);
-            }
+        let doublings = instance.looks.min(LOOK_DOUBLINGS_MAX);
+        let backoff = self.config.timing.patience.times(1 << doublings);
+        let later = now.monotonic + backoff + self.jitter(id, now, backoff);
+        let stalled = self.attempt_stalled(id, now);
+        match stalled {
+            Some(false) => self.send_again(id, now, fx),
+            Some(true) if self.may_recover() => self.start_recovery(id, now, fx),
+            Some(true) => self.end_attempt(id),
             None => {
-                let due = self.recovery_due(id);
-                let first_look = instance.looks == 1;
-                let unknown = instance.payload.is_none();
-                if (unknown || first_look) && *fetches_left > 0 {
-                    *fetches_left -= 1;
-                    self.counters.fetches += 1;
-                    fx.send(self.others(), Message::Fetch { id }, After::NOTHING);
-                }
-                let asked = !first_look || !unknown;
-                let room = self.recovering.len() < self.config.limits.recoveries_max;
-                if asked && room && now.monotonic >= due {
-                    self.start_recovery(id, now, fx);
-                    self.look_at(id, now.monotonic + patience + jitter);
-                } else {
-                    let later = now.monotonic + backoff + jitter;
-                    let soon = now.monotonic + self.config.timing.stagger + jitter;
-                    self.look_at(id, later.min(due.max(soon)));
-                }
+                self.ask_or_recover(id, later, fetches_left, now, fx);
+                return;
             }
+        }
+        self.look_at(id, later);
+    }
+
+    /// Whether the own attempt has made no progress for so long that it starts over at a higher
+    /// ballot; `None` without an attempt. The coordinator's own never does: it has only one
+    /// ballot, and sends again.
+    fn attempt_stalled(&self, id: InstanceId, now: Now) -> Option<bool> {
+        let attempt = self.lanes.get(id)?.attempt.as_ref()?;
+        if attempt.ballot.is_initial() {
+            return Some(false);
+        }
+        let times = if matches!(attempt.stage, Stage::Waiting(_)) { 8 } else { 2 };
+        let patience = self.config.timing.patience.times(times << doublings(attempt.ballot));
+        let idle = now.monotonic - attempt.progress;
+        Some(idle > Span(patience.0 + self.jitter(id, now, patience).0))
+    }
+
+    /// Without a quorum in sight a recovery only burns ballots.
+    fn may_recover(&self) -> bool {
+        let alive = self.config.quorums.n() - self.suspected.len();
+        alive >= self.config.quorums.slow()
+            && self.recovering.len() < self.config.limits.recoveries_max
+    }
+
+    /// Someone else's instance, or an own one from before a restart: asks for what is missing,
+    /// then recovers it when its time has come.
+    fn ask_or_recover(
+        &mut self,
+        id: InstanceId,
+        later: Time,
+        fetches_left: &mut usize,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        let due = self.recovery_due(id);
+        let Some(instance) = self.lanes.get(id) else { return };
+        let first_look = instance.looks == 1;
+        let unknown = instance.payload.is_none();
+        if (unknown || first_look) && *fetches_left > 0 {
+            *fetches_left -= 1;
+            self.counters.fetches += 1;
+            fx.send(self.others(), Message::Fetch { id }, After::NOTHING);
+        }
+        let asked = !first_look || !unknown;
+        if asked && now.monotonic >= due && self.may_recover() {
+            self.start_recovery(id, now, fx);
+            self.look_at(id, later);
+        } else {
+            let stagger = self.config.timing.stagger;
+            let soon = now.monotonic + stagger + self.jitter(id, now, stagger);
+            self.look_at(id, later.min(due.max(soon)));
         }
     }
 
@@ -108,12 +134,16 @@ impl EPaxos {
         alive.iter().filter(|replica| distance(*replica) < mine).count()
     }
 
-    /// Somebody else is recovering `id`: time for them to finish.
+    /// Somebody else is recovering `id`: time for them to finish, the more the longer the replicas
+    /// have been outbidding each other.
     pub(crate) fn leave_to_other(&mut self, id: InstanceId, now: Now) {
+        let Some(instance) = self.lanes.get(id) else { return };
+        let refused_with = self.refused_with.get(&id).copied().unwrap_or(instance.ballot);
+        let doublings = doublings(instance.ballot.max(refused_with));
         let timing = self.config.timing;
-        let wait = timing.patience.times(2).0 + timing.stagger.times(self.rank(id) as u64 + 1).0;
-        let jitter = self.jitter(id, now, timing.stagger);
-        self.look_at(id, now.monotonic + Span(wait + jitter.0));
+        let turn = timing.patience.0 * 2 + timing.stagger.times(self.rank(id) as u64 + 1).0;
+        let wait = Span(turn << doublings);
+        self.look_at(id, now.monotonic + wait + self.jitter(id, now, wait));
     }
 
     /// Something waits for `id` to be decided: looks at it soon, and recovers it in turn.
@@ -186,4 +216,9 @@ impl EPaxos {
             self.hurry(other, now);
         }
     }
+}
+
+/// How often the time for a recovery is doubled: once per round of ballots after the first.
+fn doublings(ballot: Ballot) -> u64 {
+    ballot.round().saturating_sub(1).min(ROUND_DOUBLINGS_MAX)
 }
