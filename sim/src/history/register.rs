@@ -79,7 +79,8 @@ pub enum RegisterResult<V> {
     Done,
     /// The value read, or the one an append left behind.
     Value(Option<V>),
-    /// Whether a compare-and-set was applied.
+    /// Whether a compare-and-set was applied. `Swapped(false)` says so little that histories with
+    /// many concurrent operations may remain undecided: prefer [`Self::Compared`].
     Swapped(bool),
     /// Whether a compare-and-set was applied, and the value it found.
     Compared {

@@ -5,7 +5,7 @@
 //! linearized, state). Here it runs on an explicit stack, and seeks only orders of a certain form.
 //! Every history that has an order at all has one of this form:
 //!
-//! * What leaves the state alone and may come next does come next: it hinders nothing.
+//! * What leaves every state alone and may come next does come next: it hinders nothing.
 //! * **Unknown outcomes** may be left out, and no order is sought from which one could be dropped.
 //!   So an unknown operation changes the state, is not directly followed by one that overwrites
 //!   whatever it finds, and leaves a state that some result bears out
@@ -20,7 +20,7 @@ use std::hash::Hash;
 use std::rc::Rc;
 
 use super::demand::Demand;
-use super::linearize::{Limits, Search, Specification, Step};
+use super::linearize::{Leaves, Limits, Search, Specification, Step};
 use super::model::{Operation, Outcome};
 use super::pending::{Event, Linearized, Pending};
 
@@ -54,6 +54,8 @@ pub(super) struct Searcher<'a, S: Specification> {
     states: States<S::State>,
     state: u32,
     after_unknown: bool,
+    /// Whether an operation is known to change nothing.
+    idle: Vec<bool>,
     /// Whether an operation is an unseen overwrite.
     unseen: Vec<bool>,
     /// For an unknown operation, the equal one invoked before it.
@@ -84,6 +86,7 @@ impl<'a, S: Specification> Searcher<'a, S> {
             states,
             state,
             after_unknown: false,
+            idle: operations.iter().map(|op| is_idle(specification, op)).collect(),
             unseen: operations.iter().map(|op| is_unseen(specification, op)).collect(),
             twin_before: twins(operations, &pending),
             pending,
@@ -181,12 +184,11 @@ impl<'a, S: Specification> Searcher<'a, S> {
         self.stack.len() - depth
     }
 
-    /// Linearizes everything that may come next and leaves the state alone.
+    /// Linearizes everything that may come next and changes nothing in any state.
     fn add_idle(&mut self) {
         let mut node = self.pending.first();
         while let Some(Event::Invoked(op)) = self.pending.get(node) {
-            let known = self.operations[op as usize].returned().is_some();
-            if known && !self.unseen[op as usize] && self.execute(op) == Step::Same {
+            if self.idle[op as usize] && self.execute(op) == Step::Same {
                 node = self.linearize(node, op, Reason::Implied, self.state);
             } else {
                 node = self.pending.after(node);
@@ -243,6 +245,12 @@ impl<'a, S: Specification> Searcher<'a, S> {
         self.pending.put_back(choice.node);
         Some(choice)
     }
+}
+
+/// Whether `operation` is of known outcome and would change nothing, wherever it comes.
+fn is_idle<S: Specification>(specification: &S, operation: &Operation<S::Call, S::Result>) -> bool {
+    let leaves = |result| specification.leaves(operation.call(), Some(result));
+    operation.result().is_some_and(|result| leaves(result) == Leaves::Nothing)
 }
 
 /// Whether `operation` is of known outcome and overwrites, and no result bears out what it leaves.
