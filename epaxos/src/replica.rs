@@ -251,9 +251,10 @@ impl EPaxos {
         from.index() < n && from != self.me() && id_fits && vectors_fit
     }
 
-    fn on_durable(&mut self, durable: Durable, now: Now, fx: &mut Fx) {
-        self.durable = durable;
-        while self.own_votes.front().is_some_and(|(after, ..)| after.is_met_by(durable)) {
+    /// Counts the own votes whose records are durable by now. A vote that needed no new record may
+    /// be so at once, without any further word of the journal.
+    fn count_own_votes(&mut self, now: Now, fx: &mut Fx) {
+        while self.own_votes.front().is_some_and(|(after, ..)| after.is_met_by(self.durable)) {
             let Some((_, id, vote)) = self.own_votes.pop_front() else { break };
             match vote {
                 OwnVote::PreAccept => self.count_own_pre_accept(id, now, fx),
@@ -308,12 +309,13 @@ impl Protocol for EPaxos {
         match input {
             Input::Propose { token, command } => self.propose(token, command, now, effects),
             Input::Receive { from, message } => self.receive(from, message, now, effects),
-            Input::Durable(durable) => self.on_durable(durable, now, effects),
+            Input::Durable(durable) => self.durable = durable,
             Input::PeerUp(peer) => _ = self.suspected.remove(peer),
             Input::PeerSuspected(peer) => _ = self.suspected.insert(peer),
             Input::Wake => {}
         }
         self.attend_due(now, effects);
+        self.count_own_votes(now, effects);
         self.tell_status(now, effects);
         self.ask_for_wake(effects);
     }
