@@ -116,6 +116,10 @@ pub(crate) fn transport_config(
     let window = u64::from(limits.lane_window_bytes);
     let all_lanes = window * (LANES as u64 + 1);
     let idle = IdleTimeout::try_from(timing.idle_timeout).ok();
+    // Fairness must be on. Without it quinn finishes the stream it has begun before it looks at any
+    // other, whatever their priorities: a bulk lane that is never empty then starves the votes for
+    // seconds. With it, only streams of equal priority take turns, and ours all differ.
+    let fairness = true;
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(bidirectional.into())
@@ -123,7 +127,7 @@ pub(crate) fn transport_config(
         .stream_receive_window(limits.lane_window_bytes.into())
         .receive_window(VarInt::from_u64(all_lanes).unwrap_or(VarInt::MAX))
         .send_window(all_lanes)
-        .send_fairness(false)
+        .send_fairness(fairness)
         .initial_rtt(initial_rtt)
         .keep_alive_interval(Some(timing.keep_alive))
         .max_idle_timeout(idle)

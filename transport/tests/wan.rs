@@ -106,6 +106,33 @@ async fn bandwidth_limits_throughput() {
     end(nodes).await;
 }
 
+/// Not a matter of clocks: a vote sent amidst bulk overtakes what is still queued of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn votes_overtake_queued_bulk() {
+    const BULK: usize = 100;
+    let narrow = LinkParams {
+        bandwidth_bps: Some(80_000_000),
+        queue_bytes_max: 200_000,
+        ..LinkParams::delay(ms(5.0))
+    };
+    let (_, nodes) = pair(9, narrow);
+    all_up(&nodes).await;
+    for _ in 0..BULK {
+        nodes[0].mesh.send(B, Lane::Bulk, Bytes::from(vec![1; 100_000])).unwrap();
+    }
+    let bulk = || nodes[1].seen.frame_count(A, Lane::Bulk);
+    for (vote, lane) in [(1, Lane::Urgent), (2, Lane::Urgent), (1, Lane::Normal)] {
+        let before = bulk();
+        until("some bulk", || bulk() > before + 5).await;
+        nodes[0].mesh.send(B, lane, Bytes::from_static(b"vote")).unwrap();
+        until("the vote", || nodes[1].seen.frame_count(A, lane) == vote).await;
+        println!("{lane:?} vote beside bulk: sent after {} frames, there after {}", before, bulk());
+    }
+    assert!(bulk() < BULK * 3 / 4, "{} of {BULK} bulk frames came before three votes", bulk());
+    until("all bulk", || bulk() == BULK).await;
+    end(nodes).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jitter_does_not_reorder_so_throughput_stays() {
     let jitter = Jitter { median: ms(1.5), sigma: 0.9 };
