@@ -183,17 +183,15 @@ impl Committer {
         let Queue { groups, segments, .. } = &mut *queue;
         if let Some(segment) = segments.last_mut() {
             for mark in &self.marks {
-                if let Some(upto) = mark.pinned {
-                    segment.note(groups[mark.slot], upto);
+                if mark.has_records {
+                    segment.note(groups[mark.slot], mark.upto);
                 }
             }
         }
         drop(queue);
         self.shared.space.notify_all();
         for mark in self.marks.drain(..) {
-            if let Some(upto) = mark.complete {
-                self.on_durable[mark.slot](Ok(upto));
-            }
+            self.on_durable[mark.slot](Ok(mark.upto));
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct JournalConfig {
     /// 4 GiB unless changed.
     pub journal_bytes_max: u64,
     /// Most bytes appended but not yet durable, over all groups; `append` waits above it. Also
-    /// the longest record. 8 MiB unless changed.
+    /// the limit of one append. 8 MiB unless changed.
     pub queue_bytes_max: usize,
     /// After so long without an append, the last batch gets a witness: see
     /// [`panchayat_core::journal`]. 1 s unless changed.

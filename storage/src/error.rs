@@ -102,26 +102,25 @@ pub enum JournalFailed {
     Panicked,
 }
 
-/// Why an append was not taken.
+/// Why an append was not taken: nothing of it was.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The journal has failed for good. Whether records of this append reached the disk is
-    /// unknown.
+    /// The journal has failed for good.
     #[error(transparent)]
     Failed(#[from] JournalFailed),
-    /// No space; nothing of this append was taken. Appends succeed again once there is space.
+    /// No space. Appends succeed again once there is space.
     #[error("journal is full: {0}")]
     DiskFull(FullReason),
-    /// A record is longer than the queue may become. Records before it may have been taken.
-    #[error("a record of {bytes} bytes exceeds the limit of {bytes_max}")]
-    RecordTooLarge {
-        /// Its length, in bytes.
+    /// The records together are longer than the queue may become.
+    #[error("an append of {bytes} bytes exceeds the limit of {bytes_max}")]
+    TooLarge {
+        /// What they take, headers included, in bytes.
         bytes: usize,
         /// The limit, in bytes.
         bytes_max: usize,
     },
-    /// The journal was closed. Whether records of this append reached the disk is unknown.
+    /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
 }

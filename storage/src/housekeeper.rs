@@ -31,8 +31,9 @@ pub(crate) fn run(shared: &Arc<Shared>, directory: &Directory) {
                     let dir = directory.dir().to_owned();
                     tracing::error!(file = %path.display(), %source, "the journal is full");
                     queue.full = Some(FullReason::Device { dir });
+                    // Who waits for room in the queue must not wait for room on the disk.
+                    shared.wake_all();
                 }
-                shared.work.notify_all();
                 if !stopping() {
                     let retry_after = Some(shared.config.full_retry_after);
                     Queue::wait(&mut queue, &shared.prepare, retry_after);
@@ -59,7 +60,7 @@ fn wait_for_need(shared: &Shared) -> Option<u64> {
             if queue.full.is_none() {
                 tracing::error!(journal_bytes_max, "the journal is full");
                 queue.full = Some(FullReason::Limit { journal_bytes_max });
-                shared.work.notify_all();
+                shared.wake_all();
             }
         }
         Queue::wait(&mut queue, &shared.prepare, None);

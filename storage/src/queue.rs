@@ -41,6 +41,8 @@ pub(crate) struct Queue {
     pub(crate) marks: Vec<Mark>,
     /// Bytes of records that the committer has taken and not yet made durable.
     pub(crate) in_flight: usize,
+    /// Appends that wait for space.
+    pub(crate) waiting: usize,
     /// Groups of the writers, by slot.
     pub(crate) groups: Vec<GroupId>,
     /// Callbacks that the committer has not fetched yet.
@@ -59,10 +61,10 @@ pub(crate) struct Queue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     pub(crate) slot: usize,
-    /// The batch holds records of the append that ends with this one.
-    pub(crate) pinned: Option<RecordSeq>,
     /// With the batch, everything up to this one is durable.
-    pub(crate) complete: Option<RecordSeq>,
+    pub(crate) upto: RecordSeq,
+    /// The batch holds records of this writer.
+    pub(crate) has_records: bool,
 }
 
 /// One segment of the journal and who needs it.
@@ -125,33 +127,32 @@ impl Shared {
         &self,
         slot: usize,
         epoch: EpochNumber,
-        records: impl Iterator<Item = R>,
+        records: &[R],
         upto: RecordSeq,
     ) -> Result<(), AppendError> {
         let bytes_max = self.config.queue_bytes_max;
+        let bytes = encoded_bytes(records);
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
         let mut queue = self.queue.lock();
         queue.check_open()?;
-        if let Some(reason) = &queue.full {
-            return Err(AppendError::DiskFull(reason.clone()));
+        // Who comes later does not overtake who waits, or a large append might wait for ever.
+        let mut must_wait = queue.waiting > 0;
+        while must_wait || queue.bytes() + bytes > bytes_max {
+            must_wait = false;
+            self.wake(&mut queue);
+            self.counters.lock().waits += 1;
+            queue.waiting += 1;
+            self.space.wait(&mut queue);
+            queue.waiting -= 1;
+            queue.check_open()?;
         }
         let group = queue.groups[slot];
         for record in records {
-            let record = record.as_ref();
-            let bytes = RECORD_HEADER_BYTES.saturating_add(record.len());
-            if bytes > bytes_max {
-                let bytes_max = bytes_max - RECORD_HEADER_BYTES;
-                return Err(AppendError::RecordTooLarge { bytes: record.len(), bytes_max });
-            }
-            while queue.bytes() + bytes > bytes_max {
-                self.wake(&mut queue);
-                self.counters.lock().waits += 1;
-                self.space.wait(&mut queue);
-                queue.check_open()?;
-            }
-            queue.pending.push(group, epoch, record);
-            queue.mark(slot).pinned = Some(upto);
+            queue.pending.push(group, epoch, record.as_ref());
         }
-        queue.mark(slot).complete = Some(upto);
+        queue.mark(slot, upto, !records.is_empty());
         self.wake(&mut queue);
         Ok(())
     }
@@ -201,17 +202,20 @@ impl Queue {
         match &self.failed {
             Some(failed) => Err(AppendError::Failed(failed.clone())),
             None if self.closing => Err(AppendError::Closed),
-            None => Ok(()),
+            None => self.full.clone().map_or(Ok(()), |reason| Err(AppendError::DiskFull(reason))),
         }
     }
 
-    /// The mark of a writer in the pending batch. A process has few groups: a search is cheapest.
-    fn mark(&mut self, slot: usize) -> &mut Mark {
-        let index = self.marks.iter().position(|mark| mark.slot == slot).unwrap_or_else(|| {
-            self.marks.push(Mark { slot, pinned: None, complete: None });
-            self.marks.len() - 1
-        });
-        &mut self.marks[index]
+    /// Notes that the pending batch completes `upto`. A process has few groups: a search is
+    /// cheapest.
+    fn mark(&mut self, slot: usize, upto: RecordSeq, has_records: bool) {
+        match self.marks.iter_mut().find(|mark| mark.slot == slot) {
+            Some(mark) => {
+                mark.upto = upto;
+                mark.has_records |= has_records;
+            }
+            None => self.marks.push(Mark { slot, upto, has_records }),
+        }
     }
 
     /// Waits on `condvar` for at most `timeout`; for ever if there is none. False at the timeout.
@@ -239,6 +243,11 @@ impl fmt::Debug for Queue {
             .field("full", &self.full)
             .finish_non_exhaustive()
     }
+}
+
+/// What records take in a batch, in bytes.
+pub(crate) fn encoded_bytes<R: AsRef<[u8]>>(records: &[R]) -> usize {
+    records.iter().map(|record| RECORD_HEADER_BYTES + record.as_ref().len()).sum()
 }
 
 impl SegmentInfo {

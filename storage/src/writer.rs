@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use panchayat_consensus::RecordSeq;
 use panchayat_consensus::ids::{EpochNumber, GroupId};
-use panchayat_core::journal::RECORD_HEADER_BYTES;
 
 use crate::error::{AppendError, JournalFailed};
-use crate::queue::{Health, Shared};
+use crate::queue::{Health, Shared, encoded_bytes};
 
 /// Told how far a group's records are durable, or, once and last, that the journal has failed.
 ///
@@ -41,38 +40,35 @@ impl JournalWriter {
     /// are durable, the callback is given `upto`, or a later number if more has become durable.
     /// Without records, it is given when everything appended before is durable.
     ///
-    /// Records are copied before this returns. It does not wait for the disk, except while the
-    /// queue is at its limit. There it waits instead of failing: a protocol that has stepped must
-    /// have its records kept. To refuse work in time, look at
-    /// [`queue_bytes`](JournalWriter::queue_bytes) before proposing.
-    ///
-    /// `records` is read under the journal's lock: it must not call into the journal. The records
-    /// of one call may be split by a crash; what survives is a prefix.
+    /// The records are copied, into one batch: a crash leaves all of them or none. This does not
+    /// wait for the disk, except while the queue is at its limit. There it waits instead of
+    /// failing: a protocol that has stepped must have its records kept. To refuse work in time,
+    /// look at [`queue_bytes`](JournalWriter::queue_bytes) before proposing.
     ///
     /// # Errors
-    /// [`AppendError`]. The journal does not say which records of a failed call were taken,
-    /// except for [`AppendError::DiskFull`]: none.
+    /// [`AppendError`]: nothing of this append was taken.
     pub fn append<R: AsRef<[u8]>>(
         &mut self,
         epoch: EpochNumber,
-        records: impl IntoIterator<Item = R>,
+        records: &[R],
         upto: RecordSeq,
     ) -> Result<(), AppendError> {
         let Some(on_durable) = &self.memory else {
-            return self.shared.append(self.slot, epoch, records.into_iter(), upto);
+            return self.shared.append(self.slot, epoch, records, upto);
         };
         self.shared.queue.lock().check_open()?;
-        let (mut count, mut bytes) = (0, 0);
-        for record in records {
-            count += 1;
-            bytes += (RECORD_HEADER_BYTES + record.as_ref().len()) as u64;
-        }
         let mut counters = self.shared.counters.lock();
-        counters.records += count;
-        counters.bytes += bytes;
+        counters.records += records.len() as u64;
+        counters.bytes += encoded_bytes(records) as u64;
         drop(counters);
         on_durable(Ok(upto));
         Ok(())
+    }
+
+    /// The most that the records of one append may take: their lengths, and
+    /// [`RECORD_HEADER_BYTES`](panchayat_core::journal::RECORD_HEADER_BYTES) for each.
+    pub fn append_bytes_max(&self) -> usize {
+        self.shared.config.queue_bytes_max
     }
 
     /// The group whose records these are.

@@ -178,7 +178,7 @@ fn victim(role: &str, dir: &Path) {
             scope.spawn(move || {
                 for upto in 1.. {
                     let record = payload(first + upto - 1);
-                    if let Err(error) = writer.append(EPOCH, [record], RecordSeq(upto)) {
+                    if let Err(error) = writer.append(EPOCH, &[record], RecordSeq(upto)) {
                         return say(format_args!("refused: {error}"));
                     }
                     if upto % 3 == 0 {

@@ -75,8 +75,7 @@ fn group_commit(dir: &Path, what: &str, durability: Durability, in_flight: u64) 
         while appended - durable < in_flight * BATCH {
             appended += BATCH;
             let before = Instant::now();
-            let records = std::iter::repeat_n(RECORD, BATCH as usize);
-            writer.append(EPOCH, records, RecordSeq(appended)).unwrap();
+            writer.append(EPOCH, &[RECORD; BATCH as usize], RecordSeq(appended)).unwrap();
             appending += before.elapsed();
         }
         durable = news.recv().unwrap().0;
