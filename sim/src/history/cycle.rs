@@ -80,6 +80,7 @@ struct Search<'a, K> {
 impl<K: Eq + Hash + Debug> Search<'_, K> {
     fn step(&mut self, step: &Step, findings: &mut Findings) {
         let components = self.dependencies.graph.components(step.base.or(step.seed));
+        let bases = self.dependencies.graph.components(step.base);
         for nodes in components.cyclic() {
             if nodes.iter().any(|&node| self.reported[node as usize]) {
                 continue;
@@ -87,7 +88,10 @@ impl<K: Eq + Hash + Debug> Search<'_, K> {
             let seeds = self.seeds(step.seed, &nodes, &components);
             let cycle = self
                 .direct(step, &seeds)
-                .or_else(|| self.shortest(&seeds, step.base, &components))
+                .or_else(|| {
+                    let seeds = self.closed_by(step.base, &seeds, &nodes, &bases);
+                    self.shortest(&seeds, step.base, &components)
+                })
                 .or_else(|| self.shortest(&seeds, step.base.or(step.seed), &components));
             if let Some(cycle) = cycle {
                 cycle.iter().for_each(|(node, _)| self.reported[*node as usize] = true);
@@ -133,6 +137,42 @@ impl<K: Eq + Hash + Debug> Search<'_, K> {
             }
         }
         None
+    }
+
+    /// The seeds that edges of kinds `base` alone lead back from, as far as the work allows: 64
+    /// at a time are followed through the component, in topological order of their `bases`.
+    fn closed_by(&mut self, base: Kinds, seeds: &Path, nodes: &[u32], bases: &Components) -> Path {
+        let graph = &self.dependencies.graph;
+        if seeds.iter().any(|(_, edge)| edge.kind.meets(base)) {
+            return seeds.clone();
+        }
+        let mut sorted = nodes.to_vec();
+        // Components are numbered against the direction of edges.
+        sorted.sort_unstable_by_key(|&node| std::cmp::Reverse(bases.of(node)));
+        let mut closed = Path::new();
+        let mut reached_by = vec![0_u64; graph.nodes()];
+        for chunk in seeds.chunks(64) {
+            nodes.iter().for_each(|&node| reached_by[node as usize] = 0);
+            for (bit, (_, edge)) in chunk.iter().enumerate() {
+                reached_by[edge.to as usize] |= 1 << bit;
+            }
+            for &node in &sorted {
+                let reached = reached_by[node as usize];
+                let edges = graph.edges(node);
+                self.work += edges.len() as u64;
+                for edge in edges.iter().filter(|edge| reached != 0 && edge.kind.meets(base)) {
+                    reached_by[edge.to as usize] |= reached;
+                }
+            }
+            let returns = |(bit, (from, _)): &(usize, &(u32, Edge))| {
+                reached_by[*from as usize] >> bit & 1 == 1
+            };
+            closed.extend(chunk.iter().enumerate().filter(returns).map(|(_, seed)| *seed));
+            if self.work > WORK_MAX / 2 {
+                break;
+            }
+        }
+        closed
     }
 
     /// The shortest cycle of a seed and a way back over edges of `kinds`. At least one seed is

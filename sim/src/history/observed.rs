@@ -41,6 +41,8 @@ pub(super) struct Observation<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writer {
     pub(super) transaction: u32,
+    /// What the same transaction appended to the same key before it.
+    pub(super) before: Option<Element>,
     /// Whether it is the last element that its transaction appended to its key.
     pub(super) last: bool,
     /// Whether it is in some list that was read.
@@ -139,13 +141,12 @@ impl<'a, K: Eq + Hash + Debug> Observed<'a, K> {
         earlier: &[(u32, Element)],
         findings: &mut Findings,
     ) {
-        if let Some((_, before)) = earlier.iter().rev().find(|(of, _)| *of == key)
-            && let Some(writer) = self.writers.get_mut(&(key, *before))
-            && writer.transaction == number
-        {
+        let before = earlier.iter().rev().find(|(of, _)| *of == key).map(|(_, before)| *before);
+        if let Some(writer) = before.and_then(|before| self.writers.get_mut(&(key, before))) {
             writer.last = false;
         }
-        let writer = Writer { transaction: number, last: true, seen: false, position: None };
+        let writer =
+            Writer { transaction: number, before, last: true, seen: false, position: None };
         if let Some(other) = self.writers.insert((key, element), writer) {
             let other = other.transaction;
             findings.add(AnomalyKind::Malformed, &[other, number], || {

@@ -101,6 +101,7 @@ impl Versions {
                 writer.position = Some(position);
             }
         }
+        trusted &= check_whole(key, longest, observed, findings);
         for &(reader, list) in reads {
             if longest.list.starts_with(list) {
                 check_end(key, reader, list, observed, findings);
@@ -268,6 +269,33 @@ fn see_elements<K: Eq + Hash + Debug>(
         });
     }
     trusted
+}
+
+/// Reports elements before which those are missing that their transaction appended earlier;
+/// returns whether there are none.
+fn check_whole<K: Eq + Hash + Debug>(
+    key: u32,
+    Longest { list, reader }: Longest<'_>,
+    observed: &Observed<'_, K>,
+    findings: &mut Findings,
+) -> bool {
+    let mut whole = true;
+    for &element in list {
+        let Some(writer) = observed.writers.get(&(key, element)) else { continue };
+        let Some(before) = writer.before else { continue };
+        let earlier = observed.writers.get(&(key, before)).and_then(|writer| writer.position);
+        if earlier.is_some_and(|earlier| Some(earlier) < writer.position) {
+            continue;
+        }
+        whole = false;
+        let involved = [writer.transaction, reader];
+        findings.add(AnomalyKind::Internal, &involved, || {
+            let ([writer, reader], name) = (involved, observed.keys[key as usize]);
+            let lines = observed.lines(&involved);
+            format!("T{reader} read {name:?} with T{writer}'s {element}, not after {before}{lines}")
+        });
+    }
+    whole
 }
 
 /// Reports a list that ends within another transaction's appends, or holds what its own reader

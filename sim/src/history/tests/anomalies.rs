@@ -214,6 +214,9 @@ fn internal_inconsistencies() {
     assert_bad([ok(0, 9, "x+1 x=1,2"), ok(0, 9, "x+2")], &[Internal]);
     // It is read before it is made.
     assert_bad([ok(0, 9, "x=1 x+1")], &[Internal]);
+    // Its appends came in another order, or only the later one came.
+    assert_bad([ok(0, 9, "x+1 x+2"), ok(0, 9, "x=2,1")], &[Internal, IntermediateRead]);
+    assert_bad([ok(0, 9, "x+1 x+2"), ok(0, 9, "x=2")], &[Internal]);
     // The read is not repeatable.
     assert_bad([ok(0, 9, "x= x=1"), ok(0, 9, "x+1")], &[Internal]);
     assert_good([ok(0, 9, "x=2 x+1 x=2,1 x=2,1 x+3 x=2,1,3"), ok(0, 9, "x+2")]);

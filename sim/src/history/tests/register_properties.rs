@@ -217,7 +217,7 @@ fn tiny_histories_of_bytes_are_judged_as_brute_force_judges_them() {
 
 #[test]
 fn thousands_of_operations_on_one_key_are_decided() {
-    for (overlap, unknown_percent) in [(5, 10), (10, 0), (10, 2), (20, 0), (20, 1), (40, 0)] {
+    for (overlap, unknown_percent) in [(2, 0), (5, 2), (5, 10), (10, 2), (20, 1)] {
         let shape = Shape { operations: 5_000, overlap, unknown_percent, vague: false };
         let operations = executed(&mut Rng::new(overlap), shape, bytes);
         let started = Instant::now();
