@@ -102,6 +102,18 @@ pub enum Fault {
         /// Which.
         replica: usize,
     },
+    /// After a replica's next message of some kind went to its first receivers, what it sends is
+    /// lost for a while; it still hears.
+    Mute {
+        /// Which.
+        replica: usize,
+        /// The kind of message (modulo the protocol's kinds).
+        label: usize,
+        /// How many receivers still get it.
+        receivers: u32,
+        /// For how long.
+        us: u64,
+    },
     /// A replica's wall clock jumps.
     ClockJump {
         /// Which.
@@ -159,11 +171,13 @@ pub enum Class {
     SyncError,
     BitFlip,
     ClockJump,
+    /// Several replicas die or fall silent just as a proposal of theirs reached few.
+    Strand,
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Crash,
         Self::CrashMany,
         Self::Rolling,
@@ -180,6 +194,7 @@ impl Class {
         Self::SyncError,
         Self::BitFlip,
         Self::ClockJump,
+        Self::Strand,
     ];
 }
 
@@ -249,6 +264,23 @@ pub fn occurrence(class: Class, replicas: usize, at_us: u64, rng: &mut Rng) -> V
         }
         Class::SyncError => {
             one(Fault::SyncError { replica, down_us: rng.octaves(10_000, 1_000_000) })
+        }
+        Class::Strand => {
+            let mut all: Vec<usize> = (0..replicas).collect();
+            rng.shuffle(&mut all);
+            all.truncate(rng.between(1, replicas as u64 / 2) as usize);
+            let label = *rng.pick(&[0, 0, 0, 2, 4, 5, 7]);
+            let strand = |replica| {
+                let receivers = rng.between(1, (replicas as u64 / 2).max(2)) as u32;
+                let fault = if rng.percent(50) {
+                    let point = CrashPoint::Sent { label, receivers };
+                    Fault::Crash { replica, point, down_us: us.max(200_000) }
+                } else {
+                    Fault::Mute { replica, label, receivers, us }
+                };
+                Planned { at_us, fault }
+            };
+            all.into_iter().map(strand).collect()
         }
         Class::BitFlip => one(Fault::BitFlip { replica }),
         Class::ClockJump => {

@@ -32,6 +32,10 @@ pub enum Invariant {
     ClosedDependencies,
     /// 14: once healed, everything known commits and executes.
     Liveness,
+    /// 11: registers behave as if operations came one at a time.
+    Linearizable,
+    /// 11: transactions behave as if they came one at a time, in an order real time agrees with.
+    StrictlySerializable,
     /// Acknowledged writes survive the loss of everything unsynced.
     Durability,
     /// The journal reads back what was synced, and refuses what was damaged.

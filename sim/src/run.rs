@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::flaw::{Flaw, Invariant};
+use crate::judge::judge;
 use crate::report::{Coverage, Report, Violation};
 use crate::setup::Setup;
 use crate::subject::{Checks, Subject};
@@ -86,6 +87,9 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 pub(crate) fn finish<P: Subject>(world: World<P>, flaw: Option<Flaw>) -> Report {
+    let judged = judge(&world.history);
+    let flaw = flaw.or_else(|| judged.as_ref().err().cloned());
+    let judged = judged.unwrap_or_default();
     let violation = flaw.map(|flaw| Violation {
         seed: world.seed,
         replicas: world.setup.replicas(),
@@ -116,6 +120,9 @@ pub(crate) fn finish<P: Subject>(world: World<P>, flaw: Option<Flaw>) -> Report 
         ("acknowledged", stats.acknowledged),
         ("unknown", stats.unknown),
         ("rejected", stats.rejected),
+        ("judged_register_operations", judged.register_operations),
+        ("judged_registers_undecided", judged.undecided_registers),
+        ("judged_list_transactions", judged.list_transactions),
     ] {
         coverage.add(name, count);
     }

@@ -77,6 +77,10 @@ impl<P: Subject> World<P> {
                 }
                 None
             }
+            Fault::Mute { replica, label, receivers, us } => {
+                self.nodes[replica].mutes = Some((label, receivers, us));
+                None
+            }
             Fault::ClockJump { replica, by_us } => {
                 self.nodes[replica].clock.jump(by_us);
                 None

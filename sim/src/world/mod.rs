@@ -313,7 +313,8 @@ impl<P: Subject> World<P> {
         if self.nodes[replica].paused_until_us > self.now_us {
             return Ok(());
         }
-        for to in (0..self.setup.replicas()).filter(|to| *to != replica) {
+        let muted = self.nodes[replica].muted_until_us > self.now_us;
+        for to in (0..self.setup.replicas()).filter(|to| *to != replica && !muted) {
             if let Some(at) = self.network.route_heartbeat((replica, to), self.now_us) {
                 self.queue.push(at, Event::Heartbeat { from: replica, to });
             }
@@ -359,6 +360,8 @@ fn empty_node<P: Subject>(seed: u64, index: usize, setup: &Setup) -> Node<P> {
         turn_us: setup.turn_us[index],
         slow_turn_us: 0,
         paused_until_us: 0,
+        mutes: None,
+        muted_until_us: 0,
         armed: None,
         wake_at_us: None,
         record_seq: 0,

@@ -59,6 +59,9 @@ pub(crate) struct Node<P: Subject> {
     pub(crate) turn_us: u64,
     pub(crate) slow_turn_us: u64,
     pub(crate) paused_until_us: u64,
+    /// After a message of this kind to this many receivers, silent for so long.
+    pub(crate) mutes: Option<(usize, u32, u64)>,
+    pub(crate) muted_until_us: u64,
     pub(crate) armed: Option<(CrashPoint, u64)>,
     pub(crate) wake_at_us: Option<u64>,
     /// Records written in this incarnation, and those of them not durable yet.
@@ -97,6 +100,7 @@ impl<P: Subject> Node<P> {
         self.inbox.clear();
         self.scheduled = false;
         self.armed = None;
+        self.mutes = None;
         self.wake_at_us = None;
         self.paused_until_us = 0;
         self.record_seq = 0;

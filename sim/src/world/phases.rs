@@ -58,6 +58,8 @@ impl<P: Subject> World<P> {
             node.sync_fails = None;
             node.paused_until_us = node.paused_until_us.min(self.now_us);
             node.armed = None;
+            node.mutes = None;
+            node.muted_until_us = 0;
         }
         // A pause that is lifted: its replica's turn is due now.
         for replica in 0..self.nodes.len() {

@@ -248,6 +248,9 @@ impl<P: Subject> World<P> {
             return Err(Flaw { invariant: Invariant::Codec, instance: id, text });
         }
         for (sent, to) in to.iter().enumerate() {
+            if self.falls_silent(replica, label, sent) {
+                continue;
+            }
             self.stats.messages[label] += 1;
             match frames.get_mut(to.index()) {
                 Some(frame) => frame.push_encoded(&bytes),
@@ -291,6 +294,19 @@ impl<P: Subject> World<P> {
         }
         self.checks.executing(at, id, command)?;
         self.order.executed(at, id, &command.footprint)
+    }
+
+    /// Whether a message is lost at its sender, which may begin to be mute with it.
+    fn falls_silent(&mut self, replica: usize, label: usize, sent: usize) -> bool {
+        let node = &mut self.nodes[replica];
+        if let Some((wanted, receivers, us)) = node.mutes
+            && wanted % P::LABELS.len() == label
+            && sent >= receivers as usize
+        {
+            node.mutes = None;
+            node.muted_until_us = self.now_us + us;
+        }
+        node.muted_until_us > self.now_us
     }
 
     fn touch(&mut self, id: Option<InstanceId>) {
