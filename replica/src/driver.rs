@@ -162,9 +162,9 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
 
     fn persisted(&mut self, upto: RecordSeq) {
         let bytes = self.records.as_slice();
+        let records: Vec<_> = self.ranges.iter().map(|range| &bytes[range.clone()]).collect();
         loop {
-            let records = self.ranges.iter().map(|range| &bytes[range.clone()]);
-            match self.writer.append(self.epoch, records, upto) {
+            match self.writer.append(self.epoch, &records, upto) {
                 Ok(()) => break,
                 // The protocol has stepped, so its records must be kept. Nothing was taken and
                 // nothing may go on; proposals are refused meanwhile.

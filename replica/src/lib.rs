@@ -54,7 +54,8 @@ pub use remote::{RemoteClient, RemoteError};
 pub use replica::Replica;
 
 pub use panchayat_consensus::{
-    ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, ReplicaId, WallTime, wire,
+    ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, QuorumError, Quorums, ReplicaId,
+    WallTime, wire,
 };
 pub use panchayat_core::{ApplyContext, StateHash, StateMachine, kv};
 pub use panchayat_storage::{Durability, SyncLatency, backend, measure_sync};
