@@ -1,0 +1,82 @@
+//! Seeds against EPaxos: none may find anything, every one must be worth its name, and the same
+//! seed must be the same run.
+
+use panchayat_epaxos::EPaxos;
+use panchayat_sim::{Options, Summary, run_range, run_seed};
+
+const SEEDS: std::ops::Range<u64> = 0..100;
+
+fn run(replicas: usize) -> Summary {
+    let summary = run_range::<EPaxos>(SEEDS, 2, &Options::new(replicas), |_| {});
+    let texts: Vec<String> = summary.violations.iter().map(ToString::to_string).collect();
+    assert!(texts.is_empty(), "{} violations:\n{}", texts.len(), texts.join("\n"));
+    assert_eq!(summary.runs, SEEDS.end - SEEDS.start);
+    assert!(summary.strengths.iter().all(|strength| strength.commands >= 300));
+    assert!(summary.strengths.iter().all(|strength| strength.faults >= 5));
+    assert!(summary.median(|strength| strength.crashes) >= 1);
+    summary
+}
+
+fn must_have_happened(summary: &Summary, names: &[&str]) {
+    for name in names {
+        assert!(summary.coverage.get(name) > 0, "{name} never happened:\n{}", summary.coverage);
+    }
+}
+
+/// What a hundred seeds reach at any number of replicas.
+const ALWAYS: [&str; 18] = [
+    "acknowledged",
+    "answers_recovered",
+    "decided_by_accepts",
+    "decided_fast",
+    "decided_nop",
+    "judged_list_transactions",
+    "judged_register_operations",
+    "proposed_again",
+    "recovery_accepted",
+    "recovery_committed",
+    "recovery_coordinator",
+    "recovery_nop",
+    "recovery_validate",
+    "refused_journals",
+    "sync_errors",
+    "torn_tails",
+    "unknown",
+    "validate_accept",
+];
+
+#[test]
+fn a_hundred_seeds_of_three_replicas() {
+    must_have_happened(&run(3), &ALWAYS);
+}
+
+#[test]
+fn a_hundred_seeds_of_five_replicas() {
+    let summary = run(5);
+    must_have_happened(&summary, &ALWAYS);
+    must_have_happened(&summary, &["validate_nop", "validate_wait"]);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_to_the_byte() {
+    for seed in 0..12 {
+        for replicas in [3, 5] {
+            let text = Options { replicas, text: true };
+            let first = run_seed::<EPaxos>(seed, &text);
+            let again = run_seed::<EPaxos>(seed, &text);
+            assert_eq!(first.lines, again.lines, "seed {seed}");
+            assert_eq!(first.history, again.history, "seed {seed}");
+            assert_eq!(first.trace_hash, again.trace_hash, "seed {seed}");
+            // And the text is only looking on.
+            let silent = run_seed::<EPaxos>(seed, &Options::new(replicas));
+            assert_eq!(first.trace_hash, silent.trace_hash, "seed {seed}");
+            assert_eq!(first.coverage, silent.coverage, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let hash = |seed| run_seed::<EPaxos>(seed, &Options::new(3)).trace_hash;
+    assert_ne!(hash(1), hash(2));
+}
