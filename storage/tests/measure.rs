@@ -85,13 +85,13 @@ fn group_commit(dir: &Path, what: &str, durability: Durability, in_flight: u64) 
     }
     let seconds = started.elapsed().as_secs_f64();
     let stats = journal.close().unwrap();
-    println!(
-        "{what:30} {:>9.0} records/s, {:5.1} records per batch, sync p50 {:?} p99 {:?}, {:.0} ns \
-         per record in append",
-        durable as f64 / seconds,
-        stats.records as f64 / stats.batches.max(1) as f64,
-        stats.sync_p50(),
-        stats.sync_p99(),
-        appending.as_nanos() as f64 / appended as f64,
-    );
+    let append_ns = appending.as_nanos() as f64 / appended as f64;
+    print!("{what:30} {:>9.0} records/s, append {append_ns:.0} ns", durable as f64 / seconds);
+    if stats.batches > 0 {
+        print!(", {:.0} records per batch", stats.records as f64 / stats.batches as f64);
+    }
+    if stats.syncs > 0 {
+        print!(", sync p50 {:?} p99 {:?}", stats.sync_p50(), stats.sync_p99());
+    }
+    println!();
 }

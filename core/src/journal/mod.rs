@@ -48,6 +48,10 @@
 //! can: an empty batch (a *marker*) is written and synced when the journal is opened, when it has
 //! been idle, and when it is closed. A marker holds nothing that could be lost.
 //!
+//! Batches also say where they belong: between segments the sequence goes on without a gap, and
+//! only the oldest segment may start with any number. So a segment that lost its batches, or is
+//! gone, is noticed by the next one.
+//!
 //! A segment header is durable before the segment can be seen under its name, so a bad header is
 //! never a torn write: always refused.
 //!
