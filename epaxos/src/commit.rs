@@ -1,11 +1,12 @@
 //! Commit: the value is decided. It is durable before anyone is told and before it executes.
 
-use panchayat_consensus::{After, Ballot, InstanceId, Now, Path, ReplicaId, ReplicaSet};
+use panchayat_consensus::{After, Ballot, InstanceId, Now, Path, ReplicaId, ReplicaSet, Token};
 
 use crate::accept::in_full;
 use crate::deps::Deps;
 use crate::instance::Phase;
 use crate::message::{Message, Proposal};
+use crate::mutation::Mutation;
 use crate::record::Record;
 use crate::replica::{EPaxos, Fx};
 
@@ -97,6 +98,9 @@ impl EPaxos {
             if let Some(token) = token {
                 fx.committed(token, path, record);
             }
+            if self.mutated(Mutation::ReplyAtCommit) {
+                self.execute_at_once(id, token, record, fx);
+            }
             let deps = self.lanes.get(id).map(|instance| instance.deps.clone());
             self.graph.committed(id, deps.as_ref());
         }
@@ -120,7 +124,8 @@ impl EPaxos {
     /// Hands over what the graph found executable. It waits for the newest commit record, since
     /// that is what made it so.
     pub(crate) fn execute(&mut self, fx: &mut Fx) {
-        let after = fx.after_last();
+        let early = self.mutated(Mutation::ReplyBeforePersist);
+        let after = if early { After::NOTHING } else { fx.after_last() };
         for (id, command) in self.graph.take_executable() {
             self.counters.executed += 1;
             let token = self.lanes.get_mut(id).and_then(|instance| instance.token.take());
@@ -128,6 +133,22 @@ impl EPaxos {
                 self.in_flight -= 1;
             }
             fx.execute(id, command, token, after);
+        }
+    }
+
+    /// The mistake of answering when a command commits.
+    fn execute_at_once(
+        &mut self,
+        id: InstanceId,
+        token: Option<Token>,
+        record: After,
+        fx: &mut Fx,
+    ) {
+        let Some(instance) = self.lanes.get_mut(id) else { return };
+        if let (Some(token), Some(command)) = (token, instance.payload.clone()) {
+            instance.token = None;
+            self.in_flight -= 1;
+            fx.execute(id, command, Some(token), record);
         }
     }
 

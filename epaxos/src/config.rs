@@ -15,6 +15,9 @@ pub struct Config {
     pub limits: Limits,
     /// Spreads the jitter of timeouts; any number, better a different one at each replica.
     pub seed: u64,
+    /// The known mistake this replica makes. For checks of the checkers.
+    #[cfg(feature = "mutations")]
+    pub mutation: Option<crate::mutation::Mutation>,
 }
 
 /// Timeouts. They decide speed and traffic, never safety.
@@ -60,6 +63,8 @@ impl Config {
             timing: Timing::for_rtt(rtt_max),
             limits: Limits::default(),
             seed: u64::from(replica.0),
+            #[cfg(feature = "mutations")]
+            mutation: None,
         }
     }
 }

@@ -82,6 +82,14 @@ impl Conflicts {
         }
     }
 
+    /// What a wrong index would add: per key the conflict with the highest slot, and no other.
+    pub(crate) fn add_last_writers(&self, footprint: &Footprint, deps: &mut Deps) {
+        let lanes = (0..self.n).map(|lane| (self.last_conflict(footprint, lane), lane));
+        if let Some((slot, lane)) = lanes.max() {
+            deps.include(ReplicaId(lane as u8), slot);
+        }
+    }
+
     /// The last counted slot of a lane that conflicts with `footprint`, orphans apart.
     pub(crate) fn last_conflict(&self, footprint: &Footprint, lane: usize) -> Slot {
         if footprint.is_barrier() {

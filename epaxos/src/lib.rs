@@ -35,6 +35,11 @@ pub mod graph;
 mod instance;
 mod lanes;
 mod message;
+#[cfg_attr(
+    not(feature = "mutations"),
+    allow(dead_code, unreachable_pub, reason = "only the simulator lists them")
+)]
+mod mutation;
 mod preaccept;
 mod record;
 mod recover;
@@ -49,5 +54,7 @@ pub use counters::Counters;
 pub use deps::Deps;
 pub use instance::{Instance, Phase};
 pub use message::{INVALIDATORS_MAX, Invalidator, Message, Proposal, Report};
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
 pub use record::Record;
 pub use replica::EPaxos;

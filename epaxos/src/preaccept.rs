@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use panchayat_consensus::{
-    Ballot, Command, InstanceId, NotApplied, Now, Path, ReplicaId, ReplicaSet, Span, Token,
-    WallTime,
+    After, Ballot, Command, Footprint, InstanceId, NotApplied, Now, Path, ReplicaId, ReplicaSet,
+    Span, Token, WallTime,
 };
 
 use crate::attempt::{Attempt, PreAccepting, Stage};
 use crate::deps::Deps;
 use crate::instance::Phase;
 use crate::message::Message;
+use crate::mutation::Mutation;
 use crate::record::Record;
 use crate::replica::{EPaxos, Fx, OwnVote};
 
@@ -41,7 +42,7 @@ impl EPaxos {
         let command = Arc::new(command);
         let id = InstanceId::new(self.me(), self.lanes.highest(self.me()) + 1);
         let mut deps = Deps::none(self.config.quorums.n());
-        self.conflicts.add_conflicts(&command.footprint, &mut deps);
+        self.add_conflicts(&command.footprint, &mut deps);
         self.ensure(id, now);
         let record = self.pre_accept(id, &command, deps.clone(), deps.clone(), fx);
         let instance = self.lanes.get_mut(id).expect("just opened");
@@ -58,7 +59,17 @@ impl EPaxos {
             }),
         }));
         self.own_votes.push_back((record, id, OwnVote::PreAccept));
-        fx.send(self.others(), Message::PreAccept { id, command, deps }, record);
+        let early = self.mutated(Mutation::PreAcceptBeforeDurable);
+        let after = if early { After::NOTHING } else { record };
+        fx.send(self.others(), Message::PreAccept { id, command, deps }, after);
+    }
+
+    fn add_conflicts(&self, footprint: &Footprint, deps: &mut Deps) {
+        if self.mutated(Mutation::LastWriterOnly) {
+            self.conflicts.add_last_writers(footprint, deps);
+        } else {
+            self.conflicts.add_conflicts(footprint, deps);
+        }
     }
 
     /// The state change of a pre-accept, at the coordinator and at the others.
@@ -69,7 +80,7 @@ impl EPaxos {
         init_deps: Deps,
         deps: Deps,
         fx: &mut Fx,
-    ) -> panchayat_consensus::After {
+    ) -> After {
         self.learn_payload(id, command, fx);
         let record = fx.persist(Record::PreAccepted {
             id,
@@ -111,7 +122,7 @@ impl EPaxos {
             }
             Phase::Initial => {
                 let mut deps = init_deps.clone();
-                self.conflicts.add_conflicts(&command.footprint, &mut deps);
+                self.add_conflicts(&command.footprint, &mut deps);
                 // Of its own lane the coordinator knew every conflict, and what comes later there
                 // knows of this one.
                 let deps = deps.with(id.replica, init_deps.last(id.replica));

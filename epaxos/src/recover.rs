@@ -7,8 +7,9 @@ use panchayat_consensus::{Ballot, InstanceId, Now, Path, ReplicaId, ReplicaSet, 
 
 use crate::attempt::{Attempt, Stage};
 use crate::deps::Deps;
-use crate::instance::Phase;
+use crate::instance::{Instance, Phase};
 use crate::message::{Message, Report};
+use crate::mutation::Mutation;
 use crate::record::Record;
 use crate::replica::{EPaxos, Fx, OwnVote};
 
@@ -68,7 +69,7 @@ impl EPaxos {
             self.leave_to_other(id, now);
         }
         let Some(instance) = self.lanes.get(id) else { return };
-        let report = report(instance);
+        let report = self.report(instance);
         fx.send(to, Message::RecoverOk { ballot, id, report }, instance.recorded);
     }
 
@@ -80,7 +81,8 @@ impl EPaxos {
         fx: &mut Fx,
     ) {
         if let Some(instance) = self.lanes.get(id) {
-            self.on_recover_ok(self.me(), ballot, id, report(instance), now, fx);
+            let report = self.report(instance);
+            self.on_recover_ok(self.me(), ballot, id, report, now, fx);
         }
     }
 
@@ -161,6 +163,11 @@ impl EPaxos {
                 if endorsers >= quorum.len() - self.config.quorums.e() =>
             {
                 self.counters.recovery_validate += 1;
+                if self.mutated(Mutation::SkipValidate) {
+                    let value = Some(Value::Command(command));
+                    self.start_accept(id, ballot, value, deps, Path::Recovered, now, fx);
+                    return;
+                }
                 self.start_validation(id, ballot, quorum, endorsers, command, deps, now, fx);
             }
             _ => {
@@ -213,14 +220,19 @@ impl EPaxos {
             self.leave_to_other(id, now);
         }
     }
-}
 
-fn report(instance: &crate::instance::Instance) -> Report {
-    Report {
-        accepted_ballot: instance.accepted_ballot,
-        phase: instance.phase,
-        value: instance.value(),
-        deps: instance.deps.clone(),
-        init_deps: instance.init_deps.clone(),
+    fn report(&self, instance: &Instance) -> Report {
+        let accepted_ballot = if self.mutated(Mutation::ReportBallotForAcceptedBallot) {
+            instance.ballot
+        } else {
+            instance.accepted_ballot
+        };
+        Report {
+            accepted_ballot,
+            phase: instance.phase,
+            value: instance.value(),
+            deps: instance.deps.clone(),
+            init_deps: instance.init_deps.clone(),
+        }
     }
 }

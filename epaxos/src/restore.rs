@@ -4,11 +4,13 @@
 //! undecided goes through recovery at a new ballot, like anyone else's. It never goes on at a
 //! ballot it used before, since it cannot know how far that had come.
 
-use panchayat_consensus::{Ballot, InstanceId, Now, Slot};
+use panchayat_consensus::{After, Ballot, InstanceId, Now, ReplicaSet, Slot};
 
+use crate::attempt::{Attempt, PreAccepting, Stage};
 use crate::deps::Deps;
 use crate::instance::Phase;
-use crate::message::Proposal;
+use crate::message::{Message, Proposal};
+use crate::mutation::Mutation;
 use crate::record::Record;
 use crate::replica::{EPaxos, Fx};
 
@@ -20,7 +22,12 @@ impl EPaxos {
         fx: &mut Fx,
     ) {
         for record in records {
-            self.replay_one(record, now, fx);
+            if !self.forgets(&record) {
+                self.replay_one(record, now, fx);
+            }
+        }
+        if self.mutated(Mutation::ContinueAtOldBallot) {
+            self.continue_at_old_ballot(now, fx);
         }
         let own = 1..=self.lanes.highest(self.me());
         let proposed_at = own.filter_map(|slot: Slot| {
@@ -93,5 +100,52 @@ impl EPaxos {
         instance.ballot = instance.ballot.max(ballot);
         instance.accepted_ballot = instance.accepted_ballot.max(ballot);
         instance.deps = deps;
+    }
+
+    /// The mistakes of a replica that forgets some of its records.
+    fn forgets(&self, record: &Record) -> bool {
+        let own = record.instance().replica == self.me();
+        match record {
+            Record::Joined { ballot, .. } => {
+                self.mutated(Mutation::ReuseBallot) && ballot.owner() == Some(self.me())
+            }
+            Record::Committed { ballot, .. } => {
+                self.mutated(Mutation::ForgetFastCommit) && own && ballot.is_initial()
+            }
+            Record::PreAccepted { .. } => self.mutated(Mutation::ReuseSlot) && own,
+            Record::Accepted { .. } | Record::Validated { .. } => false,
+        }
+    }
+
+    /// The mistake of taking up an own instance again where it began.
+    fn continue_at_old_ballot(&mut self, now: Now, fx: &mut Fx) {
+        for slot in 1..=self.lanes.highest(self.me()) {
+            let id = InstanceId::new(self.me(), slot);
+            let n = self.config.quorums.n();
+            let Some(instance) = self.lanes.get_mut(id) else { continue };
+            let (Some(deps), Some(command)) = (&instance.init_deps, &instance.payload) else {
+                continue;
+            };
+            if instance.is_committed() || !instance.ballot.is_initial() || instance.nop {
+                continue;
+            }
+            let (deps, command) = (deps.clone(), command.clone());
+            instance.phase = Phase::PreAccepted;
+            instance.deps = deps.clone();
+            let replies = ReplicaSet::only(id.replica);
+            instance.attempt = Some(Box::new(Attempt {
+                ballot: Ballot::INITIAL,
+                progress: now.monotonic,
+                stage: Stage::PreAccepting(PreAccepting {
+                    replies,
+                    agreeing: replies,
+                    union: deps.clone(),
+                    sent_at: now.monotonic,
+                    wait_until: None,
+                }),
+            }));
+            let others = ReplicaSet::all(n).without(id.replica);
+            fx.send(others, Message::PreAccept { id, command, deps }, After::NOTHING);
+        }
     }
 }

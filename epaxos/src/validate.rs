@@ -14,6 +14,7 @@ use panchayat_consensus::{
 use crate::attempt::{Stage, Validation};
 use crate::deps::Deps;
 use crate::message::{Invalidator, Message};
+use crate::mutation::Mutation;
 use crate::record::Record;
 use crate::replica::{EPaxos, Fx, OwnVote};
 
@@ -47,7 +48,9 @@ impl EPaxos {
             late: Vec::new(),
         });
         self.own_votes.push_back((record, id, OwnVote::Validate(ballot)));
-        fx.send(quorum.without(self.me()), message, record);
+        let any = self.mutated(Mutation::ValidateByAnyMajority);
+        let asked = if any { self.others() } else { quorum.without(self.me()) };
+        fx.send(asked, message, record);
     }
 
     /// The state change of a Validate, and the invalidators known here.
@@ -141,14 +144,21 @@ impl EPaxos {
         now: Now,
         fx: &mut Fx,
     ) {
+        let any = self.mutated(Mutation::ValidateByAnyMajority);
         let Some(attempt) = self.attempt_at(id, ballot) else { return };
         let Stage::Validating(validation) = &mut attempt.stage else { return };
-        if !validation.quorum.contains(from) || !validation.replies.insert(from) {
+        let asked = any || validation.quorum.contains(from);
+        if !asked || !validation.replies.insert(from) {
             return;
         }
         attempt.progress = now.monotonic;
         merge(&mut validation.invalidators, invalidators);
-        if validation.replies == validation.quorum {
+        let complete = if any {
+            validation.replies.len() >= validation.quorum.len()
+        } else {
+            validation.replies == validation.quorum
+        };
+        if complete {
             let validation = validation.clone();
             self.conclude_validation(id, ballot, validation, now, fx);
         }
@@ -190,7 +200,13 @@ impl EPaxos {
         fx: &mut Fx,
     ) {
         let value = Some(Value::Command(validation.command));
-        self.start_accept(id, ballot, value, validation.deps, Path::Recovered, now, fx);
+        let mut deps = validation.deps;
+        if self.mutated(Mutation::LocalDepsAfterValidate)
+            && let Some(instance) = self.lanes.get(id)
+        {
+            deps = instance.deps.clone();
+        }
+        self.start_accept(id, ballot, value, deps, Path::Recovered, now, fx);
     }
 }
 

@@ -7,8 +7,9 @@
 use panchayat_consensus::{Ballot, InstanceId, Now};
 
 use crate::attempt::{Stage, Validation};
-use crate::instance::Phase;
+use crate::instance::{Instance, Phase};
 use crate::message::{Message, Report};
+use crate::mutation::Mutation;
 use crate::replica::{EPaxos, Fx};
 
 /// How a wait ends.
@@ -114,7 +115,13 @@ impl EPaxos {
         let both_impossible = quorums.n() - quorums.f() - quorums.e();
         let mut all_harmless = true;
         for other in validation.invalidators.keys() {
-            let instance = self.lanes.get(*other).filter(|instance| instance.is_committed());
+            let fresh = |instance: &&Instance| {
+                let stale = self.mutated(Mutation::StalePhasesWhileWaiting)
+                    && instance.phase >= Phase::PreAccepted
+                    && instance.deps.contains(id);
+                instance.is_committed() || stale
+            };
+            let instance = self.lanes.get(*other).filter(fresh);
             match instance {
                 Some(instance) if !instance.nop && !instance.deps.contains(id) => {
                     return Some(End::Nop);

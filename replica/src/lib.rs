@@ -61,3 +61,8 @@ pub use panchayat_core::{ApplyContext, StateHash, StateMachine, kv};
 pub use panchayat_storage::{Durability, SyncLatency, backend, measure_sync};
 pub use panchayat_topology::{self as topology, Topology};
 pub use panchayat_transport::{self as transport, identity};
+
+/// The README's examples are compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

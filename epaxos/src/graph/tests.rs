@@ -107,8 +107,10 @@ impl World {
     }
 
     fn edge(&self, from: InstanceId, to: InstanceId) -> bool {
-        !(from.replica == to.replica && from.slot <= to.slot)
-            && !self.nops.contains(&from)
+        if from.replica == to.replica && from.slot <= to.slot {
+            return false;
+        }
+        !self.nops.contains(&from)
             && !self.nops.contains(&to)
             && self.commands[&from].1.contains(to)
             && self.conflict(from, to)
