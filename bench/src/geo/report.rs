@@ -1,0 +1,265 @@
+//! What a run found, as data: the JSON that machines read, and what tables are drawn from.
+
+use panchayat::topology::{Matrix, NotFound, latency};
+use panchayat::transport::wan;
+use panchayat::{CoreMetrics, Durability, Metrics, Quorums};
+use serde::{Deserialize, Serialize};
+
+use super::check::{Check, LATENESS_P99_MS_MAX};
+use super::{GeoConfig, Protocol};
+use crate::histogram::{Quantiles, ms};
+use crate::load::{Failures, Samples};
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// What was run.
+    pub conditions: Conditions,
+    /// What clients saw, by city, in replica order.
+    pub sites: Vec<SiteReport>,
+    /// Protocol messages per command, each counted once for each receiver; background traffic
+    /// between replicas included.
+    pub messages_per_command: f64,
+    /// Bytes of the frames they travelled in, per command.
+    pub bytes_per_command: f64,
+    /// Bytes of UDP payload per command: QUIC's headers, acknowledgements, encryption and
+    /// heartbeats included.
+    pub udp_bytes_per_command: f64,
+    /// Commands answered per second, over all cities.
+    pub throughput_per_s: f64,
+    /// How far the emulated network was from what was asked for.
+    pub emulator: Emulator,
+    /// The disk, where it was synced.
+    pub disk: Option<Disk>,
+    /// Commands executed, by replica, warm-up included.
+    pub executed: Vec<u64>,
+    /// Fingerprints of the final states, by replica.
+    pub state_hashes: Vec<String>,
+    /// Clients that had no answer when the patience after the end of the load was over.
+    pub unanswered: u64,
+    /// What must hold, and whether it did.
+    pub checks: Vec<Check>,
+    /// Whether all replicas executed the same commands and ended in the same state. The only
+    /// thing that fails a run: everything else depends on the machine.
+    pub ok: bool,
+}
+
+/// What was run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The code's git commit.
+    pub commit: String,
+    /// The protocol.
+    pub protocol: String,
+    /// The set of sites.
+    pub set: String,
+    /// The weather on the links.
+    pub profile: String,
+    /// What "durable" meant.
+    pub durability: String,
+    /// Bytes each command carried.
+    pub payload_bytes: usize,
+    /// Share of commands on one common key.
+    pub conflict_percent: f64,
+    /// Keys the other commands chose from.
+    pub keys: u32,
+    /// The skew of that choice, if any.
+    pub zipf: Option<f64>,
+    /// Clients in each city, in a closed loop.
+    pub clients: u32,
+    /// The measured time.
+    pub duration_s: f64,
+    /// The time before it.
+    pub warm_up_s: f64,
+    /// The seed of keys, jitter, loss and outages.
+    pub seed: u64,
+}
+
+/// What the clients of one city saw.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SiteReport {
+    /// The city.
+    pub site: String,
+    /// The direct-path bound: one emulated round trip to the nearest fast quorum.
+    pub bound_ms: f64,
+    /// The same over straight fibre, if the topology states distances.
+    pub fibre_ms: Option<f64>,
+    /// Commands measured.
+    pub commands: u64,
+    /// Share of them decided in one round trip.
+    pub fast_path_rate: f64,
+    /// From the proposal to the durable decision.
+    pub commit_ms: Quantiles,
+    /// From the proposal to the execution, which is when the client is answered.
+    pub execute_ms: Quantiles,
+    /// Median commit latency over the bound.
+    pub commit_over_bound: f64,
+    /// Median commit latency over the bound in straight fibre.
+    pub commit_over_fibre: Option<f64>,
+    /// Proposals without a result.
+    pub failures: Failures,
+}
+
+/// How far the emulated network was from what was asked for, measured in the same run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Emulator {
+    /// Each pair of cities.
+    pub pairs: Vec<PairCheck>,
+    /// How late packets left.
+    pub lateness: Lateness,
+    /// Whether 99 % of packets left at most half a millisecond late. If not, do not trust the
+    /// latencies: the machine was too busy.
+    pub valid: bool,
+}
+
+/// One pair of cities.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PairCheck {
+    /// The two.
+    pub between: [String; 2],
+    /// The round trip asked for, jitter not included.
+    pub rtt_ms: f64,
+    /// Median of heartbeat round trips, at the end where it was longer.
+    pub ping_p50_ms: f64,
+    /// 99 of 100 heartbeats took at most this long, at the end where it was longer.
+    pub ping_p99_ms: f64,
+    /// Heartbeats measured, at both ends.
+    pub pings: u64,
+}
+
+/// How late the emulator let packets go.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Lateness {
+    /// Packets.
+    pub packets: u64,
+    /// Half of them were at most this late.
+    pub p50_ms: f64,
+    /// 99 of 100 were at most this late.
+    pub p99_ms: f64,
+    /// The latest.
+    pub max_ms: f64,
+}
+
+/// The disk under the journals.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Disk {
+    /// Median of small writes with a sync each, one after the other, after the load.
+    pub sync_p50_ms: f64,
+    /// 99 of 100 of them took at most this long.
+    pub sync_p99_ms: f64,
+    /// Median of the journals' own syncs under load, at the replica where it was longest.
+    pub journal_sync_p50_ms: f64,
+}
+
+impl Conditions {
+    pub(super) fn of(config: &GeoConfig) -> Self {
+        let protocol = match config.protocol {
+            Protocol::EPaxos => "epaxos",
+        };
+        let durability = match config.durability {
+            Durability::Fsync => "fsync",
+            Durability::Os => "os",
+            Durability::Memory => "memory",
+        };
+        Self {
+            commit: crate::COMMIT.to_owned(),
+            protocol: protocol.to_owned(),
+            set: config.set.clone(),
+            profile: config.profile.clone(),
+            durability: durability.to_owned(),
+            payload_bytes: config.payload_bytes,
+            conflict_percent: config.conflict_percent,
+            keys: config.keys,
+            zipf: config.zipf,
+            clients: config.clients,
+            duration_s: config.duration.as_secs_f64(),
+            warm_up_s: config.warm_up.as_secs_f64(),
+            seed: config.seed,
+        }
+    }
+}
+
+/// The geography of a run.
+pub(super) struct Distances {
+    pub(super) matrix: Matrix,
+    fibre: Option<Matrix>,
+    fast_quorum: usize,
+}
+
+impl Distances {
+    /// A set too small for a group has no quorum; starting the cluster will say so.
+    pub(super) fn of(config: &GeoConfig) -> Result<Self, NotFound> {
+        let matrix = config.topology.matrix(&config.set)?;
+        let fibre = config.topology.fibre_matrix(&config.set)?;
+        let fast_quorum = Quorums::for_replicas(matrix.len()).map_or(matrix.len(), Quorums::fast);
+        Ok(Self { matrix, fibre, fast_quorum })
+    }
+
+    pub(super) fn site(&self, seat: usize, samples: &Samples) -> SiteReport {
+        let bound = |matrix: &Matrix| {
+            let bound_us = latency::direct_path(matrix, seat, self.fast_quorum)?;
+            Some(bound_us as f64 / 1e3)
+        };
+        let bound_ms = bound(&self.matrix).unwrap_or_default();
+        let fibre_ms = self.fibre.as_ref().and_then(bound);
+        let commit_ms = samples.commit.quantiles();
+        let commands = samples.commands();
+        SiteReport {
+            site: self.matrix.sites()[seat].clone(),
+            bound_ms,
+            fibre_ms,
+            commands,
+            fast_path_rate: ratio(samples.fast as f64, commands as f64),
+            commit_ms,
+            execute_ms: samples.execute.quantiles(),
+            commit_over_bound: ratio(commit_ms.p50, bound_ms),
+            commit_over_fibre: fibre_ms.map(|fibre_ms| ratio(commit_ms.p50, fibre_ms)),
+            failures: samples.failures,
+        }
+    }
+}
+
+/// `a / b`; 0 if there is nothing to divide by.
+pub(super) fn ratio(a: f64, b: f64) -> f64 {
+    if b > 0.0 { a / b } else { 0.0 }
+}
+
+impl Emulator {
+    pub(super) fn new(pairs: Vec<PairCheck>, lateness: wan::Lateness) -> Self {
+        let lateness = Lateness {
+            packets: lateness.packets,
+            p50_ms: ms(lateness.p50),
+            p99_ms: ms(lateness.p99),
+            max_ms: ms(lateness.max),
+        };
+        Self { pairs, lateness, valid: lateness.p99_ms <= LATENESS_P99_MS_MAX }
+    }
+}
+
+/// Traffic of all replicas between two moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) udp_bytes: u64,
+}
+
+impl Traffic {
+    pub(super) fn so_far(metrics: &[Metrics]) -> Self {
+        let core = |count: fn(&CoreMetrics) -> u64| metrics.iter().map(|m| count(&m.core)).sum();
+        let peers = metrics.iter().flat_map(|metrics| metrics.mesh.peers.values());
+        Self {
+            messages: core(|core| core.messages_sent),
+            bytes: core(|core| core.bytes_sent),
+            udp_bytes: peers.map(|peer| peer.udp_bytes_sent).sum(),
+        }
+    }
+
+    pub(super) fn since(self, earlier: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(earlier.messages),
+            bytes: self.bytes.saturating_sub(earlier.bytes),
+            udp_bytes: self.udp_bytes.saturating_sub(earlier.udp_bytes),
+        }
+    }
+}

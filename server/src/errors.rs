@@ -1,0 +1,159 @@
+//! What went wrong, drawn for a person, and the exit code for a script.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan};
+use panchayat::topology::{self, NotFound, TopologyError};
+use panchayat_bench::geo::GeoError;
+use thiserror::Error;
+
+/// Failed, or definitely not applied.
+pub(crate) const FAILED: u8 = 1;
+/// Wrong usage.
+pub(crate) const USAGE: u8 = 2;
+
+/// Why a command of the command line did not do its work.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    /// The topology cannot be used.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The topology has no such set, profile or site.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// An experiment has no report.
+    #[error(transparent)]
+    Geo(GeoError),
+    /// No threads.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+    /// Standard output is gone.
+    #[error("cannot print: {0}")]
+    Print(std::io::Error),
+}
+
+impl From<GeoError> for CliError {
+    fn from(error: GeoError) -> Self {
+        match error {
+            GeoError::NotFound(not_found) => Self::NotFound(not_found),
+            other => Self::Geo(other),
+        }
+    }
+}
+
+impl CliError {
+    /// Draws it on stderr; the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let code = self.code();
+        let diagnostic = match &self {
+            Self::Topology(error) => error.diagnostic().cloned().map(Drawn::topology),
+            _ => None,
+        };
+        let drawn = diagnostic.unwrap_or_else(|| Drawn::plain(&self));
+        eprintln!("{:?}", miette::Report::new(drawn));
+        ExitCode::from(code)
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Topology(_) | Self::NotFound(_) => USAGE,
+            Self::Geo(GeoError::Workload(_) | GeoError::Clients(_) | GeoError::Duration(_)) => {
+                USAGE
+            }
+            _ => FAILED,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        None
+    }
+}
+
+/// An error with its place in a file, if it has one.
+#[derive(Debug)]
+struct Drawn {
+    message: String,
+    help: Option<String>,
+    place: Option<Place>,
+}
+
+/// One line of a file.
+#[derive(Debug)]
+struct Place {
+    file: String,
+    line: usize,
+    text: String,
+    span: SourceSpan,
+}
+
+impl Drawn {
+    fn plain(error: &CliError) -> Self {
+        Self { message: error.to_string(), help: error.help(), place: None }
+    }
+
+    fn topology(diagnostic: topology::Diagnostic) -> Self {
+        // Columns count characters, spans count bytes.
+        let byte = |chars: usize| {
+            let mut at = diagnostic.source_line.char_indices().map(|(at, _)| at);
+            at.nth(chars).unwrap_or(diagnostic.source_line.len())
+        };
+        let start = byte(diagnostic.column.saturating_sub(1));
+        let end = byte(diagnostic.column.saturating_sub(1) + diagnostic.width);
+        Self {
+            message: diagnostic.message,
+            help: diagnostic.help,
+            place: Some(Place {
+                file: diagnostic.file,
+                line: diagnostic.line,
+                span: (start, end - start).into(),
+                text: diagnostic.source_line,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Drawn {}
+
+impl Diagnostic for Drawn {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as _)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.place.as_ref().map(|place| place as _)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let place = self.place.as_ref()?;
+        let label = LabeledSpan::new_with_span(Some("here".to_owned()), place.span);
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+/// The file as far as it matters: the line at fault, under its own number. The rest may have
+/// changed since it was read.
+impl SourceCode for Place {
+    fn read_span<'a>(
+        &'a self,
+        _span: &SourceSpan,
+        _lines_before: usize,
+        _lines_after: usize,
+    ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, MietteError> {
+        let all = (0, self.text.len()).into();
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.file.clone(),
+            self.text.as_bytes(),
+            all,
+            self.line.saturating_sub(1),
+            0,
+            1,
+        )))
+    }
+}
