@@ -33,11 +33,13 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Most bytes of received frames that wait for the replica's thread; above, peers wait.
     pub inbox_bytes_max: u32,
+    /// Longest encoding of a command, in bytes.
+    pub command_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { proposals_max: 1 << 14, inbox_bytes_max: 64 << 20 }
+        Self { proposals_max: 1 << 14, inbox_bytes_max: 64 << 20, command_bytes_max: 1 << 20 }
     }
 }
 
@@ -128,7 +130,7 @@ impl Builder {
         let (journal, records) =
             opened.await.map_err(|panic| StartError::Thread(std::io::Error::other(panic)))??;
 
-        let (inbox, events) = Inbox::new(self.limits.proposals_max, self.limits.inbox_bytes_max);
+        let (inbox, events) = Inbox::new(self.limits);
         let durable = Arc::new(DurableMark::default());
         let (mark, bell) = (durable.clone(), inbox.clone());
         let writer = journal.writer(

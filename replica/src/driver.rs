@@ -19,6 +19,7 @@ use panchayat_consensus::{
 };
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::frame::{FrameHeader, next_message, open_frame};
+use panchayat_core::journal::RECORD_HEADER_BYTES;
 use panchayat_core::{Group, Sink, StateMachine};
 use panchayat_storage::{AppendError, JournalFailed, JournalWriter};
 use panchayat_transport::Mesh;
@@ -153,6 +154,35 @@ impl<O> Outside<O> {
     }
 }
 
+/// How many of `records` fit into one append: at least one, which the journal may then refuse.
+fn fitting(records: &[&[u8]], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fit = records.iter().take_while(|record| {
+        bytes += RECORD_HEADER_BYTES + record.len();
+        bytes <= bytes_max
+    });
+    fit.count().max(1)
+}
+
+fn append(
+    writer: &mut JournalWriter,
+    epoch: EpochNumber,
+    records: &[&[u8]],
+    upto: RecordSeq,
+) -> Result<(), Stopped> {
+    loop {
+        match writer.append(epoch, records, upto) {
+            // The protocol has stepped, so its records must be kept. Nothing was taken, and
+            // nothing may go on; proposals are refused meanwhile.
+            Err(AppendError::DiskFull(reason)) => {
+                tracing::warn!(%reason, "journal full: waiting for space");
+                std::thread::sleep(DISK_FULL_RETRY);
+            }
+            other => return Ok(other?),
+        }
+    }
+}
+
 impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
     fn persist(&mut self, record: P::Record) {
         let start = self.records.len();
@@ -163,20 +193,16 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
     fn persisted(&mut self, upto: RecordSeq) {
         let bytes = self.records.as_slice();
         let records: Vec<_> = self.ranges.iter().map(|range| &bytes[range.clone()]).collect();
-        loop {
-            match self.writer.append(self.epoch, &records, upto) {
-                Ok(()) => break,
-                // The protocol has stepped, so its records must be kept. Nothing was taken and
-                // nothing may go on; proposals are refused meanwhile.
-                Err(AppendError::DiskFull(reason)) => {
-                    tracing::warn!(%reason, "journal full: waiting for space");
-                    std::thread::sleep(DISK_FULL_RETRY);
-                }
-                Err(error) => {
-                    self.stopped = Some(error.into());
-                    break;
-                }
+        let mut written = RecordSeq(upto.0 - records.len() as u64);
+        let mut rest = &records[..];
+        while !rest.is_empty() {
+            let (fitting, later) = rest.split_at(fitting(rest, self.writer.append_bytes_max()));
+            written.0 += fitting.len() as u64;
+            if let Err(stopped) = append(&mut self.writer, self.epoch, fitting, written) {
+                self.stopped = Some(stopped);
+                break;
             }
+            rest = later;
         }
         self.records.clear();
         self.ranges.clear();

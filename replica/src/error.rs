@@ -59,6 +59,15 @@ pub enum ProposeError {
     /// Not applied, and never will be, for the reason given.
     #[error("not applied: {0}")]
     NotApplied(&'static str),
+    /// Not applied, and never will be: the command's encoding exceeds
+    /// [`Limits::command_bytes_max`](crate::Limits::command_bytes_max).
+    #[error("a command of {bytes} bytes exceeds the limit of {bytes_max}; it was not applied")]
+    TooLarge {
+        /// Its length, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        bytes_max: usize,
+    },
     /// The replica is stopping or has stopped; the command was not proposed.
     #[error("the replica has stopped; the command was not applied")]
     Shutdown,

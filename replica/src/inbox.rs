@@ -13,6 +13,7 @@ use panchayat_consensus::{Command, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::applied::Applied;
+use crate::builder::Limits;
 use crate::error::ProposeError;
 use crate::metrics::CoreMetrics;
 
@@ -43,7 +44,7 @@ pub(crate) struct Inbox<O> {
     sender: Sender<Event<O>>,
     proposals: Arc<Semaphore>,
     frame_bytes: Arc<Semaphore>,
-    frame_bytes_max: u32,
+    limits: Limits,
     durable_announced: Arc<AtomicBool>,
 }
 
@@ -53,26 +54,30 @@ impl<O> Clone for Inbox<O> {
             sender: self.sender.clone(),
             proposals: self.proposals.clone(),
             frame_bytes: self.frame_bytes.clone(),
-            frame_bytes_max: self.frame_bytes_max,
+            limits: self.limits,
             durable_announced: self.durable_announced.clone(),
         }
     }
 }
 
 impl<O> Inbox<O> {
-    pub(crate) fn new(proposals_max: usize, frame_bytes_max: u32) -> (Self, Receiver<Event<O>>) {
+    pub(crate) fn new(limits: Limits) -> (Self, Receiver<Event<O>>) {
         let (sender, receiver) = unbounded();
         let inbox = Self {
             sender,
-            proposals: Arc::new(Semaphore::new(proposals_max)),
-            frame_bytes: Arc::new(Semaphore::new(frame_bytes_max as usize)),
-            frame_bytes_max,
+            proposals: Arc::new(Semaphore::new(limits.proposals_max)),
+            frame_bytes: Arc::new(Semaphore::new(limits.inbox_bytes_max as usize)),
+            limits,
             durable_announced: Arc::default(),
         };
         (inbox, receiver)
     }
 
     pub(crate) fn propose(&self, command: Command, reply: Reply<O>) -> Result<(), ProposeError> {
+        let (bytes, bytes_max) = (command.payload.len(), self.limits.command_bytes_max);
+        if bytes > bytes_max {
+            return Err(ProposeError::TooLarge { bytes, bytes_max });
+        }
         let permit = self.proposals.clone().try_acquire_owned();
         let permit = permit.map_err(|_| ProposeError::Overloaded)?;
         let event = Event::Propose { command, reply, permit };
@@ -118,6 +123,6 @@ impl<O> Inbox<O> {
 
     /// A small frame costs something too; a large one never more than there is.
     fn cost(&self, frame: &Bytes) -> u32 {
-        u32::try_from(frame.len() + 256).unwrap_or(u32::MAX).min(self.frame_bytes_max)
+        u32::try_from(frame.len() + 256).unwrap_or(u32::MAX).min(self.limits.inbox_bytes_max)
     }
 }

@@ -103,6 +103,11 @@ impl<O: Encode> Encode for Response<O> {
                 out.put_u8(if *reason == NOT_DECODED { 3 } else { 4 });
             }
             Err(ProposeError::Unknown) => out.put_u8(5),
+            Err(ProposeError::TooLarge { bytes, bytes_max }) => {
+                out.put_u8(6);
+                out.put_varint(*bytes as u64);
+                out.put_varint(*bytes_max as u64);
+            }
         }
     }
 }
@@ -116,6 +121,10 @@ impl<O: Decode> Decode for Response<O> {
             3 => Err(ProposeError::NotApplied(NOT_DECODED)),
             4 => Err(ProposeError::NotApplied(SEALED)),
             5 => Err(ProposeError::Unknown),
+            6 => {
+                let (bytes, bytes_max) = (input.varint()? as usize, input.varint()? as usize);
+                Err(ProposeError::TooLarge { bytes, bytes_max })
+            }
             tag => return Err(DecodeError::UnknownTag { what: "response", tag }),
         }))
     }
