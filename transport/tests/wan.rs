@@ -65,7 +65,8 @@ async fn round_trips_are_as_configured() {
         let rtt_min = in_ms(stats.rtt_min.unwrap());
         figure(&format!("QUIC min_rtt {pair}"), rtt_min, "ms", rtt..=rtt + 1.0);
         assert!(stats.ping.count >= 10, "{stats:?}");
-        assert!(in_ms(stats.ping.min) >= rtt && rtt_min >= rtt - 0.1, "{stats:?}");
+        // The histogram rounds; QUIC reads its clock once per batch of packets.
+        assert!(in_ms(stats.ping.min) >= rtt - 0.1 && rtt_min >= rtt - 3.0, "{stats:?}");
         assert!(in_ms(stats.ping.p50) < rtt + 15.0, "{stats:?}");
     }
     let late = wan.lateness_snapshot();
