@@ -78,7 +78,7 @@ pub enum LocalError {
         /// Which.
         name: String,
         /// Why.
-        source: StartError,
+        source: Box<StartError>,
     },
 }
 
