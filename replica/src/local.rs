@@ -154,10 +154,10 @@ impl<S: StateMachine> LocalCluster<S> {
                 builder = builder.wan(wan.clone());
             }
             let started = builder.start(machine(&member.name)).await;
-            replicas.push(
-                started
-                    .map_err(|source| LocalError::Start { name: member.name.clone(), source })?,
-            );
+            replicas.push(started.map_err(|source| LocalError::Start {
+                name: member.name.clone(),
+                source: Box::new(source),
+            })?);
         }
         let outages = match (&links, &wan) {
             (Some(links), Some(wan)) => outages(links, &cluster, wan, config.seed),

@@ -153,12 +153,15 @@ impl<S: StateMachine> Replica<S> {
     }
 }
 
+/// A result to come.
+pub(crate) type Pending<O> = oneshot::Receiver<Result<Applied<O>, ProposeError>>;
+
 /// Proposes a command through an inbox: the way of local and of remote callers.
 pub(crate) fn submit<S: StateMachine>(
     inbox: &Inbox<S::Output>,
     gate: &Gate,
     command: &S::Command,
-) -> Result<oneshot::Receiver<Result<Applied<S::Output>, ProposeError>>, ProposeError> {
+) -> Result<Pending<S::Output>, ProposeError> {
     if gate.is_closed() {
         return Err(ProposeError::Shutdown);
     }
