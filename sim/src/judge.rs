@@ -1,4 +1,4 @@
-//! 11. Client histories: registers are linearizable, transactions over lists strictly
+//! Invariant 11. Client histories: registers are linearizable, transactions over lists strictly
 //! serializable.
 //!
 //! Every value that clients write is unique and named for its operation, so histories are handed

@@ -183,12 +183,10 @@ fn rtt_max(delays_us: &[Vec<u64>]) -> u64 {
 fn draw_delays(n: usize, rng: &mut Rng) -> Vec<Vec<u64>> {
     let (low, high) = *rng.pick(&[(200, 2_000), (4_000, 20_000), (1_000, 80_000)]);
     let mut delays = vec![vec![0; n]; n];
-    for a in 0..n {
-        for b in 0..a {
-            let there = rng.between(low, high);
-            let back = if rng.percent(20) { rng.between(low, high) } else { there };
-            (delays[a][b], delays[b][a]) = (there, back);
-        }
+    for (a, b) in (0..n).flat_map(|a| (0..a).map(move |b| (a, b))) {
+        let there = rng.between(low, high);
+        let back = if rng.percent(20) { rng.between(low, high) } else { there };
+        (delays[a][b], delays[b][a]) = (there, back);
     }
     delays
 }

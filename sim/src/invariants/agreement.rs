@@ -1,4 +1,4 @@
-//! 1. Agreement: one (value, dependencies) per committed id, everywhere, across restarts.
+//! Invariant 1. Agreement: one (value, dependencies) per committed id, everywhere, across restarts.
 
 use panchayat_consensus::InstanceId;
 use panchayat_epaxos::Deps;

@@ -1,4 +1,4 @@
-//! 4. Ballots: accepted ≤ joined, both only grow, and committed is never left.
+//! Invariant 4. Ballots: accepted ≤ joined, both only grow, and committed is never left.
 //!
 //! A restart may forget what was not durable, so a replica is then measured against its durable
 //! records; see [`Ballots::restart`].

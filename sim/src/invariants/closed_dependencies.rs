@@ -1,5 +1,5 @@
-//! 10. A command executes after everything it depends on, transitively; so a reply, which follows
-//! execution, means that nothing proposed later can slip before it.
+//! Invariant 10. A command executes after everything it depends on, transitively; so a reply,
+//! which follows execution, means that nothing proposed later can slip before it.
 //!
 //! An exception is a cycle: members of one strongly connected component execute in id order, each
 //! before some of its own dependencies. They must all be committed by then.

@@ -1,4 +1,4 @@
-//! 6. A commit has the quorum it claims.
+//! Invariant 6. A commit has the quorum it claims.
 //!
 //! A fast commit of (c, D) needs n−e durable pre-accepts whose dependencies are exactly those the
 //! coordinator sent, and from then on every Accept and Commit of that id carries (c, D). Any other

@@ -1,4 +1,4 @@
-//! 7. Nothing leaves before what it promises is durable.
+//! Invariant 7. Nothing leaves before what it promises is durable.
 //!
 //! Independent of the types that enforce this in the code: what each replica durably holds is
 //! rebuilt here from the records that its simulated disk confirmed, and every message seen on the

@@ -1,4 +1,4 @@
-//! 8. Conflicting commands execute in the same order everywhere.
+//! Invariant 8. Conflicting commands execute in the same order everywhere.
 //!
 //! Checked by counting: per key, how many commands of each conflicting mode executed before. If
 //! those counts are the same everywhere for every command, so is the order of every conflicting

@@ -1,4 +1,4 @@
-//! 5. At most one value per (id, ballot) in Accept, on the wire and in journals.
+//! Invariant 5. At most one value per (id, ballot) in Accept, on the wire and in journals.
 
 use panchayat_consensus::{Ballot, InstanceId};
 use rustc_hash::FxHashMap;

@@ -1,5 +1,5 @@
-//! 3. Validity: an instance's command is the one submitted under its id, by a client of the lane's
-//! replica; an id is never reused.
+//! Invariant 3. Validity: an instance's command is the one submitted under its id, by a client of
+//! the lane's replica; an id is never reused.
 
 use panchayat_consensus::{Command, InstanceId, ReplicaId};
 use rustc_hash::{FxHashMap, FxHashSet};

@@ -1,4 +1,5 @@
-//! 2. Visibility: of two committed, conflicting commands one is in the other's dependencies.
+//! Invariant 2. Visibility: of two committed, conflicting commands one is in the other's
+//! dependencies.
 
 use panchayat_consensus::{Footprint, InstanceId, KeyHash, Mode};
 use panchayat_epaxos::Deps;

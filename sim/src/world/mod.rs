@@ -23,7 +23,7 @@ use crate::client::{Acknowledged, Client, ClientEvent};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::flaw::Flaw;
-use crate::invariants::ExecutionOrder;
+use crate::invariants::{ExecutionOrder, OneCommand};
 use crate::network::Network;
 use crate::queue::Queue;
 use crate::rng::Rng;
@@ -110,6 +110,7 @@ pub(crate) struct World<P: Subject> {
     network: Network,
     pub(crate) checks: P::Checks,
     order: ExecutionOrder,
+    commands: OneCommand,
     states: FxHashMap<u64, StateHash>,
     clients: Vec<Client>,
     next_process: u32,
@@ -151,6 +152,7 @@ impl<P: Subject> World<P> {
             network,
             checks: P::Checks::new(setup.quorums),
             order: ExecutionOrder::default(),
+            commands: OneCommand::default(),
             states: FxHashMap::default(),
             clients: Vec::new(),
             next_process: 0,

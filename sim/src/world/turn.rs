@@ -292,6 +292,7 @@ impl<P: Subject> World<P> {
             let text = format!("{} executes it twice", node.id);
             return Err(Flaw::of(Invariant::ExecutionOrder, id, text));
         }
+        self.commands.executed(at, id, command)?;
         self.checks.executing(at, id, command)?;
         self.order.executed(at, id, &command.footprint)
     }
