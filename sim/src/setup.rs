@@ -55,6 +55,9 @@ pub struct Setup {
     pub suspicion_us: u64,
     /// For the protocol.
     pub tuning: Tuning,
+    /// The known mistake that the protocol is to make, by its number. Only a build with the feature
+    /// `mutations` can make any.
+    pub mistake: Option<usize>,
     /// For the clients.
     pub workload: Workload,
     /// What goes wrong.
@@ -91,6 +94,7 @@ impl Setup {
             heartbeat_us: 0,
             suspicion_us: 500_000,
             tuning: Tuning::calm(Span(rtt_max)),
+            mistake: None,
             workload: Workload::none(),
             plan: Vec::new(),
             safety_us: 0,

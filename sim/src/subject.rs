@@ -39,6 +39,8 @@ pub struct Seat<'a> {
     pub seed: u64,
     /// What the swarm chose.
     pub tuning: &'a Tuning,
+    /// The known mistake that the protocol is to make, by its number, where it can be made to.
+    pub mistake: Option<usize>,
 }
 
 /// Which run of which replica.

@@ -30,25 +30,24 @@ impl Subject for EPaxos {
 
     fn config(seat: &Seat<'_>) -> Config {
         let tuning = seat.tuning;
-        Config {
-            replica: seat.replica,
-            quorums: seat.quorums,
-            timing: Timing {
-                patience: tuning.patience,
-                recovery_delay: tuning.recovery_delay,
-                stagger: tuning.stagger,
-                status_interval: tuning.status_interval,
-                fast_quorum_wait: tuning.fast_quorum_wait,
-            },
-            limits: Limits {
-                in_flight_max: tuning.in_flight_max,
-                unexecuted_per_key_max: tuning.unexecuted_per_key_max,
-                recoveries_max: tuning.recoveries_max,
-                fetches_max: tuning.fetches_max,
-                ..Limits::default()
-            },
-            seed: seat.seed,
-        }
+        let mut config = Config::new(seat.replica, seat.quorums, tuning.patience);
+        config.timing = Timing {
+            patience: tuning.patience,
+            recovery_delay: tuning.recovery_delay,
+            stagger: tuning.stagger,
+            status_interval: tuning.status_interval,
+            fast_quorum_wait: tuning.fast_quorum_wait,
+        };
+        config.limits = Limits {
+            in_flight_max: tuning.in_flight_max,
+            unexecuted_per_key_max: tuning.unexecuted_per_key_max,
+            recoveries_max: tuning.recoveries_max,
+            fetches_max: tuning.fetches_max,
+            ..Limits::default()
+        };
+        config.seed = seat.seed;
+        make_mistake(&mut config, seat.mistake);
+        config
     }
 
     fn label(message: &Message) -> usize {
@@ -96,4 +95,15 @@ impl Subject for EPaxos {
             ),
         }
     }
+}
+
+#[cfg(feature = "mutations")]
+fn make_mistake(config: &mut Config, mistake: Option<usize>) {
+    use panchayat_epaxos::Mutation;
+    config.mutation = mistake.and_then(|number| Mutation::ALL.get(number).copied());
+}
+
+#[cfg(not(feature = "mutations"))]
+fn make_mistake(_config: &mut Config, mistake: Option<usize>) {
+    assert!(mistake.is_none(), "mistakes need a build with the feature `mutations`");
 }

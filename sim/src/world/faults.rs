@@ -184,6 +184,7 @@ impl<P: Subject> World<P> {
             quorums: self.setup.quorums,
             seed: self.clock_rng.bits(),
             tuning: &self.setup.tuning,
+            mistake: self.setup.mistake,
         };
         self.trace.line(Some(node.id), None, || {
             format!("STARTS with {} records, torn {}", records.len(), opened.torn)

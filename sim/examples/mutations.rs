@@ -1,0 +1,36 @@
+//! Makes EPaxos wrong in every known way and prints how many seeds of the default swarm it takes
+//! to notice, as a table.
+//!
+//! ```text
+//! cargo run --release -p panchayat-sim --features mutations --example mutations -- 500
+//! ```
+
+use panchayat_epaxos::{EPaxos, Mutation};
+use panchayat_sim::{Setup, Violation, run_setup};
+
+fn first(mistake: usize, replicas: usize, seeds_max: u64) -> Option<(u64, Violation)> {
+    (0..seeds_max).find_map(|seed| {
+        let mut setup = Setup::draw(seed, replicas);
+        setup.mistake = Some(mistake);
+        let report = run_setup::<EPaxos>(seed, setup, false);
+        report.violation.map(|violation| (seed + 1, violation))
+    })
+}
+
+fn cell(found: Option<(u64, Violation)>, seeds_max: u64) -> String {
+    match found {
+        Some((seeds, violation)) => format!("{seeds} ({:?})", violation.flaw.invariant),
+        None => format!("not in {seeds_max}"),
+    }
+}
+
+fn main() {
+    // A caught assertion is a finding like others; its backtrace is not wanted here.
+    std::panic::set_hook(Box::new(|_| {}));
+    let seeds_max = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(300);
+    println!("| mutation | seeds to catch, n=3 | n=5 |\n|---|---|---|");
+    for (number, mutation) in Mutation::ALL.iter().enumerate() {
+        let [three, five] = [3, 5].map(|n| cell(first(number, n, seeds_max), seeds_max));
+        println!("| {} | {three} | {five} |", mutation.name());
+    }
+}
