@@ -123,6 +123,19 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Ends a death or a silence after at most `us`.
+    pub fn shorten(&mut self, longest_us: u64) {
+        match self {
+            Self::Crash { down_us, .. } | Self::SyncError { down_us, .. } => {
+                *down_us = (*down_us).min(longest_us);
+            }
+            Self::Mute { us, .. } => *us = (*us).min(longest_us),
+            _ => {}
+        }
+    }
+}
+
 /// A fault and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {

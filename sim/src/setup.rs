@@ -10,6 +10,9 @@ use crate::rng::Rng;
 use crate::subject::Tuning;
 use crate::workload::Workload;
 
+/// Runs that are all about recovery, in a hundred.
+const STRANDING_PERCENT: u64 = 30;
+
 /// How long a sync takes: drawn evenly from a range, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncTime {
@@ -136,7 +139,52 @@ impl Setup {
         for _ in 0..rng.below(setup.quorums.f() as u64 + 1) {
             setup.down.insert(ReplicaId(rng.below(n as u64) as u8));
         }
+        let mut profile = Rng::new(seed, "profile");
+        if profile.percent(STRANDING_PERCENT) {
+            setup.strand(&mut profile);
+        }
         setup
+    }
+
+    /// Turns this run into one about recovery: few keys, always contended, and again and again
+    /// proposals that reached few when their coordinator died or fell silent, with replies that
+    /// come in any order. Recoveries then meet each other's instances undecided.
+    fn strand(&mut self, rng: &mut Rng) {
+        let n = self.replicas();
+        let (low, high) = *rng.pick(&[(2_000, 4_000), (4_000, 20_000)]);
+        for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            self.delays_us[a][b] = rng.between(low, high);
+        }
+        let rtt = rtt_max(&self.delays_us);
+        self.fifo = rng.percent(30);
+        self.weather.jitter_percent = *rng.pick(&[50, 100, 300]);
+        self.weather.loss_ppm = *rng.pick(&[0, 0, 20_000]);
+        self.disks = vec![SyncTime { low_us: 0, high_us: *rng.pick(&[0, 500, 5_000]) }; n];
+        self.turn_us = vec![0; n];
+        self.suspicion_us = rng.between(rtt, 3 * rtt);
+        self.heartbeat_us = self.suspicion_us / 4;
+        self.tuning = Tuning::draw(Span(rtt), rng);
+        self.tuning.patience = Span(rng.between(rtt, 2 * rtt));
+        self.tuning.recovery_delay = Span(rng.between(rtt, 6 * rtt));
+        self.tuning.in_flight_max = 1 << 16;
+        self.workload.keys = rng.between(1, 3);
+        self.workload.hot_percent = 0;
+        self.workload.clients_per_replica = rng.between(1, 3) as usize;
+        self.workload.think_us = rng.between(rtt, 8 * rtt);
+        self.workload.timeout_us = 10 * rtt;
+        let paced = self.workload.think_us / 2 + 2 * rtt;
+        let clients = (self.workload.clients_per_replica * n) as u64;
+        self.safety_us = (u64::from(self.workload.commands) * paced / clients).max(1_000_000);
+        self.plan.clear();
+        for _ in 0..rng.between(8, 20) {
+            let at_us = rng.below(self.safety_us);
+            self.plan.append(&mut occurrence(Class::Strand, n, at_us, rng));
+        }
+        self.plan.append(&mut occurrence(Class::Crash, n, rng.below(self.safety_us), rng));
+        self.plan.sort_by_key(|planned| planned.at_us);
+        for planned in &mut self.plan {
+            planned.fault.shorten(rng.between(4 * rtt, 30 * rtt));
+        }
     }
 
     /// How many replicas there are.
