@@ -5,7 +5,7 @@ use panchayat_consensus::NodeId;
 use panchayat_consensus::wire::from_bytes;
 use panchayat_core::StateMachine;
 use panchayat_transport::{
-    BoxFuture, ClientIdentity, Delivery, DownReason, Lane, MeshHandler, RequestError,
+    BoxFuture, ClientIdentity, CloseCode, Delivery, DownReason, Lane, MeshHandler, RequestError,
 };
 
 use crate::error::ProposeError;
@@ -34,7 +34,11 @@ impl<S: StateMachine> MeshHandler for Handler<S> {
     }
 
     fn peer_down(&self, peer: NodeId, reason: DownReason) {
-        tracing::warn!(%peer, ?reason, "link down");
+        if is_orderly(&reason) {
+            tracing::info!(%peer, %reason, "link down");
+        } else {
+            tracing::warn!(%peer, %reason, "link down");
+        }
     }
 
     fn request(
@@ -58,4 +62,12 @@ impl<S: StateMachine> MeshHandler for Handler<S> {
             Ok(remote::response(applied.map(|applied| applied.output)))
         })
     }
+}
+
+/// Whether a link went down because one of its ends was told to stop.
+fn is_orderly(reason: &DownReason) -> bool {
+    matches!(
+        reason,
+        DownReason::ClosedByUs(CloseCode::Shutdown) | DownReason::ClosedByPeer(CloseCode::Shutdown)
+    )
 }

@@ -25,6 +25,11 @@ use crate::cluster::Cluster;
 use crate::error::{StartError, Stopped};
 use crate::replica::Replica;
 
+/// How often a draining cluster looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// How long each replica may take to stop, even if patience is over.
+const SHUTDOWN_PATIENCE_MIN: Duration = Duration::from_secs(2);
+
 /// How to start a cluster in this process. Make one with [`LocalConfig::new`].
 #[derive(Clone, Debug)]
 pub struct LocalConfig {
@@ -196,12 +201,19 @@ impl<S: StateMachine> LocalCluster<S> {
         self.authority.issue_client(self.cluster.id, name)
     }
 
-    /// Stops all replicas in order, each within `patience`; then abruptly. Returns what stopped
-    /// replicas had stopped by themselves.
+    /// Stops the cluster in order: no replica takes proposals any more, what is in flight is
+    /// finished by all of them together, then each stops. What is not finished within `patience`
+    /// is left unfinished. Returns why replicas had stopped by themselves before.
     pub async fn shutdown(mut self, patience: Duration) -> Vec<Stopped> {
+        let deadline = tokio::time::Instant::now() + patience;
+        self.replicas.iter().for_each(Replica::close);
+        let _ = tokio::time::timeout_at(deadline, self.drain()).await;
         for outage in self.outages.drain(..) {
             outage.abort();
         }
+        // Nothing is left to finish, or it cannot be finished; but a mesh says goodbye.
+        let patience = SHUTDOWN_PATIENCE_MIN
+            .max(deadline.saturating_duration_since(tokio::time::Instant::now()));
         let stopping: Vec<_> = self
             .replicas
             .drain(..)
@@ -214,6 +226,16 @@ impl<S: StateMachine> LocalCluster<S> {
             }
         }
         stopped
+    }
+
+    /// Waits until no replica has a proposal without a result.
+    async fn drain(&self) {
+        for replica in &self.replicas {
+            // A replica that has stopped has none.
+            while replica.metrics().await.is_some_and(|metrics| metrics.core.in_flight > 0) {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        }
     }
 
     async fn wait_for_links(&self) {

@@ -127,6 +127,11 @@ impl<S: StateMachine> Replica<S> {
         self.running.gate.stopped.lock().clone()
     }
 
+    /// Takes no more proposals; those in flight go on.
+    pub(crate) fn close(&self) {
+        self.running.gate.close(None);
+    }
+
     /// Stops in order: takes no more proposals, finishes those in flight, syncs the journal, and
     /// leaves the mesh. Proposals that cannot finish, because no quorum answers, hold it up: use a
     /// timeout and drop the replica.
