@@ -1,0 +1,107 @@
+//! Real replicas in real processes over real QUIC, killed, stopped and restarted under load, with
+//! the clients' histories checked for strict serializability.
+//!
+//! The journals keep unsynced bytes in the memory of the process ([`UnsyncedInMemory`]), so that
+//! `kill -9` loses exactly what a power cut may lose. Leaving out any one sync makes these fail.
+//!
+//! Every scenario runs here one after the other: they time nothing, but they need the machine.
+//!
+//! [`UnsyncedInMemory`]: panchayat::backend::UnsyncedInMemory
+
+#![forbid(unsafe_code)]
+
+mod child;
+mod cluster;
+mod load;
+
+use std::time::{Duration, Instant};
+
+use cluster::Processes;
+use load::Load;
+
+type Scenario = fn(&tokio::runtime::Runtime);
+
+const SCENARIOS: &[(&str, Scenario)] = &[
+    ("all_replicas_killed_mid_load_lose_nothing_acknowledged", kill_all),
+    ("one_replica_killed_under_load_comes_back", kill_one),
+    ("a_replica_stopped_for_seconds_catches_up", stop_one),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().map(String::as_str) == Some(child::ARGUMENT) {
+        child::run(&arguments[1..]);
+        return;
+    }
+    // The flags that cargo and editors give to a test binary.
+    let list = arguments.iter().any(|argument| argument == "--list");
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut passed = 0;
+    for (name, scenario) in SCENARIOS {
+        if filter.is_some_and(|filter| !name.contains(filter.as_str())) {
+            continue;
+        }
+        if list {
+            println!("{name}: test");
+            continue;
+        }
+        let start = Instant::now();
+        scenario(&runtime);
+        println!("test {name} ... ok ({:.1} s)", start.elapsed().as_secs_f64());
+        passed += 1;
+    }
+    println!("\ntest result: ok. {passed} passed; 0 failed");
+}
+
+/// Three times: load, kill everything at once, start again. Then everything acknowledged is there.
+fn kill_all(runtime: &tokio::runtime::Runtime) {
+    runtime.block_on(async {
+        let mut processes = Processes::start(3);
+        let load = Load::start(&processes, 6);
+        for round in 0..3 {
+            load.wait_for_more(60, "before the kill").await;
+            tokio::time::sleep(Duration::from_millis(150 + 70 * round)).await;
+            for seat in 0..3 {
+                processes.kill(seat);
+            }
+            for seat in 0..3 {
+                processes.restart(seat);
+            }
+        }
+        load.wait_for_more(60, "after the last restart").await;
+        load.finish(&processes).await;
+    });
+}
+
+/// One replica dies and comes back while the others serve.
+fn kill_one(runtime: &tokio::runtime::Runtime) {
+    runtime.block_on(async {
+        let mut processes = Processes::start(3);
+        let load = Load::start(&processes, 6);
+        load.wait_for_more(100, "before the kill").await;
+        for victim in [1, 2] {
+            processes.kill(victim);
+            load.wait_for_more(150, "with one replica down").await;
+            processes.restart(victim);
+            load.wait_for_more_at(victim, 20, "at the restarted replica").await;
+        }
+        load.finish(&processes).await;
+    });
+}
+
+/// A replica that stands still looks dead, is recovered from, and goes on where it stood.
+fn stop_one(runtime: &tokio::runtime::Runtime) {
+    runtime.block_on(async {
+        let processes = Processes::start(3);
+        let load = Load::start(&processes, 6);
+        load.wait_for_more(100, "before the stop").await;
+        processes.stop(1);
+        let stopped = Instant::now();
+        load.wait_for_more(150, "with one replica stopped").await;
+        tokio::time::sleep(Duration::from_secs(4).saturating_sub(stopped.elapsed())).await;
+        processes.resume(1);
+        load.wait_for_more_at(1, 20, "at the resumed replica").await;
+        load.finish(&processes).await;
+    });
+}
