@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::txn::{Assignment, Op};
+
 /// A leaderless, geo-replicated transaction layer.
 #[derive(Debug, Parser)]
 #[command(name = "panchayat", version, max_term_width = 100, after_help = EXIT_CODES)]
@@ -25,6 +27,10 @@ Set RUST_LOG (for example RUST_LOG=panchayat=info) for a log on stderr.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Geo(Geo),
+    Up(Up),
+    Put(Put),
+    Get(Get),
+    Txn(Txn),
 }
 
 /// Measure a cluster whose cities are as far apart as the topology says
@@ -90,6 +96,134 @@ Examples:
   panchayat geo --set asia-europe5 --profile stressed      five cities, a bad hour
   panchayat geo --profile ideal --clients 1 --conflict 0 --durability memory
                                                            against the closed form";
+
+/// Start a cluster on this machine and keep it up until Ctrl-C
+///
+/// Every city of the set is a replica in this process, as far from the others as the topology
+/// says. Clients connect from outside: see `put`, `get` and `txn`. Started again on the same data
+/// directory, the cluster goes on with its data.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    /// Port of the first city, the others count up; 0 for any free ports
+    #[arg(long, value_name = "PORT", default_value_t = 7001)]
+    pub(crate) base_port: u16,
+
+    /// Keep journals, certificates and the description for clients here
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Set a key of a running cluster
+#[derive(Debug, Args)]
+#[command(after_help = CLIENT_EXIT_CODES)]
+pub(crate) struct Put {
+    /// The key
+    pub(crate) key: String,
+
+    /// Its new value
+    pub(crate) value: String,
+
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Read a key of a running cluster
+///
+/// The read is ordered with all writes: it sees everything that was answered, in any city, before
+/// it was sent. Prints the value and a newline.
+#[derive(Debug, Args)]
+#[command(after_help = GET_EXIT_CODES)]
+pub(crate) struct Get {
+    /// The key
+    pub(crate) key: String,
+
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Check conditions and change keys of a running cluster, all or nothing
+///
+/// If every condition holds, all operations are applied, in order; otherwise none is. Conditions
+/// are checked when the transaction is executed, in the same order in every city.
+#[derive(Debug, Args)]
+#[command(after_help = TXN_HELP)]
+pub(crate) struct Txn {
+    /// The key must have this value
+    #[arg(long = "if", value_name = "KEY=VALUE")]
+    pub(crate) if_equal: Vec<Assignment>,
+
+    /// The key must not exist
+    #[arg(long, value_name = "KEY")]
+    pub(crate) if_absent: Vec<String>,
+
+    /// put:KEY=VALUE, get:KEY, del:KEY, append:KEY=SUFFIX or cas:KEY:OLD:NEW
+    #[arg(value_name = "OP", required_unless_present_any = ["if_equal", "if_absent"])]
+    pub(crate) ops: Vec<Op>,
+
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// The cluster to talk to, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// City to talk to [default: the first of the set]
+    #[arg(long)]
+    pub(crate) site: Option<String>,
+
+    /// Data directory of the running cluster
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+
+    /// How long to wait for an answer; without one the outcome is unknown
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where `up` keeps everything, and where clients look for it.
+pub(crate) const DATA_DIR: &str = "panchayat-data";
+
+const CLIENT_EXIT_CODES: &str = "\
+Exit codes:
+  0  applied
+  1  failed, and definitely not applied
+  2  wrong usage
+  3  outcome unknown: it may or may not have been applied, or may still be";
+
+const GET_EXIT_CODES: &str = "\
+Exit codes:
+  0  the key has a value
+  1  there is no such key, or the read failed
+  2  wrong usage
+  3  no answer";
+
+const TXN_HELP: &str = "\
+Operations:
+  put:KEY=VALUE      set the key
+  get:KEY            read it
+  del:KEY            remove it
+  append:KEY=SUFFIX  append to its value
+  cas:KEY:OLD:NEW    set it to NEW if it is OLD; if it is not, the others are applied all the same
+                     (for all or nothing use --if). KEY and OLD cannot contain a colon here.
+
+A key ends at the first `=`; everything after it is the value.
+
+Exit codes:
+  0  all conditions held and all operations were applied
+  1  a condition did not hold, or the transaction failed: definitely nothing was applied
+  2  wrong usage
+  3  outcome unknown: all of it may or may not have been applied, or may still be
+
+Examples:
+  panchayat txn --if-absent seat:12A put:seat:12A=asha --site delhi
+  panchayat txn --if from=10 --if to=2 put:from=7 put:to=5 get:from";
 
 /// Where a cluster is, what the weather is, and what its promises rest on.
 #[derive(Debug, Args)]

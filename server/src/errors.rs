@@ -1,17 +1,24 @@
 //! What went wrong, drawn for a person, and the exit code for a script.
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan};
+use panchayat::LocalError;
 use panchayat::topology::{self, NotFound, TopologyError};
 use panchayat_bench::geo::GeoError;
 use thiserror::Error;
+
+use crate::description::DescriptionError;
 
 /// Failed, or definitely not applied.
 pub(crate) const FAILED: u8 = 1;
 /// Wrong usage.
 pub(crate) const USAGE: u8 = 2;
+/// The outcome is not known.
+pub(crate) const UNKNOWN: u8 = 3;
 
 /// Why a command of the command line did not do its work.
 #[derive(Debug, Error)]
@@ -25,12 +32,30 @@ pub(crate) enum CliError {
     /// An experiment has no report.
     #[error(transparent)]
     Geo(GeoError),
+    /// A cluster did not start.
+    #[error(transparent)]
+    Up(LocalError),
+    /// The data directory is another set's.
+    #[error("{} holds a cluster of {present}, not of {asked}", dir.display())]
+    OtherSet { dir: PathBuf, present: String, asked: String },
+    /// Port numbers end.
+    #[error("{replicas} ports from {base_port} on: the last port there is is 65535")]
+    Ports { base_port: u16, replicas: usize },
+    /// The description of a cluster cannot be read or written.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// The cluster has no such city.
+    #[error("no city `{name}` in this cluster; it has {known}")]
+    UnknownSite { name: String, known: String },
     /// No threads.
     #[error("cannot start the runtime: {0}")]
-    Runtime(std::io::Error),
+    Runtime(io::Error),
+    /// No signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
     /// Standard output is gone.
     #[error("cannot print: {0}")]
-    Print(std::io::Error),
+    Print(io::Error),
 }
 
 impl From<GeoError> for CliError {
@@ -57,8 +82,12 @@ impl CliError {
 
     fn code(&self) -> u8 {
         match self {
-            Self::Topology(_) | Self::NotFound(_) => USAGE,
-            Self::Geo(GeoError::Workload(_) | GeoError::Clients(_) | GeoError::Duration(_)) => {
+            Self::Topology(_)
+            | Self::NotFound(_)
+            | Self::UnknownSite { .. }
+            | Self::OtherSet { .. }
+            | Self::Ports { .. }
+            | Self::Geo(GeoError::Workload(_) | GeoError::Clients(_) | GeoError::Duration(_)) => {
                 USAGE
             }
             _ => FAILED,
@@ -66,7 +95,22 @@ impl CliError {
     }
 
     fn help(&self) -> Option<String> {
-        None
+        let help = match self {
+            Self::OtherSet { present, .. } => {
+                format!("start it with `--set {present}`, or choose another --data-dir")
+            }
+            Self::Description(DescriptionError::None { dir }) => format!(
+                "start one with `panchayat up --data-dir {}`, or name its --data-dir",
+                dir.display()
+            ),
+            Self::Up(LocalError::Bind { .. }) => {
+                "is the cluster running already? Otherwise choose another --base-port, or 0 for \
+                 any free ports"
+                    .to_owned()
+            }
+            _ => return None,
+        };
+        Some(help)
     }
 }
 

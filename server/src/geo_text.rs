@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use panchayat_bench::geo::{Check, Report, SiteReport};
 use panchayat_bench::histogram::Quantiles;
+
+use crate::table::table;
 
 /// The whole report, as lines of text.
 pub(crate) fn draw(report: &Report) -> String {
@@ -121,14 +123,4 @@ fn totals(report: &Report) -> String {
 fn line(check: &Check) -> String {
     let word = if check.passed { "PASS" } else { "FAIL" };
     format!("{word}  {}: {}\n", check.name, check.figures)
-}
-
-/// A table whose first `names` columns are text and the others numbers.
-fn table(header: &[&str], names: usize) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
-    for column in table.column_iter_mut().skip(names) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }

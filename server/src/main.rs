@@ -3,9 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod client_commands;
+mod description;
 mod errors;
 mod geo;
 mod geo_text;
+mod outcome;
+mod table;
+mod txn;
+mod up;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -40,6 +46,10 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match command {
             Command::Geo(arguments) => geo::run(arguments).await,
+            Command::Up(arguments) => up::run(arguments).await,
+            Command::Put(arguments) => client_commands::put(arguments).await,
+            Command::Get(arguments) => client_commands::get(arguments).await,
+            Command::Txn(arguments) => client_commands::txn(arguments).await,
         }
     })
 }
