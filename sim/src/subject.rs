@@ -44,7 +44,7 @@ pub struct Seat<'a> {
 }
 
 /// Which run of which replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The replica.
     pub replica: ReplicaId,

@@ -3,6 +3,8 @@
 use panchayat_consensus::{Ballot, Command, InstanceId, Quorums, ReplicaSet};
 use panchayat_epaxos::{Deps, EPaxos, Message, Phase, Proposal, Record};
 
+use rustc_hash::FxHashSet;
+
 use crate::flaw::{Flaw, Invariant};
 use crate::invariants::{
     Agreement, BallotReuse, Ballots, ClosedDependencies, CommitEvidence, Decision, DurablePromise,
@@ -23,6 +25,10 @@ pub struct EPaxosChecks {
     promise: DurablePromise,
     closed: ClosedDependencies,
     nops: u64,
+    /// Who waits for what, as announced; and how waits that led to a proposal ended.
+    waits: FxHashSet<(Place, InstanceId)>,
+    waited_then_nop: u64,
+    waited_then_command: u64,
 }
 
 impl EPaxosChecks {
@@ -108,6 +114,9 @@ impl Checks<EPaxos> for EPaxosChecks {
             promise: DurablePromise::default(),
             closed: ClosedDependencies::new(quorums.n()),
             nops: 0,
+            waits: FxHashSet::default(),
+            waited_then_nop: 0,
+            waited_then_command: 0,
         }
     }
 
@@ -165,12 +174,20 @@ impl Checks<EPaxos> for EPaxosChecks {
                 self.reuse.leads(at, *id, *ballot)?;
                 let decision = self.decision(at, *id, value, deps)?;
                 self.accept(at, *id, *ballot, &decision)?;
+                if self.waits.remove(&(at, *id)) {
+                    self.waited_then_nop += u64::from(decision.nop);
+                    self.waited_then_command += u64::from(!decision.nop);
+                }
             }
+            Message::Waiting { id, .. } => _ = self.waits.insert((at, *id)),
             Message::Commit { id, value, deps, .. } => {
                 let decision = self.decision(at, *id, value, deps)?;
                 self.decided(at, *id, &decision)?;
             }
-            Message::Recover { ballot, id } => self.reuse.leads(at, *id, *ballot)?,
+            Message::Recover { ballot, id } => {
+                self.waits.remove(&(at, *id));
+                self.reuse.leads(at, *id, *ballot)?;
+            }
             Message::Validate { ballot, id, command, .. } => {
                 self.reuse.leads(at, *id, *ballot)?;
                 self.validity.spoken_of(at, *id, command)?;
@@ -223,6 +240,8 @@ impl Checks<EPaxos> for EPaxosChecks {
         add("decided_fast", fast);
         add("decided_by_accepts", slow);
         add("decided_nop", self.nops);
+        add("waited_then_nop", self.waited_then_nop);
+        add("waited_then_command", self.waited_then_command);
         add("decided", self.agreement.len() as u64);
     }
 }
