@@ -76,6 +76,11 @@ impl CliError {
             _ => None,
         };
         let drawn = diagnostic.unwrap_or_else(|| Drawn::plain(&self));
+        // Terminals wrap by themselves, and logs must not be wrapped. If a handler was set before,
+        // that one draws.
+        let _ = miette::set_hook(Box::new(|_| {
+            Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
+        }));
         eprintln!("{:?}", miette::Report::new(drawn));
         ExitCode::from(code)
     }
@@ -126,7 +131,10 @@ struct Drawn {
 #[derive(Debug)]
 struct Place {
     file: String,
+    /// From 1.
     line: usize,
+    /// In characters, from 0.
+    column: usize,
     text: String,
     span: SourceSpan,
 }
@@ -150,6 +158,7 @@ impl Drawn {
             place: Some(Place {
                 file: diagnostic.file,
                 line: diagnostic.line,
+                column: diagnostic.column.saturating_sub(1),
                 span: (start, end - start).into(),
                 text: diagnostic.source_line,
             }),
@@ -176,7 +185,7 @@ impl Diagnostic for Drawn {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let place = self.place.as_ref()?;
-        let label = LabeledSpan::new_with_span(Some("here".to_owned()), place.span);
+        let label = LabeledSpan::new_with_span(None, place.span);
         Some(Box::new(std::iter::once(label)))
     }
 }
@@ -187,16 +196,18 @@ impl SourceCode for Place {
     fn read_span<'a>(
         &'a self,
         _span: &SourceSpan,
-        _lines_before: usize,
-        _lines_after: usize,
+        lines_before: usize,
+        lines_after: usize,
     ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, MietteError> {
         let all = (0, self.text.len()).into();
+        // Without context the place itself is meant, with context the line it is on.
+        let column = if lines_before + lines_after == 0 { self.column } else { 0 };
         Ok(Box::new(MietteSpanContents::new_named(
             self.file.clone(),
             self.text.as_bytes(),
             all,
             self.line.saturating_sub(1),
-            0,
+            column,
             1,
         )))
     }

@@ -1,0 +1,118 @@
+//! Runs the binary as a user would.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_panchayat");
+
+/// Longer, and something hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a finished command left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Its standard output as exactly one JSON object.
+    pub(crate) fn json(&self) -> Value {
+        let value: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not one JSON object: {error}\n{self:?}"));
+        assert!(value.is_object(), "{self:?}");
+        value
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).env_remove("RUST_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    let output = command(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A cluster that `panchayat up` keeps up; killed if the test ends first.
+pub(crate) struct Up {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    dir: String,
+}
+
+impl Up {
+    /// Starts one on free ports and waits until it says that it is up.
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
+        let dir = dir.to_str().unwrap().to_owned();
+        let arguments = [&["up", "--base-port", "0", "--data-dir", &dir], more].concat();
+        let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut up = Self { child, stdout, dir };
+        up.wait_for("Ctrl-C stops the cluster");
+        up
+    }
+
+    /// Reads lines until one contains `text`.
+    fn wait_for(&mut self, text: &str) {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            let read = self.stdout.read_line(&mut seen).unwrap();
+            assert!(read > 0, "ended without `{text}`:\n{seen}");
+        }
+    }
+
+    /// Runs a client command against it.
+    pub(crate) fn client(&self, arguments: &[&str]) -> Ran {
+        run(&[arguments, &["--data-dir", &self.dir]].concat())
+    }
+
+    /// The same with `--json`: exit code and object.
+    pub(crate) fn client_json(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+        let ran = self.client(&[arguments, &["--json"]].concat());
+        (ran.code, ran.json())
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end; its exit code and what else it printed.
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
+        let (sender, ended) = mpsc::channel();
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            let (child, stdout) = (&mut self.child, &mut self.stdout);
+            scope.spawn(move || {
+                let mut rest = String::new();
+                stdout.read_to_string(&mut rest).unwrap();
+                sender.send(rest).unwrap();
+            });
+            let rest = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+                let _ = child.kill();
+                panic!("still running after {:?}", began.elapsed());
+            });
+            (child.wait().unwrap().code(), rest)
+        })
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
