@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panchayat_consensus::ids::{ClusterId, NodeId};
-use panchayat_core::journal::{BATCH_HEADER_BYTES, SECTOR, padded};
+use panchayat_core::journal::{BATCH_HEADER_BYTES, PAYLOAD_BYTES_MAX, SECTOR, padded};
 
 use crate::backend::{Backend, RealFiles};
 use crate::error::StorageError;
@@ -85,6 +85,10 @@ impl JournalConfig {
         self.segment_bytes = self.segment_bytes.next_multiple_of(SECTOR as u64);
         if self.queue_bytes_max < 1024 {
             return wrong("queue_bytes_max is below 1 KiB");
+        }
+        // An append within the limit must not hold a record that cannot be written.
+        if self.queue_bytes_max > PAYLOAD_BYTES_MAX {
+            return wrong("queue_bytes_max is above 256 MiB");
         }
         // Whatever is queued goes out as one batch, and a batch is never split over segments.
         let batch_bytes_max = padded(BATCH_HEADER_BYTES.saturating_add(self.queue_bytes_max));

@@ -124,8 +124,14 @@ impl Directory {
         Ok(())
     }
 
+    /// An error here never counts as a full disk, which would be tried again: the names may be
+    /// lost, and a later sync would not tell.
     fn sync(&self) -> Result<(), StorageError> {
-        self.backend.sync_dir(&self.dir).map_err(StorageError::io("sync directory", &self.dir))
+        let failed = |source| {
+            let path = self.dir.clone();
+            StorageError::Io { action: "sync directory", path, source }
+        };
+        self.backend.sync_dir(&self.dir).map_err(failed)
     }
 
     fn fill(

@@ -6,6 +6,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{Counting, Eliding, Site, config, count_replayed, reopen};
 use panchayat_storage::backend::{FaultyCall, MemoryDisk, PowerLoss};
@@ -233,6 +234,44 @@ fn without_syncs_power_loss_leaves_a_prefix_and_process_death_everything() {
         for loss in losses(seed) {
             assert_eq!(reopen(&fsync(&unplugged.restart(loss))).unwrap().1, left + 4);
             assert!(reopen(&fsync(&killed.restart(loss))).unwrap().1 == appended);
+        }
+    }
+}
+
+/// The newest segment may be all that is left when it does not hold a durable batch yet. Whatever
+/// fails then, the journal must go on saying that older segments were removed.
+#[test]
+fn a_journal_truncated_to_a_segment_without_batches_never_looks_new() {
+    let disk = MemoryDisk::new();
+    let (_, config) = settings(&disk, None);
+    let (journal, _) = reopen(&config).unwrap();
+    let mut group = Counting::new(&journal, 1, 0);
+    disk.set_sync_delay(Duration::from_millis(20));
+    while journal.segments().len() < 2 {
+        group.append(1).unwrap();
+    }
+    // The first batch of the second segment is being synced.
+    journal.truncate_below(2).unwrap();
+    let crashed: Vec<_> = losses(7).map(|loss| disk.restart(loss)).collect();
+    disk.set_sync_delay(Duration::ZERO);
+    drop(journal);
+    for crashed in crashed {
+        for call in 0.. {
+            let disk = crashed.restart(PowerLoss::Nothing);
+            disk.fail_power_at(call);
+            let first = Journal::open(settings(&disk, None).1).map(|(_, replay)| replay);
+            if let Ok(replay) = &first {
+                assert_eq!(replay.first_segment(), Some(2), "power failed at call {call}");
+            }
+            for loss in losses(call) {
+                let (_, mut config) = settings(&disk.restart(loss), None);
+                config.must_exist = true;
+                let (_journal, replay) = Journal::open(config).unwrap();
+                assert_eq!(replay.first_segment(), Some(2), "power failed at call {call}");
+            }
+            if first.is_ok() && disk.calls() < call {
+                break;
+            }
         }
     }
 }

@@ -286,11 +286,17 @@ fn a_write_into_reserved_space_that_finds_none_poisons() {
 
 #[test]
 fn a_failure_while_preparing_a_segment_poisons() {
-    for call in [FaultyCall::Create, FaultyCall::Rename, FaultyCall::SyncDirectory] {
+    // A directory whose sync found no space is not tried again either: it is still a failed sync.
+    for (call, errno) in [
+        (FaultyCall::Create, EIO),
+        (FaultyCall::Rename, EIO),
+        (FaultyCall::SyncDirectory, EIO),
+        (FaultyCall::SyncDirectory, ENOSPC),
+    ] {
         let (disk, config) = memory();
         let (journal, _) = reopen(&config).unwrap();
         wait_for_spare(&journal);
-        disk.fail(call, 0, EIO);
+        disk.fail(call, 0, errno);
         let mut group = Counting::new(&journal, 1, 0);
         let error = loop {
             if let Err(error) = group.append(1) {
@@ -459,6 +465,7 @@ fn contradictory_settings_are_refused() {
     };
     check(&|config| config.queue_bytes_max = 16 << 10);
     check(&|config| config.queue_bytes_max = 10);
+    check(&|config| (config.queue_bytes_max, config.segment_bytes) = (400 << 20, 1 << 29));
     check(&|config| config.segment_bytes = 2 << 30);
     check(&|config| config.journal_bytes_max = 40_000);
 }

@@ -58,11 +58,13 @@
 //! # After a cut
 //!
 //! Stale bytes above a cut must not revive. The opener therefore
-//! 1. removes later segments, the highest first, each removal durable before the next;
-//! 2. writes again, and syncs, the batches that no witness calls synced ([`Span`]): the previous
+//! 1. writes again, and syncs, the batches that no witness calls synced ([`Span`]): the previous
 //!    process may have died, or have been told of a failed sync, between write and sync; its
 //!    bytes are then readable and yet not on the disk;
-//! 3. truncates the last segment at the cut and syncs it: reading ends there for good;
+//! 2. truncates the last segment at the cut and syncs it: reading ends there for good. A journal
+//!    without any batch keeps its oldest segment, cut to its header: with older segments removed
+//!    it must not look like a new one;
+//! 3. removes later segments, the highest first, each removal durable before the next;
 //! 4. never appends to an old segment: it starts a new one, with a new salt, whose first batch is
 //!    a marker with `synced_upto` = everything replayed.
 //!

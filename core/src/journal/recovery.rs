@@ -30,8 +30,10 @@ pub struct Recovery {
 /// What an opener needs to go on after a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// The last segment in use and where it ends; `None` if the journal holds no batch. Segments
-    /// above it hold nothing that is replayed and must be removed, the highest first.
+    /// The last segment in use and where it ends; `None` if there is no segment. If none holds a
+    /// batch, the oldest stays, empty: a journal whose older segments were removed must never
+    /// look like a new one. Segments above it hold nothing that is replayed and must be removed,
+    /// the highest first.
     pub tail: Option<Tail>,
     /// The torn write, if there was one. It is at the end of `tail`'s segment, or in a segment
     /// above it, which is then to be removed.
@@ -173,11 +175,11 @@ impl Recovery {
                 _ => unconfirmed.push(span),
             }
         }
+        let empty = |segment| Tail { segment, end_offset: SECTOR as u64 };
+        let tail = self.tail.or(self.first.map(empty));
         Recovered {
-            next_segment: self
-                .tail
-                .map_or(self.first.unwrap_or(1), |tail| tail.segment.saturating_add(1)),
-            tail: self.tail,
+            next_segment: tail.map_or(1, |tail| tail.segment.saturating_add(1)),
+            tail,
             cut: self.cut,
             next_sequence: self.due.unwrap_or(1),
             synced_upto: self.synced_upto,

@@ -217,6 +217,24 @@ fn rot_in_unused_space_does_not_cost_the_next_segment() {
 }
 
 #[test]
+fn without_any_batch_the_oldest_segment_stays() {
+    let mut torn = Image::new(4).batch(9, 8, &[b"a"]);
+    torn.bytes[SECTOR] ^= 1;
+    for first in [&Image::new(4), &torn] {
+        let (records, recovered) = recover_images(&[first, &Image::new(5)]).unwrap();
+        assert!(records.is_empty() && recovered.unconfirmed.is_empty());
+        assert_eq!(recovered.tail, Some(Tail { segment: 4, end_offset: SECTOR as u64 }));
+        assert_eq!((recovered.next_segment, recovered.next_sequence), (5, 1));
+    }
+    // What the opener then leaves is read the same way, and can be followed.
+    let mut cut = Image::new(4);
+    cut.bytes.truncate(SECTOR);
+    let next = Image::new(5).batch(1, 0, &[]).batch(2, 1, &[b"b"]);
+    assert_eq!(payloads(&recover_images(&[&cut, &next]).unwrap().0), [b"b"]);
+    assert_eq!(recover_images(&[]).unwrap().1.tail, None);
+}
+
+#[test]
 fn an_emptied_oldest_segment_is_refused() {
     let mut first = Image::new(4).batch(9, 8, &[b"a"]);
     let next = Image::new(5).batch(10, 9, &[b"b"]);
