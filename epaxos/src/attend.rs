@@ -173,7 +173,8 @@ impl EPaxos {
     fn jitter(&self, id: InstanceId, now: Now, span: Span) -> Span {
         let mut hasher = FxHasher::default();
         (self.config.seed, id, now.monotonic).hash(&mut hasher);
-        Span(((hasher.finish() >> 32) * (span.0 / 2)) >> 32)
+        let half = u128::from(span.0 / 2);
+        Span(((u128::from(hasher.finish()) * half) >> 64) as u64)
     }
 
     /// Sends the current message of the own attempt to whoever has not answered it.

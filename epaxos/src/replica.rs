@@ -113,6 +113,16 @@ impl EPaxos {
         self.in_flight
     }
 
+    /// Recovers `id` now, whoever's it is and however young. For operators who know more than the
+    /// failure detector, and for model checkers, which have no time. Does nothing if `id` is not
+    /// known to exist or is committed.
+    pub fn recover(&mut self, id: InstanceId, now: Now, effects: &mut Effects<Message, Record>) {
+        if self.lanes.get(id).is_some_and(|instance| !instance.is_committed()) {
+            self.start_recovery(id, now, effects);
+            self.count_own_votes(now, effects);
+        }
+    }
+
     pub(crate) fn new(config: Config, now: Now) -> Self {
         let n = config.quorums.n();
         Self {
