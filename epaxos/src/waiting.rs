@@ -17,7 +17,12 @@ enum End {
     Committed(Report),
     Accepted(Report),
     Validated,
-    Nop,
+    /// A committed invalidator shows that it cannot have been committed fast.
+    Invalidated,
+    /// An invalidator's recoverer waits too, and only one of the two can have been.
+    Deadlock,
+    /// The coordinator took part after all, and knows nothing of a commit.
+    Coordinator,
 }
 
 impl EPaxos {
@@ -82,15 +87,18 @@ impl EPaxos {
         let validation = validation.clone();
         let counters = &mut self.counters;
         match &end {
-            End::Committed(_) | End::Accepted(_) => counters.waiting_late += 1,
+            End::Committed(_) | End::Accepted(_) | End::Coordinator => counters.waiting_late += 1,
             End::Validated => counters.waiting_accept += 1,
-            End::Nop => {}
+            End::Invalidated => counters.waiting_nop += 1,
+            End::Deadlock => counters.waiting_deadlock += 1,
         }
         match end {
             End::Committed(report) => self.adopt_commit(id, report, now, fx),
             End::Accepted(report) => self.accept_reported(id, ballot, report, now, fx),
             End::Validated => self.accept_validated(id, ballot, validation, now, fx),
-            End::Nop => self.accept_nop(id, ballot, now, fx),
+            End::Invalidated | End::Deadlock | End::Coordinator => {
+                self.accept_nop(id, ballot, now, fx);
+            }
         }
     }
 
@@ -109,7 +117,7 @@ impl EPaxos {
             return Some(End::Accepted(report));
         }
         if validation.late.iter().any(|(replica, _)| *replica == id.replica) {
-            return Some(End::Nop);
+            return Some(End::Coordinator);
         }
         let quorums = self.config.quorums;
         let both_impossible = quorums.n() - quorums.f() - quorums.e();
@@ -124,14 +132,14 @@ impl EPaxos {
             let instance = self.lanes.get(*other).filter(fresh);
             match instance {
                 Some(instance) if !instance.nop && !instance.deps.contains(id) => {
-                    return Some(End::Nop);
+                    return Some(End::Invalidated);
                 }
                 Some(_) => {}
                 None => {
                     all_harmless = false;
                     let heard = self.waits_heard.get(other).copied().unwrap_or(0);
                     if usize::from(heard) > both_impossible {
-                        return Some(End::Nop);
+                        return Some(End::Deadlock);
                     }
                 }
             }
