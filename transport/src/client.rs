@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use panchayat_consensus::NodeId;
-use quinn::{Connection, Endpoint, EndpointConfig, ReadToEndError, RecvStream, TokioRuntime};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, ReadToEndError, RecvStream, SendStream, TokioRuntime,
+};
 
 use crate::close::CloseCode;
 use crate::config::{Limits, Timing};
@@ -182,15 +184,12 @@ impl Client {
     }
 
     async fn exchange(&self, request: Bytes) -> Result<Bytes, ClientError> {
-        let (mut send, receive) = self.connection.open_bi().await.map_err(|e| self.lost(&e))?;
+        let (send, receive) = self.connection.open_bi().await.map_err(|e| self.lost(&e))?;
+        let mut send = Unfinished(Some(send));
         let mut chunks = [Bytes::from_static(&[REQUEST_VERSION]), request];
         // A node that answers without reading everything stops the stream: read its answer then.
-        let written = send.write_all_chunks(&mut chunks).await;
-        match written {
-            Ok(()) => {
-                // Cannot have been finished before; a reset shows in the read below.
-                let _ = send.finish();
-            }
+        match send.write_all_chunks(&mut chunks).await {
+            Ok(()) => send.finish(),
             Err(quinn::WriteError::Stopped(_)) => {}
             Err(error) => return Err(self.lost(&error)),
         }
@@ -236,5 +235,34 @@ impl Client {
         self.connection.close(CloseCode::Shutdown.into(), b"client closed");
         let patience = Timing::default().shutdown_timeout;
         let _ = tokio::time::timeout(patience, self.endpoint.wait_idle()).await;
+    }
+}
+
+/// The request's stream: reset when it is dropped before its end. quinn would finish it, and the
+/// node would take the part of a request that was sent before the caller gave up for all of it.
+struct Unfinished(Option<SendStream>);
+
+impl Unfinished {
+    async fn write_all_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), quinn::WriteError> {
+        match &mut self.0 {
+            Some(stream) => stream.write_all_chunks(chunks).await,
+            None => Err(quinn::WriteError::ClosedStream),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(mut stream) = self.0.take() {
+            // Cannot have been finished before; a reset by the node shows when its answer is read.
+            let _ = stream.finish();
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(stream) = &mut self.0 {
+            // An error means that the stream is gone already.
+            let _ = stream.reset(CloseCode::Dropped.into());
+        }
     }
 }

@@ -100,6 +100,9 @@ pub struct Timing {
     pub reconnect_max: Duration,
     /// A handshake, or an answer to a hello, that takes longer is given up.
     pub handshake_timeout: Duration,
+    /// A client's request that is not received whole, or whose response is not taken, within this
+    /// time is given up: it holds a place that others want.
+    pub request_transfer_timeout: Duration,
     /// Round trip assumed where none is configured.
     pub initial_rtt: Duration,
     /// How long shutdown waits for peers to learn of it.
@@ -116,6 +119,7 @@ impl Default for Timing {
             reconnect_min: Duration::from_millis(50),
             reconnect_max: Duration::from_millis(500),
             handshake_timeout: Duration::from_secs(10),
+            request_transfer_timeout: Duration::from_secs(10),
             initial_rtt: Duration::from_millis(50),
             shutdown_timeout: Duration::from_secs(1),
         }

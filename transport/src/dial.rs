@@ -64,22 +64,49 @@ impl Backoff {
     }
 }
 
+/// The connection that won the race and has not been answered yet; at most one.
+///
+/// It outlives [`dial`]: the peer may accept it, and close the old link for it, before its answer
+/// is here. Giving it up because the old link ended would leave both sides without any.
+pub(crate) type Hello = JoinSet<Option<Result<Connection, Refusal>>>;
+
+/// The outcome of the hello under way; `None` if there is none, or it was refused.
+pub(crate) async fn answered(
+    shared: &Shared,
+    peer: &Peer,
+    hello: &mut Hello,
+) -> Option<Connection> {
+    match hello.join_next().await? {
+        Ok(Some(Ok(connection))) => Some(connection),
+        Ok(Some(Err(refusal))) => {
+            shared.refused(peer.addr(), &refusal);
+            None
+        }
+        // The mesh is shutting down.
+        Ok(None) | Err(_) => None,
+    }
+}
+
 /// Waits until a connection to `peer` is needed (there is no link, or it is silent), then makes
-/// one. Whatever is under way is given up when this future is dropped.
+/// one. Handshakes under way are given up when this future is dropped, but not `hello`.
 pub(crate) async fn dial(
     shared: &Arc<Shared>,
     peer: &Arc<Peer>,
     have_link: bool,
     backoff: &mut Backoff,
+    hello: &mut Hello,
 ) -> Connection {
     loop {
+        if let Some(connection) = answered(shared, peer, hello).await {
+            return connection;
+        }
         while have_link && !is_silent(shared, peer) {
             tokio::time::sleep_until(silent_at(shared, peer).into()).await;
         }
         if have_link {
             backoff.reset();
         }
-        if let Some(connection) = race(shared, peer, have_link, backoff).await {
+        if let Some(connection) = race(shared, peer, have_link, backoff, hello).await {
             return connection;
         }
     }
@@ -91,6 +118,7 @@ async fn race(
     peer: &Arc<Peer>,
     have_link: bool,
     backoff: &mut Backoff,
+    hello: &mut Hello,
 ) -> Option<Connection> {
     let mut attempts = JoinSet::new();
     let mut handles: VecDeque<AbortHandle> = VecDeque::new();
@@ -110,19 +138,19 @@ async fn race(
                 next = Instant::now() + backoff.pause();
             }
             Some(done) = attempts.join_next(), if !attempts.is_empty() => {
-                let refusal = match done {
+                match done {
                     Ok(Some(Ok(connection))) => {
                         attempts.abort_all();
-                        match say_hello(shared, peer, &connection).await {
-                            Ok(()) => return Some(connection),
-                            Err(refusal) => refusal,
+                        let saying = say_hello(Arc::clone(shared), Arc::clone(peer), connection);
+                        hello.spawn(shared.tasks.track(saying));
+                        if let Some(connection) = answered(shared, peer, hello).await {
+                            return Some(connection);
                         }
                     }
-                    Ok(Some(Err(refusal))) => refusal,
+                    Ok(Some(Err(refusal))) => shared.refused(peer.addr(), &refusal),
                     // Given up by us: aborted, or the mesh is shutting down.
-                    Ok(None) | Err(_) => continue,
-                };
-                shared.refused(peer.addr(), &refusal);
+                    Ok(None) | Err(_) => {}
+                }
             }
         }
     }
@@ -149,14 +177,28 @@ async fn handshake(shared: Arc<Shared>, peer: Arc<Peer>) -> Result<Connection, R
 }
 
 /// Checks whom we have reached and waits to be accepted; closes the connection otherwise.
-async fn say_hello(shared: &Shared, peer: &Peer, connection: &Connection) -> Result<(), Refusal> {
-    let timeout = shared.timing.handshake_timeout;
-    let said = introduce(connection, shared.cluster, Some(shared.me), peer.node, timeout).await;
-    if let Err(refusal) = &said {
-        let code: CloseCode = refusal.code();
-        connection.close(code.into(), refusal.to_string().as_bytes());
+async fn say_hello(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    connection: Connection,
+) -> Result<Connection, Refusal> {
+    let timeout = hello_timeout(&shared.timing, peer.rtt);
+    match introduce(&connection, shared.cluster, Some(shared.me), peer.node, timeout).await {
+        Ok(()) => Ok(connection),
+        Err(refusal) => {
+            let code: CloseCode = refusal.code();
+            connection.close(code.into(), refusal.to_string().as_bytes());
+            Err(refusal)
+        }
     }
-    said
+}
+
+/// How long an answer to our hello may take. It is one round trip on a path that has just carried
+/// a handshake, and no other attempt starts meanwhile: a peer that died, or was cut off, right
+/// between the two must not cost a whole handshake timeout.
+fn hello_timeout(timing: &Timing, rtt: Option<Duration>) -> Duration {
+    let round_trips = rtt.unwrap_or(timing.initial_rtt).saturating_mul(10);
+    timing.silent_after.saturating_mul(4).max(round_trips).min(timing.handshake_timeout)
 }
 
 #[cfg(test)]

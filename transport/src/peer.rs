@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::close::CloseCode;
 use crate::config::{Limits, PeerConfig};
-use crate::dial::{Backoff, dial};
+use crate::dial::{Backoff, Hello, answered, dial};
 use crate::error::DownReason;
 use crate::link::Link;
 use crate::queue::SendQueue;
@@ -171,6 +171,7 @@ pub(crate) async fn supervise(
 ) {
     let mut removed = peer.removed.subscribe();
     let mut backoff = Backoff::new(&shared.timing, shared.me, peer.node);
+    let mut hello = Hello::new();
     let mut link: Option<Link> = None;
     loop {
         let have_link = link.is_some();
@@ -178,11 +179,20 @@ pub(crate) async fn supervise(
             _ = removed.wait_for(|removed| *removed) => Event::Removed,
             Some(connection) = arrivals.recv() => Event::Connected(connection),
             reason = ended(&mut link) => Event::Ended(reason),
-            connection = dial(&shared, &peer, have_link, &mut backoff), if shared.me < peer.node => {
-                Event::Connected(connection)
+            connection = dial(&shared, &peer, have_link, &mut backoff, &mut hello),
+                if shared.me < peer.node => Event::Connected(connection),
+        };
+        let event = match event {
+            // The peer closed the old link for the new one, before its answer to our hello came.
+            Event::Ended(reason @ DownReason::ClosedByPeer(CloseCode::Superseded)) => {
+                let newer = answered(&shared, &peer, &mut hello).await;
+                newer.map_or(Event::Ended(reason), Event::Connected)
             }
+            event => event,
         };
         match event {
+            // It ended while it waited here: it must not replace a link that works.
+            Event::Connected(connection) if connection.close_reason().is_some() => {}
             Event::Connected(connection) => {
                 if let Some(old) = link.take() {
                     peer.counters.superseded.fetch_add(1, Ordering::Relaxed);

@@ -24,12 +24,17 @@ pub(crate) const STATUS_OK: u8 = 0;
 pub(crate) const STATUS_OVERLOADED: u8 = 1;
 pub(crate) const STATUS_REJECTED: u8 = 2;
 
+/// QUIC flow control: bytes a client may have sent beyond what was read of its requests. What of
+/// them cannot be read yet, because something before it is missing, is bounded by this alone.
+const CLIENT_WINDOW_BYTES: u32 = 1 << 20;
+
 /// Longest reason a client is told.
 pub(crate) const REASON_BYTES_MAX: usize = 1024;
 
 /// Answers a client's requests until its connection ends. Requests in progress end with it.
 pub(crate) async fn serve_client(shared: &Arc<Shared>, connection: &Connection, name: String) {
     let client = ClientIdentity { name, remote: connection.remote_address() };
+    connection.set_receive_window(CLIENT_WINDOW_BYTES.into());
     connection.set_max_concurrent_bi_streams(shared.limits.requests_per_client_max.into());
     let mut requests = JoinSet::new();
     loop {
@@ -50,6 +55,7 @@ pub(crate) async fn serve_client(shared: &Arc<Shared>, connection: &Connection, 
 enum Unread {
     Overloaded,
     TooLarge,
+    TooSlow,
     Version(u8),
     Gone,
 }
@@ -61,10 +67,13 @@ async fn answer(
     mut receive: RecvStream,
 ) {
     let Ok(_in_progress) = Arc::clone(&shared.requests).try_acquire_owned() else {
-        return respond(&mut send, Err(RequestError::Overloaded)).await;
+        shared.refused.count(RefusedKind::Overloaded, Some(client.remote), &"client request");
+        return respond(&shared, &mut send, Err(RequestError::Overloaded)).await;
     };
     let remote = client.remote;
-    let read = read_request(&shared, &mut receive).await;
+    let patience = shared.timing.request_transfer_timeout;
+    let read = tokio::time::timeout(patience, read_request(&shared, &mut receive)).await;
+    let read = read.unwrap_or(Err(Unread::TooSlow));
     let result = match read {
         Ok((request, _memory)) => {
             tokio::select! {
@@ -83,6 +92,9 @@ async fn answer(
             shared.refused.count(RefusedKind::RequestTooLarge, Some(remote), &reason);
             Err(RequestError::Rejected(reason))
         }
+        Err(Unread::TooSlow) => {
+            Err(RequestError::Rejected(format!("request not received within {patience:?}")))
+        }
         Err(Unread::Gone) => return,
     };
     if result.as_ref().is_err_and(|error| *error == RequestError::Overloaded) {
@@ -90,16 +102,17 @@ async fn answer(
     }
     // Only needed if we answer before having read everything; a finished stream ignores it.
     let _ = receive.stop(CloseCode::RequestTooLarge.into());
-    respond(&mut send, result).await;
+    respond(&shared, &mut send, result).await;
 }
 
 /// Reads a whole request; what it holds of the memory for requests comes with it.
 async fn read_request(
     shared: &Shared,
     receive: &mut RecvStream,
-) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Unread> {
+) -> Result<(Bytes, OwnedSemaphorePermit), Unread> {
     let mut request = BytesMut::new();
-    let mut memory = Vec::new();
+    // One permit however many pieces the request comes in.
+    let mut memory = reserve(&shared.request_bytes, 0)?;
     let limit = shared.limits.request_bytes_max + 1;
     loop {
         let chunk = receive.read_chunk(limit, true).await.map_err(|_: ReadError| Unread::Gone)?;
@@ -107,7 +120,7 @@ async fn read_request(
         if request.len() + chunk.bytes.len() > limit {
             return Err(Unread::TooLarge);
         }
-        memory.push(reserve(&shared.request_bytes, chunk.bytes.len())?);
+        memory.merge(reserve(&shared.request_bytes, chunk.bytes.len())?);
         request.extend_from_slice(&chunk.bytes);
     }
     let mut request = request.freeze();
@@ -123,7 +136,7 @@ fn reserve(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit
     Arc::clone(memory).try_acquire_many_owned(bytes).map_err(|_| Unread::Overloaded)
 }
 
-async fn respond(send: &mut SendStream, result: Result<Bytes, RequestError>) {
+async fn respond(shared: &Shared, send: &mut SendStream, result: Result<Bytes, RequestError>) {
     let (status, body) = match result {
         Ok(body) => (STATUS_OK, body),
         Err(RequestError::Overloaded) => (STATUS_OVERLOADED, Bytes::new()),
@@ -136,8 +149,11 @@ async fn respond(send: &mut SendStream, result: Result<Bytes, RequestError>) {
         }
     };
     let mut chunks = [Bytes::copy_from_slice(&[status]), body];
-    // An error means the client is gone, and with it all use of the response.
-    if send.write_all_chunks(&mut chunks).await.is_err() || send.finish().is_err() {
+    let patience = shared.timing.request_transfer_timeout;
+    let written = tokio::time::timeout(patience, send.write_all_chunks(&mut chunks)).await;
+    // An error means the client is gone, or takes nothing, and with it all use of the response. A
+    // stream that is dropped counts as finished: part of a response must not pass for all of it.
+    if !matches!(written, Ok(Ok(()))) || send.finish().is_err() {
         let _ = send.reset(VarInt::from_u32(0));
     }
 }

@@ -24,6 +24,9 @@ use crate::tasks::Tasks;
 /// Datagrams carry heartbeats only; more than this unread is an attack or a stall.
 const DATAGRAM_BUFFER_BYTES: usize = 64 << 10;
 
+/// What somebody who connects may send before we know who it is. [`crate::accept`] raises it.
+const HELLO_WINDOW_BYTES: u32 = 16 << 10;
+
 /// The state of one mesh.
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
@@ -99,6 +102,11 @@ pub(crate) enum Role {
     Client,
 }
 
+/// The window of a whole connection between nodes: every lane's and the hello's.
+pub(crate) fn all_lanes_bytes(limits: &Limits) -> u64 {
+    u64::from(limits.lane_window_bytes) * (LANES as u64 + 1)
+}
+
 /// QUIC's settings for one connection.
 pub(crate) fn transport_config(
     limits: &Limits,
@@ -113,8 +121,11 @@ pub(crate) fn transport_config(
     };
     // Each lane is limited by its own stream's window; the connection's window and the send
     // buffer hold all lanes at their limits, so a full bulk lane never stops an urgent one.
-    let window = u64::from(limits.lane_window_bytes);
-    let all_lanes = window * (LANES as u64 + 1);
+    let all_lanes = all_lanes_bytes(limits);
+    let receive_window = match role {
+        Role::Acceptor => HELLO_WINDOW_BYTES.into(),
+        Role::DiallingNode | Role::Client => all_lanes,
+    };
     let idle = IdleTimeout::try_from(timing.idle_timeout).ok();
     // Fairness must be on. Without it quinn finishes the stream it has begun before it looks at any
     // other, whatever their priorities: a bulk lane that is never empty then starves the votes for
@@ -125,7 +136,7 @@ pub(crate) fn transport_config(
         .max_concurrent_bidi_streams(bidirectional.into())
         .max_concurrent_uni_streams(unidirectional.into())
         .stream_receive_window(limits.lane_window_bytes.into())
-        .receive_window(VarInt::from_u64(all_lanes).unwrap_or(VarInt::MAX))
+        .receive_window(VarInt::from_u64(receive_window).unwrap_or(VarInt::MAX))
         .send_window(all_lanes)
         .send_fairness(fairness)
         .initial_rtt(initial_rtt)

@@ -1,13 +1,13 @@
 //! A connection that knows the wire format but keeps no rules: the impostor of the refusal tests.
 
-#![allow(unreachable_pub, reason = "shared test code")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use panchayat_consensus::{ClusterId, NodeId};
 use panchayat_transport::identity::Identity;
-use quinn::crypto::rustls::QuicClientConfig;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
@@ -81,4 +81,24 @@ pub async fn close_code(connection: &Connection) -> u64 {
         ConnectionError::ApplicationClosed(close) => close.error_code.into_inner(),
         other => panic!("closed otherwise: {other:?}"),
     }
+}
+
+/// An endpoint that takes connections as `identity` and asks for no certificate.
+pub fn listen(identity: &Identity, alpn: &[u8]) -> Endpoint {
+    let [certificate, key, _] = identity.to_pem();
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let mut tls =
+        rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let crypto: QuicServerConfig = tls.try_into().unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let runtime = Arc::new(TokioRuntime);
+    Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime).unwrap()
 }
