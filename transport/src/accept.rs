@@ -18,7 +18,17 @@ use crate::tls::{CLIENT_ALPN, MESH_ALPN};
 /// Takes connections until the endpoint is closed.
 pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
-        match Arc::clone(&shared.handshakes).try_acquire_owned() {
+        let places = match shared.peer_at(incoming.remote_address()) {
+            Some(_) => &shared.peer_handshakes,
+            None => &shared.handshakes,
+        };
+        // A forged address costs its owner nothing, and would hold a place until the timeout.
+        let crowded = places.available_permits() <= shared.limits.handshakes_max / 2;
+        if crowded && incoming.may_retry() && !incoming.remote_address_validated() {
+            let _ = incoming.retry();
+            continue;
+        }
+        match Arc::clone(places).try_acquire_owned() {
             Ok(permit) => {
                 let shared_by_task = Arc::clone(&shared);
                 shared.tasks.spawn(judge(shared_by_task, incoming, permit));

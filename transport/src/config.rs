@@ -47,7 +47,8 @@ pub struct Limits {
     pub lane_window_bytes: u32,
     /// Peers a mesh can have.
     pub peers_max: usize,
-    /// Handshakes in progress, of nodes and clients together.
+    /// Handshakes in progress, and as many again from the addresses of configured peers. Beyond
+    /// half of it, an address must first prove that it receives (QUIC's Retry).
     pub handshakes_max: usize,
     /// Connected clients.
     pub clients_max: usize,

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use panchayat_consensus::{ClusterId, NodeId};
-use quinn::{Connection, ConnectionError};
+use quinn::{Connection, ConnectionError, ReadExactError};
 use rustls::pki_types::CertificateDer;
 
 use crate::close::CloseCode;
@@ -126,8 +126,12 @@ pub(crate) async fn introduce(
         // Finishing twice cannot happen here, and a closed stream shows in the read below.
         let _ = send.finish();
         let mut answer = [0; HELLO_BYTES];
-        receive.read_exact(&mut answer).await.map_err(|e| stream_lost(connection, &e))?;
-        Hello::decode(&answer)?.check(cluster, to, from)
+        match receive.read_exact(&mut answer).await {
+            Ok(()) => Hello::decode(&answer)?.check(cluster, to, from),
+            // Refused: the acceptor lets go of its stream a moment before it says why.
+            Err(ReadExactError::FinishedEarly(0)) => Err(lost(connection.closed().await)),
+            Err(error) => Err(stream_lost(connection, &error)),
+        }
     };
     let late = |_| Refusal::Lost(format!("no answer to our hello within {timeout:?}"));
     tokio::time::timeout(timeout, exchange).await.map_err(late)?

@@ -180,19 +180,19 @@ async fn accept_lanes(
     peer: Arc<Peer>,
     connection: Connection,
 ) -> Result<(), End> {
+    let mut announced = JoinSet::new();
     let mut readers = JoinSet::new();
     let mut seen = [false; LANES];
     loop {
         tokio::select! {
             stream = connection.accept_uni() => {
-                let mut stream = stream?;
-                let mut code = [0];
-                // A stream is announced by its first byte, so that is here already.
-                stream.read_exact(&mut code).await.map_err(|error| match error {
-                    quinn::ReadExactError::FinishedEarly(_) => End::Protocol("an empty stream"),
-                    quinn::ReadExactError::ReadError(error) => error.into(),
-                })?;
-                let lane = Lane::from_code(code[0]).ok_or(End::Protocol("an unknown lane"))?;
+                announced.spawn(shared.tasks.track(read_code(stream?)));
+            }
+            Some(ended) = announced.join_next() => {
+                let (lane, stream) = match ended {
+                    Ok(Some(result)) => result?,
+                    _ => return Err(End::Lost),
+                };
                 if std::mem::replace(&mut seen[lane.index()], true) {
                     return Err(End::Protocol("two streams for one lane"));
                 }
@@ -209,6 +209,18 @@ async fn accept_lanes(
             }
         }
     }
+}
+
+/// Which lane a new stream is. A later stream announces the earlier ones too, so the first byte
+/// may still be on its way, or lost: other lanes must not wait for it.
+async fn read_code(mut stream: RecvStream) -> Result<(Lane, RecvStream), End> {
+    let mut code = [0];
+    stream.read_exact(&mut code).await.map_err(|error| match error {
+        quinn::ReadExactError::FinishedEarly(_) => End::Protocol("an empty stream"),
+        quinn::ReadExactError::ReadError(error) => error.into(),
+    })?;
+    let lane = Lane::from_code(code[0]).ok_or(End::Protocol("an unknown lane"))?;
+    Ok((lane, stream))
 }
 
 async fn read_lane(

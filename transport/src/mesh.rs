@@ -119,6 +119,7 @@ impl Mesh {
             dial_crypto: quic_client(&config.identity, MESH_ALPN)?,
             server_config,
             handshakes: semaphore(limits.handshakes_max),
+            peer_handshakes: semaphore(limits.handshakes_max),
             clients: semaphore(limits.clients_max),
             requests: semaphore(limits.requests_max),
             request_bytes: semaphore(limits.request_memory_bytes_max),
@@ -126,14 +127,15 @@ impl Mesh {
             timing: config.timing,
             start: Instant::now(),
         });
-        let accepting = accept(Arc::clone(&shared), endpoint);
-        shared.tasks.spawn(accepting);
         let running =
             Running { shared, quic_tasks, socket: weak_socket, local_addr, wan: config.wan };
         let mesh = Self { running: Arc::new(running) };
         for peer in config.peers {
             mesh.add_peer(peer)?;
         }
+        // Only now: a peer that is quicker than this must not be told that it is unknown.
+        let shared = &mesh.running.shared;
+        shared.tasks.spawn(accept(Arc::clone(shared), endpoint));
         Ok(mesh)
     }
 

@@ -20,6 +20,7 @@ use crate::lane::LANES;
 use crate::peer::Peer;
 use crate::stats::{Refused, RefusedKind};
 use crate::tasks::Tasks;
+use crate::wan::canonical;
 
 /// Datagrams carry heartbeats only; more than this unread is an attack or a stall.
 const DATAGRAM_BUFFER_BYTES: usize = 64 << 10;
@@ -41,7 +42,9 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Mutex<Option<Endpoint>>,
     pub(crate) dial_crypto: Arc<QuicClientConfig>,
     pub(crate) server_config: quinn::ServerConfig,
+    /// For strangers, and for the addresses of configured peers: neither can use up the other's.
     pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) peer_handshakes: Arc<Semaphore>,
     pub(crate) clients: Arc<Semaphore>,
     pub(crate) requests: Arc<Semaphore>,
     /// One permit per byte of requests being read or handled.
@@ -66,9 +69,14 @@ impl Shared {
 
     /// The round trip to expect towards whoever is at `addr`.
     pub(crate) fn expected_rtt(&self, addr: SocketAddr) -> Duration {
-        let peers = self.peers.read();
-        let peer = peers.values().find(|peer| peer.addr() == addr);
+        let peer = self.peer_at(addr);
         peer.and_then(|peer| peer.rtt).unwrap_or(self.timing.initial_rtt)
+    }
+
+    /// The peer configured to receive at `addr`. Says nothing about who really sends from there.
+    pub(crate) fn peer_at(&self, addr: SocketAddr) -> Option<Arc<Peer>> {
+        let addr = canonical(addr);
+        self.peers.read().values().find(|peer| canonical(peer.addr()) == addr).cloned()
     }
 
     /// Counts and logs `refusal`; a connection that merely broke is neither.

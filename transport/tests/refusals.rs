@@ -197,7 +197,8 @@ async fn a_hello_that_does_not_fit_is_refused() {
     ];
     for (claim, code) in wrong {
         let connection = connect(addr, &alone.identity(), true, MESH).await.unwrap();
-        assert_eq!(say(&connection, &claim).await, None);
+        // The stream may end, without a word, before the connection does.
+        assert!(say(&connection, &claim).await.is_none_or(|answer| answer.is_empty()));
         assert_eq!(close_code(&connection).await, code.code());
         match code {
             CloseCode::Hello => expected.hello += 1,

@@ -88,6 +88,44 @@ async fn a_request_that_never_ends_does_not_hold_its_place() {
     end(vec![node]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_that_stall_their_handshakes_do_not_keep_peers_out() {
+    let mut plan = Plan::new(2);
+    let b = plan.start_with(B, |config| {
+        config.limits.handshakes_max = 4;
+        config.timing.handshake_timeout = Duration::from_secs(60);
+    });
+    let identity = plan.authority.issue_client(CLUSTER, "silent").unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        // Never says hello. The later ones are asked to prove their address first.
+        let stalled = connect(b.mesh.local_addr(), &identity, true, b"panchayat-client/1").await;
+        silent.push(stalled.unwrap());
+    }
+    let fifth = connect(b.mesh.local_addr(), &identity, true, b"panchayat-client/1").await;
+    assert!(fifth.is_err(), "over the limit");
+    assert_eq!(b.mesh.stats().refused.overloaded, 1);
+    let nodes = vec![plan.start(A), b];
+    all_up(&nodes).await;
+    end(nodes).await;
+}
+
+/// QUIC opens the streams below the one a packet names: their own first bytes may be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_whose_first_byte_is_missing_holds_up_no_other() {
+    let mut plan = Plan::new(2);
+    let b = plan.start(B);
+    let identity = plan.authority.issue_node(CLUSTER, A).unwrap();
+    let raw = connect(b.mesh.local_addr(), &identity, true, b"panchayat-mesh/1").await.unwrap();
+    let claim = Claim { version: 1, cluster: CLUSTER, from: A, to: B };
+    assert!(say(&raw, &claim).await.is_some());
+    let _silent = raw.open_uni().await.unwrap();
+    let mut urgent = raw.open_uni().await.unwrap();
+    urgent.write_all(&[0, 4, 0, 0, 0, 1, b'v', b'o', b't', b'e']).await.unwrap();
+    until("the vote", || b.seen.frame_count(A, Lane::Urgent) == 1).await;
+    end(vec![b]).await;
+}
+
 /// A node that dies, or is cut off, right after its handshake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_never_answers_a_hello_is_dialled_again_soon() {

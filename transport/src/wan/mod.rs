@@ -117,6 +117,6 @@ impl WanControl {
 }
 
 /// An IPv4 address stays the same whether or not a dual-stack socket wraps it into IPv6.
-fn canonical(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
