@@ -253,6 +253,10 @@ impl Mesh {
         let Some(endpoint) = shared.endpoint.lock().take() else {
             return;
         };
+        // quinn's endpoint closes connections by way of their tasks; ours would drop them first.
+        for peer in shared.peers.read().values() {
+            peer.close(CloseCode::Shutdown);
+        }
         endpoint.close(CloseCode::Shutdown.into(), b"shutting down");
         shared.tasks.cancel();
         shared.tasks.wait().await;

@@ -97,6 +97,13 @@ impl Peer {
         })
     }
 
+    /// Closes the link's connection, if there is one, at once.
+    pub(crate) fn close(&self, code: CloseCode) {
+        if let Some(connection) = &*self.connection.lock() {
+            connection.close(code.into(), code.to_string().as_bytes());
+        }
+    }
+
     /// Asks the supervisor to end; false if it was asked before.
     pub(crate) fn remove(&self) -> bool {
         !self.removed.send_replace(true)
