@@ -92,15 +92,6 @@ pub enum Output<M> {
         /// The message.
         message: M,
     },
-    /// Apply `command` to the state machine. Executions come in execution order.
-    Execute {
-        /// The instance.
-        id: InstanceId,
-        /// Its decided command.
-        command: Arc<Command>,
-        /// The proposal that waits for the result, if it was made here in this run.
-        token: Option<Token>,
-    },
     /// The proposal's instance is decided and durable, though not executed. For measurement.
     Committed {
         /// The proposal.
@@ -117,12 +108,24 @@ pub enum Output<M> {
     },
 }
 
+/// A command to apply to the state machine.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    /// The instance.
+    pub id: InstanceId,
+    /// Its decided command.
+    pub command: Arc<Command>,
+    /// The proposal that waits for the result, if it was made here in this run.
+    pub token: Option<Token>,
+}
+
 /// The collector of one or more steps' effects.
 #[derive(Clone, Debug)]
 pub struct Effects<M, R> {
     last: RecordSeq,
     records: Vec<R>,
     outputs: Vec<Gated<Output<M>>>,
+    executions: Vec<Gated<Execution>>,
     wake: Option<Time>,
     executions_after: After,
 }
@@ -133,6 +136,7 @@ impl<M, R> Default for Effects<M, R> {
             last: RecordSeq(0),
             records: Vec::new(),
             outputs: Vec::new(),
+            executions: Vec::new(),
             wake: None,
             executions_after: After::NOTHING,
         }
@@ -163,8 +167,8 @@ impl<M, R> Effects<M, R> {
         after: After,
     ) {
         self.executions_after = self.executions_after.max(after);
-        let value = Output::Execute { id, command, token };
-        self.outputs.push(Gated { after: self.executions_after, value });
+        let value = Execution { id, command, token };
+        self.executions.push(Gated { after: self.executions_after, value });
     }
 
     /// Tells the proposer that its instance is decided.
@@ -201,6 +205,12 @@ impl<M, R> Effects<M, R> {
     /// Takes the outputs in order, still locked.
     pub fn take_outputs(&mut self) -> std::vec::Drain<'_, Gated<Output<M>>> {
         self.outputs.drain(..)
+    }
+
+    /// Takes the executions in execution order, still locked. They are a queue of their own: the
+    /// driver must never let one overtake another, whatever else is held.
+    pub fn take_executions(&mut self) -> std::vec::Drain<'_, Gated<Execution>> {
+        self.executions.drain(..)
     }
 
     /// Takes the earliest wake-up asked for since the last call.
@@ -241,6 +251,6 @@ mod tests {
         let after = effects.persist(());
         effects.execute(id, command.clone(), None, after);
         effects.execute(id, command, None, After::NOTHING);
-        assert!(effects.take_outputs().all(|output| !output.opens_at(Durable::default())));
+        assert!(effects.take_executions().all(|output| !output.opens_at(Durable::default())));
     }
 }

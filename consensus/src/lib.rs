@@ -19,7 +19,9 @@ pub mod wire;
 
 pub use ballot::Ballot;
 pub use command::{Command, Value};
-pub use effects::{After, Durable, Effects, Gated, NotApplied, Output, Path, RecordSeq, Token};
+pub use effects::{
+    After, Durable, Effects, Execution, Gated, NotApplied, Output, Path, RecordSeq, Token,
+};
 pub use footprint::{FOOTPRINT_KEYS_MAX, Footprint, KeyHash, Mode};
 pub use ids::{
     ClusterId, EpochNumber, GroupId, InstanceId, NodeId, REPLICAS_MAX, ReplicaId, ReplicaSet, Slot,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use panchayat_consensus::wire::from_bytes;
 use panchayat_consensus::{
-    Command, Durable, EffectsOf, Gated, Input, InstanceId, NotApplied, Now, Output, Path, Protocol,
-    RecordSeq, ReplicaSet, Time, Token,
+    Command, Durable, EffectsOf, Execution, Gated, Input, InstanceId, NotApplied, Now, Output,
+    Path, Protocol, RecordSeq, ReplicaSet, Time, Token,
 };
 
 use crate::state_machine::{ApplyContext, StateMachine};
@@ -47,6 +47,7 @@ pub struct Group<P: Protocol, S> {
     machine: S,
     effects: EffectsOf<P>,
     held: VecDeque<Gated<Output<P::Message>>>,
+    executions: VecDeque<Gated<Execution>>,
     durable: Durable,
     announced: RecordSeq,
     executed: u64,
@@ -69,6 +70,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             machine,
             effects,
             held: VecDeque::new(),
+            executions: VecDeque::new(),
             durable: Durable::default(),
             announced: RecordSeq::default(),
             executed: 0,
@@ -99,20 +101,21 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             self.announced = self.effects.last_record();
             sink.persisted(self.announced);
         }
-        while self.held.front().is_some_and(|output| output.opens_at(self.durable)) {
-            let output = self.held.pop_front().map(|output| output.open(self.durable));
-            if let Some(Ok(output)) = output {
-                self.release(output, sink);
-            }
+        while let Some(output) = open_front(&mut self.held, self.durable) {
+            release(output, sink);
         }
-        let mut outputs = std::mem::take(&mut self.effects);
-        for output in outputs.take_outputs() {
+        for output in self.effects.take_outputs() {
             match output.open(self.durable) {
-                Ok(output) => self.release(output, sink),
+                Ok(output) => release(output, sink),
                 Err(held) => self.held.push_back(held),
             }
         }
-        self.effects = outputs;
+        // After the outputs: "committed" comes before the result. One queue, so that no execution
+        // overtakes another.
+        self.executions.extend(self.effects.take_executions());
+        while let Some(execution) = open_front(&mut self.executions, self.durable) {
+            self.execute(execution, sink);
+        }
         if let Some(wake) = self.effects.take_wake() {
             self.wake = Some(self.wake.map_or(wake, |earlier| earlier.min(wake)));
         }
@@ -155,22 +158,16 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
 
     /// Outputs that wait for the disk.
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.executions.len()
     }
 
-    fn release(&mut self, output: Output<P::Message>, sink: &mut impl Sink<P, S>) {
-        match output {
-            Output::Send { to, message } => sink.send(to, message),
-            Output::Committed { token, path } => sink.committed(token, path),
-            Output::Rejected { token, reason } => sink.rejected(token, reason),
-            Output::Execute { id, command, token } => {
-                sink.executing(id, &command);
-                let output = self.apply(id, &command);
-                self.executed += 1;
-                if let Some(token) = token {
-                    sink.applied(token, output);
-                }
-            }
+    fn execute(&mut self, execution: Execution, sink: &mut impl Sink<P, S>) {
+        let Execution { id, command, token } = execution;
+        sink.executing(id, &command);
+        let output = self.apply(id, &command);
+        self.executed += 1;
+        if let Some(token) = token {
+            sink.applied(token, output);
         }
     }
 
@@ -179,4 +176,17 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         let context = ApplyContext { id, proposed_at: command.proposed_at };
         Some(self.machine.apply(&context, decoded))
     }
+}
+
+fn release<P: Protocol, S: StateMachine>(output: Output<P::Message>, sink: &mut impl Sink<P, S>) {
+    match output {
+        Output::Send { to, message } => sink.send(to, message),
+        Output::Committed { token, path } => sink.committed(token, path),
+        Output::Rejected { token, reason } => sink.rejected(token, reason),
+    }
+}
+
+/// The front of a queue, if it waits for nothing any more.
+fn open_front<T>(queue: &mut VecDeque<Gated<T>>, durable: Durable) -> Option<T> {
+    if queue.front()?.opens_at(durable) { queue.pop_front()?.open(durable).ok() } else { None }
 }

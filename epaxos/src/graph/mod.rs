@@ -21,9 +21,10 @@ use std::sync::Arc;
 
 use panchayat_consensus::{Command, Footprint, InstanceId, ReplicaId, Slot};
 
-use self::components::{ComponentId, Components, NONE};
+use self::components::{ComponentId, Components, Parked};
 use self::keys::Keys;
 use self::node::{Lane, State, node, node_mut};
+use self::walk::Dependency;
 use crate::deps::Deps;
 
 /// The dependency graph of the committed and unexecuted instances at one replica.
@@ -71,14 +72,13 @@ impl Graph {
         }
         node.state = State::Known;
         node.command = Some(command.clone());
-        let waiters = std::mem::take(&mut node.waiters);
         if command.footprint.is_barrier() {
             let at = lane.barriers.partition_point(|slot| *slot < id.slot);
             lane.barriers.insert(at, id.slot);
         }
-        lane.advance();
+        let awake = lane.advance();
         self.keys.insert(id, &command.footprint);
-        self.wake(waiters);
+        self.wake(awake);
         self.run();
     }
 
@@ -95,8 +95,9 @@ impl Graph {
                 assert_eq!(node.state, State::Known, "{id} is committed before it is known");
                 node.state = State::Committed;
                 node.deps = Some(deps.clone());
-                node.component = self.components.create(id);
-                self.ready.push_back(node.component);
+                let component = self.components.create(id, std::mem::take(&mut node.waiters));
+                node.component = Some(component);
+                self.ready.push_back(component);
             }
         }
         self.run();
@@ -121,8 +122,12 @@ impl Graph {
 
     /// The instance that `id` waits for, if it is committed and not executed.
     pub fn waits_for(&self, id: InstanceId) -> Option<InstanceId> {
-        let node = node(&self.lanes, id)?;
-        (node.component != NONE).then(|| self.components[node.component].parked_on)?
+        let component = node(&self.lanes, id)?.component?;
+        match self.components.get(component)?.parked {
+            Parked::No => None,
+            Parked::On(id) => Some(id),
+            Parked::Prefix(lane) => Some(InstanceId::new(lane, self.lanes[lane.index()].known + 1)),
+        }
     }
 
     /// How many unexecuted commands touch the busiest key of `footprint`.
@@ -143,38 +148,68 @@ impl Graph {
 
     fn wake(&mut self, waiters: impl IntoIterator<Item = ComponentId>) {
         for waiter in waiters {
-            self.components[waiter].parked_on = None;
-            self.ready.push_back(waiter);
+            if let Some(component) = self.components.get_mut(waiter) {
+                component.parked = Parked::No;
+                self.ready.push_back(waiter);
+            }
         }
     }
 
     /// Walks the dependencies of a component until it parks or executes.
-    fn explore(&mut self, name: ComponentId) {
-        while let Some(member) = self.components[name].open.last().copied() {
-            let Some(dependency) = self.next_dependency(member) else {
-                self.components[name].open.pop();
-                continue;
-            };
-            let other = node(&self.lanes, dependency).map_or(NONE, |node| node.component);
-            if other == name {
-                self.pass(member, dependency);
-            } else if other == NONE || !self.close_cycle(name, other) {
-                self.park(name, dependency);
-                return;
+    fn explore(&mut self, mut name: ComponentId) {
+        while let Some(member) = self.next_open(name) {
+            match self.next_dependency(member) {
+                None => {
+                    if let Some(component) = self.components.get_mut(name) {
+                        component.open.pop();
+                    }
+                }
+                Some(Dependency::Prefix(upto)) => {
+                    self.park(name, Parked::Prefix(upto.replica));
+                    let lane = &mut self.lanes[upto.replica.index()];
+                    lane.prefix_waiters.entry(upto.slot).or_default().push(name);
+                    return;
+                }
+                Some(Dependency::On(dependency)) => {
+                    let other = node(&self.lanes, dependency).and_then(|node| node.component);
+                    if other == Some(name) {
+                        self.pass(member, dependency);
+                    } else if let Some(merged) = other.and_then(|o| self.close_cycle(name, o)) {
+                        name = merged;
+                    } else {
+                        self.park(name, Parked::On(dependency));
+                        self.wait_for(dependency, name);
+                        return;
+                    }
+                }
             }
         }
         self.execute(name);
     }
 
-    fn park(&mut self, name: ComponentId, dependency: InstanceId) {
-        self.components[name].parked_on = Some(dependency);
+    fn next_open(&self, name: ComponentId) -> Option<InstanceId> {
+        self.components.get(name)?.open.last().copied()
+    }
+
+    fn park(&mut self, name: ComponentId, parked: Parked) {
+        if let Some(component) = self.components.get_mut(name) {
+            component.parked = parked;
+        }
+    }
+
+    /// Notes `waiter` where the end of its wait will be noticed: at the component of the
+    /// dependency, or at the dependency itself while it is not committed.
+    fn wait_for(&mut self, dependency: InstanceId, waiter: ComponentId) {
         let lane = &mut self.lanes[dependency.replica.index()];
         let node = lane.ensure(dependency.slot).expect("an executed instance is no dependency");
-        node.waiters.push(name);
+        match node.component.and_then(|component| self.components.get_mut(component)) {
+            Some(component) => component.waiters.push(waiter),
+            None => node.waiters.push(waiter),
+        }
     }
 
     fn execute(&mut self, name: ComponentId) {
-        let mut component = self.components.remove(name);
+        let Some(mut component) = self.components.remove(name) else { return };
         component.members.sort_unstable();
         let size = component.members.len() as u64;
         if size > 1 {
@@ -190,77 +225,78 @@ impl Graph {
         for member in component.members {
             self.execute_member(member);
         }
+        self.wake(component.waiters);
     }
 
     fn execute_member(&mut self, id: InstanceId) {
         let lane = &mut self.lanes[id.replica.index()];
         let node = lane.get_mut(id.slot).expect("executed once");
         node.state = State::Executed;
-        node.component = NONE;
+        node.component = None;
         node.deps = None;
         let waiters = std::mem::take(&mut node.waiters);
-        let command = node.command.take();
-        if let Some(command) = command {
-            if command.footprint.is_barrier() {
-                lane.barriers.retain(|slot| *slot != id.slot);
+        if let Some(command) = node.command.take() {
+            if command.footprint.is_barrier()
+                && let Ok(at) = lane.barriers.binary_search(&id.slot)
+            {
+                lane.barriers.remove(at);
             }
             self.keys.remove(id, &command.footprint);
         }
-        lane.advance();
+        let awake = lane.advance();
         self.wake(waiters);
+        self.wake(awake);
     }
 
     /// If `other` waits, through however many others, for `name`, makes all of them one component
-    /// and returns true.
+    /// and returns its name.
     ///
     /// Upwards from `other` and downwards from `name` are searched in turn, because either way may
     /// be long while the other is short: a new command behind a long chain has no waiters, and the
     /// head of a long chain has a short way up.
-    fn close_cycle(&mut self, name: ComponentId, other: ComponentId) -> bool {
-        let mut below: Vec<ComponentId> = self.waiters_of(name).collect();
+    fn close_cycle(&mut self, name: ComponentId, other: ComponentId) -> Option<ComponentId> {
+        let mut below: Vec<ComponentId> = self.components.get(name)?.waiters.clone();
         let mut path = vec![other];
         let mut found_below = false;
         loop {
             if !found_below {
-                let Some(waiter) = below.pop() else { return false };
+                let waiter = below.pop()?;
                 found_below = waiter == other;
-                let waiters: Vec<_> = self.waiters_of(waiter).collect();
-                below.extend(waiters);
+                if let Some(component) = self.components.get(waiter) {
+                    below.extend(&component.waiters);
+                }
             }
             let top = path[path.len() - 1];
-            let parked_on = self.components[top].parked_on;
-            let next = parked_on.and_then(|on| node(&self.lanes, on));
-            match next.map_or(NONE, |node| node.component) {
-                NONE => return false,
-                next if next == name => break,
-                next => path.push(next),
+            let Parked::On(parked_on) = self.components.get(top)?.parked else { return None };
+            let next = node(&self.lanes, parked_on)?.component?;
+            if next == name {
+                break;
             }
+            path.push(next);
         }
-        for merged in path {
-            self.merge(name, merged);
-        }
-        true
+        Some(path.into_iter().fold(name, |into, from| self.merge(into, from)))
     }
 
-    fn waiters_of(&self, name: ComponentId) -> impl Iterator<Item = ComponentId> + '_ {
-        let members = self.components[name].members.iter();
-        members
-            .filter_map(|id| node(&self.lanes, *id))
-            .flat_map(|node| node.waiters.iter().copied())
-    }
-
-    fn merge(&mut self, into: ComponentId, from: ComponentId) {
-        let merged = self.components.remove(from);
-        if let Some(node) = merged.parked_on.and_then(|on| node_mut(&mut self.lanes, on)) {
-            node.waiters.retain(|waiter| *waiter != from);
-        }
-        for member in &merged.members {
+    /// Makes two components one, the smaller moving into the larger, and returns its name.
+    fn merge(&mut self, a: ComponentId, b: ComponentId) -> ComponentId {
+        let size = |name| self.components.get(name).map_or(0, |component| component.members.len());
+        let (into, from) = if size(a) >= size(b) { (a, b) } else { (b, a) };
+        let Some(moved) = self.components.remove(from) else { return into };
+        for member in &moved.members {
             let node = node_mut(&mut self.lanes, *member).expect("a member is not executed");
-            node.component = into;
+            node.component = Some(into);
         }
-        let component = &mut self.components[into];
-        component.members.extend(merged.members);
-        component.open.extend(merged.open);
+        if let Some(component) = self.components.get_mut(into) {
+            component.parked = Parked::No;
+            component.members.extend(moved.members);
+            component.open.extend(moved.open);
+            let mut waiters = moved.waiters;
+            if waiters.len() > component.waiters.len() {
+                std::mem::swap(&mut waiters, &mut component.waiters);
+            }
+            component.waiters.append(&mut waiters);
+        }
+        into
     }
 }
 

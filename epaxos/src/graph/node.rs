@@ -1,12 +1,11 @@
 //! What the graph knows of one instance, and how far its dependencies were looked at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use panchayat_consensus::{Command, InstanceId, Slot};
-use smallvec::SmallVec;
 
-use super::components::{ComponentId, NONE};
+use super::components::ComponentId;
 use crate::deps::Deps;
 
 /// How far an instance has come, as far as execution is concerned.
@@ -27,10 +26,11 @@ pub(super) struct Node {
     pub(super) state: State,
     pub(super) command: Option<Arc<Command>>,
     pub(super) deps: Option<Deps>,
-    pub(super) component: ComponentId,
+    /// The component it belongs to while it is committed and not executed.
+    pub(super) component: Option<ComponentId>,
     pub(super) cursor: Cursor,
-    /// Components parked on this instance.
-    pub(super) waiters: SmallVec<[ComponentId; 2]>,
+    /// Components parked on this instance while it is not committed.
+    pub(super) waiters: Vec<ComponentId>,
 }
 
 /// Where the walk over an instance's dependencies stands. Everything before it is executed or in
@@ -72,6 +72,8 @@ pub(super) struct Lane {
     pub(super) known: Slot,
     /// Unexecuted barriers, ascending.
     pub(super) barriers: Vec<Slot>,
+    /// Components that wait until everything up to a slot is known, by that slot.
+    pub(super) prefix_waiters: BTreeMap<Slot, Vec<ComponentId>>,
     nodes: VecDeque<Node>,
 }
 
@@ -81,9 +83,9 @@ impl Node {
             state: State::Unknown,
             command: None,
             deps: None,
-            component: NONE,
+            component: None,
             cursor: Cursor::default(),
-            waiters: SmallVec::new(),
+            waiters: Vec::new(),
         }
     }
 }
@@ -112,8 +114,9 @@ impl Lane {
         self.executed + self.nodes.len() as Slot
     }
 
-    /// Moves both watermarks over what has become known or executed.
-    pub(super) fn advance(&mut self) {
+    /// Moves both watermarks over what has become known or executed. Gives back the components for
+    /// which enough is known now.
+    pub(super) fn advance(&mut self) -> Vec<ComponentId> {
         while self.nodes.front().is_some_and(|node| node.state == State::Executed) {
             self.nodes.pop_front();
             self.executed += 1;
@@ -122,6 +125,13 @@ impl Lane {
         while self.get(self.known + 1).is_some_and(|node| node.state != State::Unknown) {
             self.known += 1;
         }
+        let mut awake = Vec::new();
+        while let Some(first) = self.prefix_waiters.first_entry()
+            && *first.key() <= self.known
+        {
+            awake.extend(first.remove());
+        }
+        awake
     }
 }
 

@@ -14,10 +14,18 @@ use panchayat_consensus::{InstanceId, Mode, ReplicaId, Slot};
 use super::Graph;
 use super::node::{Cursor, Stage, State};
 
+/// Something to wait for.
+pub(super) enum Dependency {
+    /// An instance that is not executed.
+    On(InstanceId),
+    /// The payloads of a lane up to and including this slot: any of them might conflict.
+    Prefix(InstanceId),
+}
+
 impl Graph {
     /// The next dependency of `id` that is not executed, starting from its cursor. `None` when all
     /// were looked at. The cursor stays on what is returned until [`pass`](Self::pass).
-    pub(super) fn next_dependency(&mut self, id: InstanceId) -> Option<InstanceId> {
+    pub(super) fn next_dependency(&mut self, id: InstanceId) -> Option<Dependency> {
         let lane_count = self.lanes.len();
         let node = self.lanes[id.replica.index()].get(id.slot)?;
         let mut cursor = node.cursor;
@@ -30,7 +38,15 @@ impl Graph {
                 continue;
             }
             match self.last_in_lane(id, &cursor) {
-                Some(slot) => break Some(InstanceId::new(ReplicaId(cursor.lane as u8), slot)),
+                Some(slot) => {
+                    let found = InstanceId::new(ReplicaId(cursor.lane as u8), slot);
+                    let unknown = cursor.stage == Stage::Unknowns;
+                    break Some(if unknown {
+                        Dependency::Prefix(found)
+                    } else {
+                        Dependency::On(found)
+                    });
+                }
                 None => cursor = Cursor { lane: cursor.lane + 1, below: 0, ..cursor },
             }
         };
@@ -91,7 +107,7 @@ impl Graph {
             if cursor.lane == id.replica.index() { depended.min(id.slot - 1) } else { depended };
         let upper = if cursor.below > 0 { depended.min(cursor.below - 1) } else { depended };
         match cursor.stage {
-            Stage::Unknowns => (lane.known < upper).then_some(lane.known + 1),
+            Stage::Unknowns => (lane.known < upper).then_some(upper),
             Stage::Barriers => {
                 let at = lane.barriers.partition_point(|slot| *slot <= upper);
                 lane.barriers[..at].last().copied()
