@@ -110,7 +110,9 @@ impl Cluster {
             }
         }
         for execution in node.effects.take_executions() {
-            let Ok(execution) = execution.open(node.durable) else { panic!("everything was durable") };
+            let Ok(execution) = execution.open(node.durable) else {
+                panic!("everything was durable")
+            };
             black_box(execution.command);
             node.executed += 1;
             answered += usize::from(execution.token.is_some());

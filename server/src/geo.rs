@@ -11,11 +11,13 @@ use panchayat_bench::geo::{self, GeoConfig, Phase, Progress, Protocol};
 use crate::cli::{DurabilityName, Geo, Place, ProtocolName};
 use crate::errors::{CliError, FAILED};
 use crate::geo_text;
+use crate::signals::Stop;
 
 pub(crate) async fn run(arguments: Geo) -> Result<ExitCode, CliError> {
     let config = config(&arguments)?;
+    let mut stop = Stop::listen()?;
     let bar = Bar::new();
-    let report = geo::run(&config, |progress| bar.show(progress)).await;
+    let report = geo::run(&config, stop.asked(), |progress| bar.show(progress)).await;
     bar.end();
     let report = report?;
     let text = if arguments.json {
@@ -85,7 +87,8 @@ impl Bar {
     fn show(&self, progress: Progress) {
         let bar = &self.0;
         bar.set_message(progress.phase.to_string());
-        bar.set_length(round(progress.total));
+        // A phase of no stated length shows an empty bar, not a full one.
+        bar.set_length(round(progress.total).max(1));
         bar.set_position(round(progress.elapsed));
         if progress.phase != Phase::Starting {
             bar.set_prefix(format!("{} commands", progress.answered));

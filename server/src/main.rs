@@ -9,6 +9,7 @@ mod errors;
 mod geo;
 mod geo_text;
 mod outcome;
+mod signals;
 mod table;
 mod txn;
 mod up;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use panchayat::kv::KvStore;
 use panchayat::{LocalCluster, LocalConfig};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Up;
 use crate::description::{self, Description, DescriptionError};
 use crate::errors::{CliError, FAILED};
 use crate::geo::{durability, topology};
+use crate::signals::Stop;
 use crate::table::table;
 
 /// How long what is in flight may take to finish when the cluster is told to stop.
@@ -140,26 +140,4 @@ async fn all_stopped(cluster: &LocalCluster<KvStore>) {
         }
     }
     eprintln!("no replica is left");
-}
-
-/// Ctrl-C or SIGTERM.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self, CliError> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(CliError::Signals)?,
-            terminate: signal(SignalKind::terminate()).map_err(CliError::Signals)?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::run;
+use std::time::Duration;
+
+use common::{interrupt, run};
 use serde_json::Value;
 
 fn number(value: &Value, path: &str) -> f64 {
@@ -112,4 +114,13 @@ fn people_get_tables_and_verdicts_and_the_disk_is_measured() {
     ] {
         assert!(ran.stdout.contains(text), "no `{text}` in:\n{}", ran.stdout);
     }
+}
+
+#[test]
+fn an_interrupted_run_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = interrupt(&["geo", "--duration=60"], dir.path(), Duration::from_secs(2));
+    assert_eq!(code, Some(1));
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -142,6 +142,9 @@ pub enum GeoError {
         /// What happened.
         reason: String,
     },
+    /// The caller wanted no more of it.
+    #[error("the run was cancelled")]
+    Cancelled,
     /// A replica stopped during the run.
     #[error("replica {name} stopped during the run: {reason}")]
     Stopped {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use panchayat::kv::KvStore;
 use panchayat::{
-    Durability, LocalCluster, LocalConfig, Metrics, Replica, SyncLatency, measure_sync,
+    Durability, LocalCluster, LocalConfig, Metrics, Replica, StateHash, SyncLatency, measure_sync,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -26,13 +26,15 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
 const DURATION_MIN: Duration = Duration::from_millis(100);
 const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Runs the experiment and tells `progress` how far it is, several times a second. Needs a tokio
+/// Runs the experiment and tells `progress` how far it is, several times a second. When `cancel`
+/// is ready first, the cluster is stopped in order and nothing is left behind. Needs a tokio
 /// runtime, on which replicas' endpoints and the clients run.
 ///
 /// # Errors
 /// [`GeoError`]. Replicas that end in different states are no error but a report that is not `ok`.
 pub async fn run(
     config: &GeoConfig,
+    cancel: impl Future<Output = ()>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, GeoError> {
     let workload = check_config(config)?;
@@ -50,7 +52,10 @@ pub async fn run(
     local.seed = config.seed;
     let cluster = LocalCluster::start(local, |_| KvStore::default()).await?;
     let measured = measure(config, &cluster, &workload, &distances, dir.path(), &mut progress);
-    let report = measured.await;
+    let report = tokio::select! {
+        report = measured => report,
+        () = cancel => Err(GeoError::Cancelled),
+    };
     cluster.shutdown(SHUTDOWN_PATIENCE).await;
     report
 }
@@ -212,8 +217,13 @@ async fn settle(
 }
 
 fn same_state(metrics: &[Metrics]) -> bool {
-    let state = |metrics: &Metrics| (metrics.core.executed, metrics.core.state_hash);
-    metrics.windows(2).all(|two| state(&two[0]) == state(&two[1]))
+    let states = metrics.iter().map(|metrics| (metrics.core.executed, metrics.core.state_hash));
+    agree(&states.collect::<Vec<_>>())
+}
+
+/// Whether all executed as many commands and ended in the same state.
+fn agree(states: &[(u64, StateHash)]) -> bool {
+    states.windows(2).all(|two| two[0] == two[1])
 }
 
 async fn metrics(replicas: &[Replica<KvStore>]) -> Result<Vec<Metrics>, GeoError> {
@@ -280,4 +290,41 @@ fn formula_applies(config: &GeoConfig) -> Result<bool, GeoError> {
     let profile = config.topology.profile(&config.profile)?;
     let quiet = profile.jitter_median_us == 0 && profile.loss == 0.0 && profile.flap.is_none();
     Ok(quiet && config.clients == 1 && config.conflict_percent == 0.0 && config.zipf.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_replica_with_another_state_or_count_fails_the_run() {
+        let same = (7, StateHash(0xabc));
+        assert!(agree(&[same, same, same]));
+        for other in [(7, StateHash(0xabd)), (6, StateHash(0xabc))] {
+            for at in 0..3 {
+                let mut states = [same; 3];
+                states[at] = other;
+                assert!(!agree(&states), "{states:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_closed_form_is_held_against_quiet_runs_only() {
+        let quiet = || GeoConfig {
+            profile: "ideal".to_owned(),
+            clients: 1,
+            conflict_percent: 0.0,
+            ..GeoConfig::new(panchayat::Topology::builtin())
+        };
+        assert!(formula_applies(&quiet()).unwrap());
+        for config in [
+            GeoConfig { clients: 2, ..quiet() },
+            GeoConfig { conflict_percent: 2.0, ..quiet() },
+            GeoConfig { profile: "backbone".to_owned(), ..quiet() },
+            GeoConfig { zipf: Some(0.9), ..quiet() },
+        ] {
+            assert!(!formula_applies(&config).unwrap(), "{config:?}");
+        }
+    }
 }

@@ -46,6 +46,18 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
+/// Runs the binary with its temporary files in `dir`, interrupts it after `after`, and waits for
+/// its end; its exit code.
+pub(crate) fn interrupt(arguments: &[&str], dir: &Path, after: Duration) -> Option<i32> {
+    let mut command = command(arguments);
+    let mut child = command.env("TMPDIR", dir).stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(after);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    wait(&mut child, &mut stdout).0
+}
+
 /// A cluster that `panchayat up` keeps up; killed if the test ends first.
 pub(crate) struct Up {
     child: Child,
@@ -92,22 +104,26 @@ impl Up {
 
     /// Waits for its end; its exit code and what else it printed.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
-        let (sender, ended) = mpsc::channel();
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            let (child, stdout) = (&mut self.child, &mut self.stdout);
-            scope.spawn(move || {
-                let mut rest = String::new();
-                stdout.read_to_string(&mut rest).unwrap();
-                sender.send(rest).unwrap();
-            });
-            let rest = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-                let _ = child.kill();
-                panic!("still running after {:?}", began.elapsed());
-            });
-            (child.wait().unwrap().code(), rest)
-        })
+        wait(&mut self.child, &mut self.stdout)
     }
+}
+
+/// Waits for the end of `child`; its exit code and what else it printed.
+fn wait(child: &mut Child, stdout: &mut BufReader<ChildStdout>) -> (Option<i32>, String) {
+    let (sender, ended) = mpsc::channel();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut rest = String::new();
+            stdout.read_to_string(&mut rest).unwrap();
+            sender.send(rest).unwrap();
+        });
+        let rest = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("still running after {:?}", began.elapsed());
+        });
+        (child.wait().unwrap().code(), rest)
+    })
 }
 
 impl Drop for Up {
