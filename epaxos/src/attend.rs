@@ -23,13 +23,12 @@ const ROUND_DOUBLINGS_MAX: u64 = 6;
 impl EPaxos {
     /// Looks after every instance whose time has come.
     pub(crate) fn attend_due(&mut self, now: Now, fx: &mut Fx) {
-        let mut fetches_left = self.config.limits.fetches_max;
         while let Some(id) = self.watch.pop_due(now.monotonic) {
-            self.attend(id, &mut fetches_left, now, fx);
+            self.attend(id, now, fx);
         }
     }
 
-    fn attend(&mut self, id: InstanceId, fetches_left: &mut usize, now: Now, fx: &mut Fx) {
+    fn attend(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
         self.decide_first_round_if_waited(id, now, fx);
         let Some(instance) = self.lanes.get_mut(id) else { return };
         if instance.is_committed() || instance.look_due > now.monotonic {
@@ -45,7 +44,7 @@ impl EPaxos {
             Some(true) if self.may_recover() => self.start_recovery(id, now, fx),
             Some(true) => self.end_attempt(id),
             None => {
-                self.ask_or_recover(id, later, fetches_left, now, fx);
+                self.ask_or_recover(id, later, now, fx);
                 return;
             }
         }
@@ -73,34 +72,44 @@ impl EPaxos {
             && self.recovering.len() < self.config.limits.recoveries_max
     }
 
-    /// Someone else's instance, or an own one from before a restart: asks for what is missing,
-    /// then recovers it when its time has come.
-    fn ask_or_recover(
-        &mut self,
-        id: InstanceId,
-        later: Time,
-        fetches_left: &mut usize,
-        now: Now,
-        fx: &mut Fx,
-    ) {
+    /// Someone else's instance, or an own one from before a restart: asks one replica after the
+    /// other what it knows, and recovers the instance when its time has come. Nothing is recovered
+    /// that was not asked for: after a lost message, asking is all it takes.
+    fn ask_or_recover(&mut self, id: InstanceId, later: Time, now: Now, fx: &mut Fx) {
         let due = self.recovery_due(id);
         let Some(instance) = self.lanes.get(id) else { return };
-        let first_look = instance.looks == 1;
-        let unknown = instance.payload.is_none();
-        if (unknown || first_look) && *fetches_left > 0 {
-            *fetches_left -= 1;
-            self.counters.fetches += 1;
-            fx.send(self.others(), Message::Fetch { id }, After::NOTHING);
-        }
-        let asked = !first_look || !unknown;
-        if asked && now.monotonic >= due && self.may_recover() {
+        let (asked, unknown) = (instance.asked, instance.payload.is_none());
+        let stagger = self.config.timing.stagger;
+        let soon = now.monotonic + stagger + self.jitter(id, now, stagger);
+        if asked > u32::from(unknown) && now.monotonic >= due && self.may_recover() {
             self.start_recovery(id, now, fx);
             self.look_at(id, later);
         } else {
-            let stagger = self.config.timing.stagger;
-            let soon = now.monotonic + stagger + self.jitter(id, now, stagger);
+            self.ask(id, now, fx);
             self.look_at(id, later.min(due.max(soon)));
         }
+    }
+
+    /// Asks one replica for `id`: first its coordinator, then the others in turn.
+    fn ask(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
+        let (since, fetched) = &mut self.fetched;
+        if now.monotonic - *since >= self.config.timing.stagger {
+            (*since, *fetched) = (now.monotonic, 0);
+        }
+        if *fetched >= self.config.limits.fetches_max {
+            return;
+        }
+        *fetched += 1;
+        let n = self.config.quorums.n();
+        let alive = self.others().minus(self.suspected);
+        let Some(instance) = self.lanes.get_mut(id) else { return };
+        let turn = instance.asked as usize;
+        instance.asked += 1;
+        let order = (0..n).map(|at| ReplicaId(((id.replica.index() + turn + at) % n) as u8));
+        let whom = order.into_iter().find(|replica| alive.contains(*replica));
+        let to = whom.map_or(self.others(), ReplicaSet::only);
+        self.counters.fetches += 1;
+        fx.send(to, Message::Fetch { id }, After::NOTHING);
     }
 
     fn decide_first_round_if_waited(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {

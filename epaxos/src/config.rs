@@ -49,7 +49,7 @@ pub struct Limits {
     pub lane_window_max: u64,
     /// Most recoveries this replica runs at once.
     pub recoveries_max: usize,
-    /// Most instances asked for in one wake-up.
+    /// Most instances asked for in one `stagger`.
     pub fetches_max: usize,
 }
 
@@ -88,9 +88,9 @@ impl Default for Limits {
         Self {
             in_flight_max: 1 << 16,
             unexecuted_per_key_max: 1 << 15,
-            lane_window_max: 1 << 20,
+            lane_window_max: 1 << 17,
             recoveries_max: 64,
-            fetches_max: 256,
+            fetches_max: 2048,
         }
     }
 }

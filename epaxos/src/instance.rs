@@ -52,6 +52,8 @@ pub struct Instance {
     pub(crate) learned_at: Time,
     /// When this replica looks after it next, while it is undecided.
     pub(crate) look_due: Time,
+    /// How often this replica has asked others for it.
+    pub(crate) asked: u32,
     /// How often this replica has looked after it since.
     pub(crate) looks: u32,
     /// What this replica does to decide it. Volatile.
@@ -73,6 +75,7 @@ impl Instance {
             token: None,
             learned_at: Time(0),
             look_due: Time(0),
+            asked: 0,
             looks: 0,
             attempt: None,
         }

@@ -189,6 +189,21 @@ impl Message {
         }
     }
 
+    /// The ballot it speaks at, if it names one.
+    pub(crate) fn ballot(&self) -> Option<Ballot> {
+        match self {
+            Self::Accept { ballot, .. }
+            | Self::AcceptOk { ballot, .. }
+            | Self::Commit { ballot, .. }
+            | Self::Recover { ballot, .. }
+            | Self::RecoverOk { ballot, .. }
+            | Self::Validate { ballot, .. }
+            | Self::ValidateOk { ballot, .. }
+            | Self::Refused { ballot, .. } => Some(*ballot),
+            _ => None,
+        }
+    }
+
     /// Every dependency vector it carries, for checks of their width and reach.
     pub(crate) fn vectors(&self) -> [Option<&Deps>; 2] {
         match self {

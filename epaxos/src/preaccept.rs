@@ -169,7 +169,7 @@ impl EPaxos {
     pub(crate) fn decide_first_round(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
         let quorums = self.config.quorums;
         let fast_quorum_wait = self.config.timing.fast_quorum_wait;
-        let me = self.me();
+        let (me, suspected) = (self.me(), self.suspected);
         let Some(instance) = self.lanes.get_mut(id) else { return };
         let Some(attempt) = instance.attempt.as_mut() else { return };
         let Stage::PreAccepting(replies) = &mut attempt.stage else { return };
@@ -184,7 +184,7 @@ impl EPaxos {
         }
         // Where a fast quorum is larger than a slow one, it is worth the wait for as long again as
         // the slow quorum took, as nobody has objected: an accept round would take that long too.
-        let missing = quorums.n() - replies.replies.len();
+        let missing = ReplicaSet::all(quorums.n()).minus(replies.replies).minus(suspected).len();
         let possible = replies.agreeing.len() + missing >= quorums.fast();
         let so_far = now.monotonic - replies.sent_at;
         let wait = if replies.agreeing == replies.replies {

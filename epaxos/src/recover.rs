@@ -141,7 +141,9 @@ impl EPaxos {
         };
         if let Some(report) = in_phase(Phase::Committed).next() {
             self.counters.recovery_committed += 1;
-            self.adopt_commit(id, report.clone(), now, fx);
+            let knowing = reports.iter().filter(|(_, report)| report.phase == Phase::Committed);
+            let ignorant = self.others().minus(knowing.map(|(replica, _)| *replica).collect());
+            self.adopt_commit(id, report.clone(), ignorant, now, fx);
             return;
         }
         let newest = in_phase(Phase::Accepted).max_by_key(|report| report.accepted_ballot);
@@ -194,8 +196,15 @@ impl EPaxos {
         self.start_accept(id, ballot, Some(value), report.deps, Path::Recovered, now, fx);
     }
 
-    /// Somebody has it committed: so do we, and everyone is told.
-    pub(crate) fn adopt_commit(&mut self, id: InstanceId, report: Report, now: Now, fx: &mut Fx) {
+    /// Somebody has it committed: so do we, and those are told who may not know.
+    pub(crate) fn adopt_commit(
+        &mut self,
+        id: InstanceId,
+        report: Report,
+        ignorant: ReplicaSet,
+        now: Now,
+        fx: &mut Fx,
+    ) {
         let Some(value) = report.value else { return };
         if let Value::Command(command) = &value {
             self.learn_payload(id, command, fx);
@@ -203,7 +212,7 @@ impl EPaxos {
         let instance = self.lanes.get_mut(id).expect("a known instance");
         instance.nop = value.is_nop();
         self.commit(id, report.accepted_ballot, report.deps, Path::Recovered, now, fx);
-        self.send_commit(id, self.others(), fx);
+        self.send_commit(id, ignorant, fx);
     }
 
     /// Somebody has joined a higher ballot than the one this replica acts at.

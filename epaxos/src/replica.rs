@@ -25,6 +25,9 @@ use crate::message::{Message, Proposal};
 use crate::record::Record;
 use crate::watch::Watch;
 
+/// How far beyond the ballot joined here another may be.
+const ROUNDS_AHEAD_MAX: u64 = 1 << 24;
+
 /// Effects of an EPaxos replica.
 pub(crate) type Fx = Effects<Message, Record>;
 
@@ -60,6 +63,8 @@ pub struct EPaxos {
     pub(crate) refused_with: BTreeMap<InstanceId, Ballot>,
     pub(crate) last_proposed_at: WallTime,
     pub(crate) status_due: Time,
+    /// Since when, and how many instances were asked for.
+    pub(crate) fetched: (Time, usize),
 }
 
 impl EPaxos {
@@ -124,6 +129,10 @@ impl EPaxos {
     }
 
     pub(crate) fn new(config: Config, now: Now) -> Self {
+        let timing = config.timing;
+        let spans =
+            [timing.patience, timing.recovery_delay, timing.stagger, timing.status_interval];
+        assert!(spans.iter().all(|span| span.0 > 0), "a timeout of zero: {timing:?}");
         let n = config.quorums.n();
         Self {
             lanes: Lanes::new(n),
@@ -140,6 +149,7 @@ impl EPaxos {
             refused_with: BTreeMap::new(),
             last_proposed_at: WallTime(0),
             status_due: now.monotonic,
+            fetched: (now.monotonic, 0),
             config,
         }
     }
@@ -239,26 +249,48 @@ impl EPaxos {
                 self.learn_payload(id, &command, fx);
             }
             Message::Refused { ballot, id } => self.on_refused(ballot, id, now),
-            Message::Status { seen, .. } => {
-                self.note_all_exist(&seen, now);
-            }
+            Message::Status { seen, .. } => self.on_status(&seen, now),
         }
+    }
+
+    /// Learns what exists, as far as the window reaches: a replica that is far behind must hear of
+    /// the next slots to ask for, however many more there are.
+    fn on_status(&mut self, seen: &Deps, now: Now) {
+        for (replica, slot) in seen.lanes() {
+            self.note_exists(replica, slot.min(self.reach(replica)), now);
+        }
+    }
+
+    /// The highest slot of a lane that may be known here.
+    fn reach(&self, replica: ReplicaId) -> Slot {
+        self.graph.executed_upto(replica).saturating_add(self.config.limits.lane_window_max)
     }
 
     /// Whether a message can be of this epoch and within the limits. Anything else is dropped: its
     /// sender repeats what matters.
     fn is_admissible(&self, from: ReplicaId, message: &Message) -> bool {
         let n = self.config.quorums.n();
-        let reachable = |replica: ReplicaId, slot: Slot| {
-            slot <= self.graph.executed_upto(replica) + self.config.limits.lane_window_max
-        };
-        let id_fits = message
-            .instance()
-            .is_none_or(|id| id.replica.index() < n && reachable(id.replica, id.slot));
-        let vectors_fit = message.vectors().into_iter().flatten().all(|vector| {
-            vector.width() == n && vector.lanes().all(|(replica, slot)| reachable(replica, slot))
+        let gossip = matches!(message, Message::Status { .. });
+        let fits = |id: InstanceId| id.replica.index() < n && id.slot <= self.reach(id.replica);
+        let id_fits = message.instance().is_none_or(|id| {
+            fits(id) && message.ballot().is_none_or(|ballot| self.is_near(id, ballot))
         });
-        from.index() < n && from != self.me() && id_fits && vectors_fit
+        let vectors_fit = message.vectors().into_iter().flatten().all(|vector| {
+            vector.width() == n
+                && (gossip || vector.lanes().all(|(replica, slot)| slot <= self.reach(replica)))
+        });
+        let others_fit = match message {
+            Message::ValidateOk { invalidators, .. } => invalidators.iter().all(|i| fits(i.id)),
+            _ => true,
+        };
+        from.index() < n && from != self.me() && id_fits && vectors_fit && others_fit
+    }
+
+    /// Whether a ballot is one that replicas outbidding each other can have come to. One from far
+    /// ahead would use up the rounds there are.
+    fn is_near(&self, id: InstanceId, ballot: Ballot) -> bool {
+        let joined = self.lanes.get(id).map_or(0, |instance| instance.ballot.round());
+        ballot.round() <= joined + ROUNDS_AHEAD_MAX
     }
 
     /// Counts the own votes whose records are durable by now. A vote that needed no new record may
@@ -291,9 +323,8 @@ impl EPaxos {
     }
 
     fn ask_for_wake(&self, fx: &mut Fx) {
-        // Deadlines are rounded up so that a busy replica is woken for many instances at once.
         let grain = (self.config.timing.patience.0 / 8).max(1);
-        let watched = self.watch.next_due().map(|due| Time(due.0.div_ceil(grain) * grain));
+        let watched = self.watch.next_due(grain);
         fx.wake_at(watched.map_or(self.status_due, |due| due.min(self.status_due)));
     }
 }

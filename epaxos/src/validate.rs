@@ -64,10 +64,6 @@ impl EPaxos {
         self.learn_payload(id, command, fx);
         let instance = self.lanes.get_mut(id).expect("a known instance");
         if instance.init_deps.as_ref() != Some(deps) || !instance.payload_recorded {
-            assert!(
-                instance.init_deps.as_ref().is_none_or(|known| known == deps),
-                "{id}: two initial dependencies"
-            );
             let record = fx.persist(Record::Validated {
                 id,
                 command: command.clone(),
@@ -129,6 +125,9 @@ impl EPaxos {
             let refusal = Message::Refused { ballot: instance.ballot, id };
             self.counters.refusals += 1;
             fx.send(to, refusal, fx.after_last());
+        } else if instance.init_deps.as_ref().is_some_and(|known| *known != deps) {
+            // There is only one initial proposal; no correct replica speaks of another.
+            self.counters.dropped += 1;
         } else if ballot == instance.ballot && ballot.owner() == Some(from) {
             let (invalidators, record) = self.validate_here(id, &command, &deps, fx);
             fx.send(to, Message::ValidateOk { ballot, id, invalidators }, record);
@@ -144,6 +143,9 @@ impl EPaxos {
         now: Now,
         fx: &mut Fx,
     ) {
+        for invalidator in invalidators {
+            self.note_exists(invalidator.id.replica, invalidator.id.slot, now);
+        }
         let any = self.mutated(Mutation::ValidateByAnyMajority);
         let Some(attempt) = self.attempt_at(id, ballot) else { return };
         let Stage::Validating(validation) = &mut attempt.stage else { return };

@@ -93,7 +93,7 @@ impl EPaxos {
             End::Deadlock => counters.waiting_deadlock += 1,
         }
         match end {
-            End::Committed(report) => self.adopt_commit(id, report, now, fx),
+            End::Committed(report) => self.adopt_commit(id, report, self.others(), now, fx),
             End::Accepted(report) => self.accept_reported(id, ballot, report, now, fx),
             End::Validated => self.accept_validated(id, ballot, validation, now, fx),
             End::Invalidated | End::Deadlock | End::Coordinator => {

@@ -36,10 +36,11 @@ impl Watch {
         None
     }
 
-    /// When the next instance is due.
-    pub(crate) fn next_due(&self) -> Option<Time> {
+    /// When to look next. Fresh instances are rounded up to `grain` microseconds, so that a busy
+    /// replica is woken for many at once.
+    pub(crate) fn next_due(&self, grain: u64) -> Option<Time> {
         let timer = self.timers.first().map(|(due, _)| *due);
-        let fresh = self.fresh.front().map(|(due, _)| *due);
+        let fresh = self.fresh.front().map(|(due, _)| Time(due.0.div_ceil(grain) * grain));
         match (timer, fresh) {
             (Some(timer), Some(fresh)) => Some(timer.min(fresh)),
             (timer, fresh) => timer.or(fresh),

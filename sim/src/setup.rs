@@ -207,6 +207,7 @@ impl Tuning {
             unexecuted_per_key_max: 1 << 15,
             recoveries_max: 64,
             fetches_max: 256,
+            lane_window_max: 1 << 17,
         }
     }
 
@@ -221,7 +222,8 @@ impl Tuning {
             in_flight_max: *rng.pick(&[4, 64, 1 << 16]),
             unexecuted_per_key_max: *rng.pick(&[64, 1 << 15, 1 << 15]),
             recoveries_max: *rng.pick(&[2, 8, 64]),
-            fetches_max: *rng.pick(&[2, 16, 256]),
+            fetches_max: *rng.pick(&[32, 256, 2048]),
+            lane_window_max: *rng.pick(&[32, 128, 1 << 17]),
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Tuning {
     pub recoveries_max: usize,
     /// Most instances asked for at once.
     pub fetches_max: usize,
+    /// How far ahead of what is executed an instance may be known.
+    pub lane_window_max: u64,
 }
 
 /// A replica's place in a run.

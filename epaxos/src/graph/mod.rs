@@ -130,8 +130,11 @@ impl Graph {
         }
     }
 
-    /// How many unexecuted commands touch the busiest key of `footprint`.
+    /// How many unexecuted commands touch the busiest key of `footprint`; for a barrier, all.
     pub fn unexecuted_on(&self, footprint: &Footprint) -> usize {
+        if footprint.is_barrier() {
+            return self.lanes.iter().map(|lane| (lane.highest() - lane.executed) as usize).sum();
+        }
         self.keys.longest(footprint)
     }
 

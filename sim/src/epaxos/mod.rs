@@ -43,6 +43,7 @@ impl Subject for EPaxos {
             unexecuted_per_key_max: tuning.unexecuted_per_key_max,
             recoveries_max: tuning.recoveries_max,
             fetches_max: tuning.fetches_max,
+            lane_window_max: tuning.lane_window_max,
             ..Limits::default()
         };
         config.seed = seat.seed;
