@@ -9,6 +9,9 @@ use crate::footprint::Footprint;
 use crate::time::WallTime;
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 
+/// Payloads up to here are copied out of what they arrived in.
+const DETACHED_BYTES_MAX: usize = 16 << 10;
+
 /// A command: opaque bytes for the state machine, and what consensus must know of them. All of it
 /// is agreed data, fixed by the coordinator that first proposed it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -58,9 +61,15 @@ impl Decode for Command {
         Ok(Self {
             footprint: Footprint::decode(input)?,
             proposed_at: WallTime(input.varint()?),
-            payload: input.bytes()?,
+            payload: detach(input.bytes()?),
         })
     }
+}
+
+/// A payload that shares memory with a frame or a segment keeps all of it alive for as long as the
+/// command lives. A small one is cheaper to copy.
+fn detach(payload: Bytes) -> Bytes {
+    if payload.len() <= DETACHED_BYTES_MAX { Bytes::copy_from_slice(&payload) } else { payload }
 }
 
 impl Encode for Value {

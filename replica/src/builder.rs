@@ -14,6 +14,7 @@ use panchayat_storage::{Durability, Journal, JournalConfig, Replay};
 use panchayat_transport::identity::{Identity, Subject};
 use panchayat_transport::wan::WanControl;
 use panchayat_transport::{Listen, Mesh, MeshConfig, PeerConfig};
+use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
 use crate::driver::{Address, Clock, Driver, DurableMark, Outside};
@@ -21,10 +22,14 @@ use crate::error::{StartError, Stopped};
 use crate::handler::Handler;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::records::Records;
 use crate::replica::{Gate, Replica, Running};
 
 /// The only group there is so far.
 const ADDRESS: Address = Address { group: GroupId(1), epoch: EpochNumber(1) };
+
+/// Half of what one frame and one append may take by default.
+const COMMAND_BYTES_CEILING: usize = 4 << 20;
 
 /// What a replica may hold at once.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +38,20 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Most bytes of received frames that wait for the replica's thread; above, peers wait.
     pub inbox_bytes_max: u32,
+    /// Most bytes of commands without a result; above, proposals are `Overloaded`.
+    pub proposal_bytes_max: u32,
     /// Longest encoding of a command, in bytes.
     pub command_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { proposals_max: 1 << 14, inbox_bytes_max: 64 << 20, command_bytes_max: 1 << 20 }
+        Self {
+            proposals_max: 1 << 14,
+            inbox_bytes_max: 64 << 20,
+            proposal_bytes_max: 64 << 20,
+            command_bytes_max: 1 << 20,
+        }
     }
 }
 
@@ -55,6 +67,7 @@ pub struct Builder {
     socket: Option<UdpSocket>,
     wan: Option<WanControl>,
     limits: Limits,
+    has_run_before: bool,
 }
 
 impl Builder {
@@ -69,7 +82,16 @@ impl Builder {
             socket: None,
             wan: None,
             limits: Limits::default(),
+            has_run_before: false,
         }
+    }
+
+    /// Says that this replica has run before: without its journal it refuses to start. Set it on
+    /// every start but the first. A replica that comes back without the promises it made can undo
+    /// what others were told; with its disk lost it must join under a new node id.
+    pub fn has_run_before(mut self) -> Self {
+        self.has_run_before = true;
+        self
     }
 
     /// What "durable" means; [`Durability::Fsync`] unless changed. Anything less keeps the
@@ -116,15 +138,17 @@ impl Builder {
         let quorums = Quorums::for_replicas(self.cluster.members.len())?;
         let node = self.cluster.members[seat.index()].node;
         self.check_identity()?;
+        self.check_limits()?;
 
         let mut journal_config = JournalConfig::new(&self.data_dir, self.cluster.id, node);
         journal_config.durability = self.durability;
+        journal_config.must_exist = self.has_run_before;
         if let Some(backend) = self.backend.clone() {
             journal_config.backend = backend;
         }
         let opened = tokio::task::spawn_blocking(move || {
             let (journal, replay) = Journal::open(journal_config)?;
-            let records = read_records::<Record>(replay)?;
+            let records = read_records::<Record>(replay, ADDRESS)?;
             Ok::<_, StartError>((journal, records))
         });
         let (journal, records) =
@@ -161,7 +185,8 @@ impl Builder {
             inbox: inbox.clone(),
             mesh: mesh.clone(),
             durable,
-            outside: Outside::new(writer, outbox, ADDRESS.epoch),
+            outside: Outside::new(Records::new(writer, ADDRESS.epoch), outbox),
+            gate: gate.clone(),
         };
         let thread = spawn(driver, &self.name, &gate).map_err(StartError::Thread)?;
         Ok(Replica::new(Running {
@@ -169,7 +194,7 @@ impl Builder {
             inbox,
             gate,
             mesh,
-            journal: Some(journal),
+            journal: Mutex::new(Some(journal)),
             thread,
         }))
     }
@@ -187,6 +212,22 @@ impl Builder {
             expected: format!("{:?} of cluster {}", expected, self.cluster.id),
             found: found.to_string(),
         })
+    }
+
+    /// A command travels in frames and rests in records; it must fit into either.
+    fn check_limits(&self) -> Result<(), StartError> {
+        let limits = &self.limits;
+        let room = COMMAND_BYTES_CEILING;
+        if limits.command_bytes_max > room {
+            return Err(StartError::Limits("command_bytes_max is above 4 MiB"));
+        }
+        if limits.proposals_max == 0
+            || limits.proposal_bytes_max == 0
+            || limits.inbox_bytes_max == 0
+        {
+            return Err(StartError::Limits("a limit of 0 lets nothing through"));
+        }
+        Ok(())
     }
 
     fn mesh_config(&self, seat: usize) -> MeshConfig {
@@ -220,11 +261,17 @@ fn names(cluster: &Cluster) -> String {
     names.join(", ")
 }
 
-fn read_records<R: Decode>(replay: Replay) -> Result<Vec<R>, StartError> {
+fn read_records<R: Decode>(replay: Replay, address: Address) -> Result<Vec<R>, StartError> {
+    if let Some(first) = replay.first_segment().filter(|first| *first > 1) {
+        return Err(StartError::MissingRecords { first });
+    }
     let mut records = Vec::new();
     for (index, record) in replay.enumerate() {
-        let payload = record?.payload;
-        records.push(from_bytes(payload).map_err(|source| StartError::Record { index, source })?);
+        let record = record?;
+        if (record.group, record.epoch) == (address.group, address.epoch) {
+            let decoded = from_bytes(record.payload);
+            records.push(decoded.map_err(|source| StartError::Record { index, source })?);
+        }
     }
     Ok(records)
 }
@@ -242,11 +289,15 @@ where
 {
     let gate = gate.clone();
     let name = name.to_owned();
+    let mesh = driver.mesh.clone();
+    let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new().name(format!("replica-{name}")).spawn(move || {
         let run = std::panic::AssertUnwindSafe(|| driver.run());
         let result = std::panic::catch_unwind(run).unwrap_or(Err(Stopped::Panicked));
         if let Err(stopped) = &result {
             tracing::error!(replica = name, %stopped, "the replica has stopped voting");
+            // Its heartbeats must not make it look alive.
+            runtime.spawn(async move { mesh.shutdown().await });
         }
         gate.close(result.clone().err());
         result

@@ -5,32 +5,30 @@
 //! Batches grow with load and with the time a sync takes; nothing waits for a timer.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use panchayat_consensus::wire::{Encode, Writer};
 use panchayat_consensus::{
     Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path, Protocol,
     RecordSeq, ReplicaId, ReplicaSet, Time, Token, WallTime,
 };
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::frame::{FrameHeader, next_message, open_frame};
-use panchayat_core::journal::RECORD_HEADER_BYTES;
 use panchayat_core::{Group, Sink, StateMachine};
-use panchayat_storage::{AppendError, JournalFailed, JournalWriter};
+use panchayat_storage::JournalFailed;
 use panchayat_transport::Mesh;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::applied::Applied;
 use crate::error::{ProposeError, Stopped};
-use crate::inbox::{Event, Inbox, Reply};
+use crate::inbox::{Event, Inbox, Reply, Room};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
+use crate::records::Records;
+use crate::replica::Gate;
 
 /// Most events handled before the turn ends, so that effects do not wait for a flood to pass.
 const EVENTS_PER_TURN_MAX: usize = 512;
@@ -98,14 +96,12 @@ pub(crate) struct Driver<P: Protocol, S: StateMachine> {
     pub(crate) detector: Detector,
     pub(crate) durable: Arc<DurableMark>,
     pub(crate) outside: Outside<S::Output>,
+    pub(crate) gate: Gate,
 }
 
 /// Everything a turn's effects go to.
 pub(crate) struct Outside<O> {
-    writer: JournalWriter,
-    epoch: EpochNumber,
-    records: Writer,
-    ranges: Vec<Range<usize>>,
+    records: Records,
     outbox: Outbox,
     waiting: HashMap<Token, Waiting<O>>,
     executing: InstanceId,
@@ -117,16 +113,13 @@ pub(crate) struct Outside<O> {
 struct Waiting<O> {
     reply: Reply<O>,
     committed: Option<(Path, Instant)>,
-    _permit: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl<O> Outside<O> {
-    pub(crate) fn new(writer: JournalWriter, outbox: Outbox, epoch: EpochNumber) -> Self {
+    pub(crate) fn new(records: Records, outbox: Outbox) -> Self {
         Self {
-            writer,
-            epoch,
-            records: Writer::default(),
-            ranges: Vec::new(),
+            records,
             outbox,
             waiting: HashMap::new(),
             executing: InstanceId::new(ReplicaId(0), 1),
@@ -135,10 +128,10 @@ impl<O> Outside<O> {
         }
     }
 
-    fn expect(&mut self, reply: Reply<O>, permit: OwnedSemaphorePermit) -> Token {
+    fn expect(&mut self, reply: Reply<O>, room: Room) -> Token {
         self.next_token += 1;
         let token = Token(self.next_token);
-        self.waiting.insert(token, Waiting { reply, committed: None, _permit: permit });
+        self.waiting.insert(token, Waiting { reply, committed: None, _room: room });
         token
     }
 
@@ -154,58 +147,19 @@ impl<O> Outside<O> {
     }
 }
 
-/// How many of `records` fit into one append: at least one, which the journal may then refuse.
-fn fitting(records: &[&[u8]], bytes_max: usize) -> usize {
-    let mut bytes = 0;
-    let fit = records.iter().take_while(|record| {
-        bytes += RECORD_HEADER_BYTES + record.len();
-        bytes <= bytes_max
-    });
-    fit.count().max(1)
-}
-
-fn append(
-    writer: &mut JournalWriter,
-    epoch: EpochNumber,
-    records: &[&[u8]],
-    upto: RecordSeq,
-) -> Result<(), Stopped> {
-    loop {
-        match writer.append(epoch, records, upto) {
-            // The protocol has stepped, so its records must be kept. Nothing was taken, and
-            // nothing may go on; proposals are refused meanwhile.
-            Err(AppendError::DiskFull(reason)) => {
-                tracing::warn!(%reason, "journal full: waiting for space");
-                std::thread::sleep(DISK_FULL_RETRY);
-            }
-            other => return Ok(other?),
-        }
-    }
-}
-
 impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
     fn persist(&mut self, record: P::Record) {
-        let start = self.records.len();
-        record.encode(&mut self.records);
-        self.ranges.push(start..self.records.len());
+        self.records.push(&record);
     }
 
-    fn persisted(&mut self, upto: RecordSeq) {
-        let bytes = self.records.as_slice();
-        let records: Vec<_> = self.ranges.iter().map(|range| &bytes[range.clone()]).collect();
-        let mut written = RecordSeq(upto.0 - records.len() as u64);
-        let mut rest = &records[..];
-        while !rest.is_empty() {
-            let (fitting, later) = rest.split_at(fitting(rest, self.writer.append_bytes_max()));
-            written.0 += fitting.len() as u64;
-            if let Err(stopped) = append(&mut self.writer, self.epoch, fitting, written) {
-                self.stopped = Some(stopped);
-                break;
+    fn persisted(&mut self, _upto: RecordSeq) {
+        match self.records.write() {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::error!("no space for the journal: nothing goes on until there is")
             }
-            rest = later;
+            Err(stopped) => self.stopped = Some(stopped),
         }
-        self.records.clear();
-        self.ranges.clear();
     }
 
     fn send(&mut self, to: ReplicaSet, message: P::Message) {
@@ -241,7 +195,8 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
         let mut bad_frames = 0;
         self.turn()?;
         loop {
-            if draining && self.outside.waiting.is_empty() {
+            let blocked = self.outside.records.are_blocked();
+            if draining && (self.outside.waiting.is_empty() || blocked) {
                 return Ok(());
             }
             let mut event = match self.events.try_recv() {
@@ -254,16 +209,25 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
             };
             turns += 1;
             let now = self.clock.now();
+            let blocked = self.outside.records.are_blocked() && !self.outside.records.write()?;
+            self.gate.set_full(blocked);
             for _ in 0..EVENTS_PER_TURN_MAX {
                 let Some(next) = event.take().or_else(|| self.events.try_recv().ok()) else {
                     break;
                 };
                 match next {
-                    Event::Propose { command, reply, permit } if !draining => {
-                        let token = self.outside.expect(reply, permit);
+                    Event::Propose { reply, .. } if draining => {
+                        let _ = reply.send(Err(ProposeError::Shutdown));
+                    }
+                    Event::Propose { reply, .. } if blocked => {
+                        let _ = reply.send(Err(ProposeError::DISK_FULL));
+                    }
+                    Event::Propose { command, reply, room } => {
+                        let token = self.outside.expect(reply, room);
                         self.group.step(now, Input::Propose { token, command });
                     }
-                    Event::Propose { reply, .. } => _ = reply.send(Err(ProposeError::Shutdown)),
+                    // Lost, as on any network; what matters is sent again.
+                    Event::Frame { .. } if blocked => {}
                     Event::Frame { from, frame, permit } => {
                         bad_frames += u64::from(self.receive(now, from, frame).is_none());
                         drop(permit);
@@ -273,6 +237,9 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
                     Event::Shutdown => draining = true,
                     Event::Abandon => return Ok(()),
                 }
+            }
+            if blocked {
+                continue;
             }
             if Instant::now() >= next_poll {
                 next_poll = Instant::now() + DETECTOR_INTERVAL;
@@ -284,6 +251,9 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
     }
 
     fn deadline(&self, next_poll: Instant) -> Instant {
+        if self.outside.records.are_blocked() {
+            return Instant::now() + DISK_FULL_RETRY;
+        }
         let wake = self.group.wake_time().map(|wake| self.clock.instant(wake));
         wake.map_or(next_poll, |wake| wake.min(next_poll))
     }
@@ -296,7 +266,7 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
                 return Err(stopped);
             }
             let upto = RecordSeq(self.durable.upto.load(Ordering::Acquire));
-            if upto <= self.group.durable_upto() {
+            if upto <= self.group.durable_upto() || self.outside.records.are_blocked() {
                 break;
             }
             self.group.durable(self.clock.now(), upto);

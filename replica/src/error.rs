@@ -18,6 +18,17 @@ pub enum StartError {
     /// The mesh could not be started.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The journal's oldest records are gone, and there is no snapshot that covers them.
+    #[error(
+        "the journal begins at segment {first}: records that this replica promised to keep are gone"
+    )]
+    MissingRecords {
+        /// The oldest segment there is.
+        first: u64,
+    },
+    /// The limits contradict each other.
+    #[error("limits: {0}")]
+    Limits(&'static str),
     /// No member of the cluster has this name.
     #[error("no member is called {name}; the members are {known}")]
     UnknownMember {
@@ -78,6 +89,8 @@ pub enum ProposeError {
 }
 
 impl ProposeError {
+    pub(crate) const DISK_FULL: Self = Self::NotApplied("the disk is full");
+
     /// Whether the command is certain to have no effect.
     pub fn is_certain(&self) -> bool {
         !matches!(self, Self::Unknown)

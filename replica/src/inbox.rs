@@ -24,7 +24,7 @@ pub(crate) enum Event<O> {
     Propose {
         command: Command,
         reply: Reply<O>,
-        permit: OwnedSemaphorePermit,
+        room: Room,
     },
     Frame {
         from: NodeId,
@@ -40,9 +40,16 @@ pub(crate) enum Event<O> {
     Abandon,
 }
 
+/// What a proposal without a result holds: a place, and its bytes.
+pub(crate) struct Room {
+    _place: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
 pub(crate) struct Inbox<O> {
     sender: Sender<Event<O>>,
     proposals: Arc<Semaphore>,
+    proposal_bytes: Arc<Semaphore>,
     frame_bytes: Arc<Semaphore>,
     limits: Limits,
     durable_announced: Arc<AtomicBool>,
@@ -53,6 +60,7 @@ impl<O> Clone for Inbox<O> {
         Self {
             sender: self.sender.clone(),
             proposals: self.proposals.clone(),
+            proposal_bytes: self.proposal_bytes.clone(),
             frame_bytes: self.frame_bytes.clone(),
             limits: self.limits,
             durable_announced: self.durable_announced.clone(),
@@ -66,6 +74,7 @@ impl<O> Inbox<O> {
         let inbox = Self {
             sender,
             proposals: Arc::new(Semaphore::new(limits.proposals_max)),
+            proposal_bytes: Arc::new(Semaphore::new(limits.proposal_bytes_max as usize)),
             frame_bytes: Arc::new(Semaphore::new(limits.inbox_bytes_max as usize)),
             limits,
             durable_announced: Arc::default(),
@@ -74,13 +83,17 @@ impl<O> Inbox<O> {
     }
 
     pub(crate) fn propose(&self, command: Command, reply: Reply<O>) -> Result<(), ProposeError> {
-        let (bytes, bytes_max) = (command.payload.len(), self.limits.command_bytes_max);
+        let bytes = encoded_bytes(&command);
+        let bytes_max = self.limits.command_bytes_max;
         if bytes > bytes_max {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
-        let permit = self.proposals.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| ProposeError::Overloaded)?;
-        let event = Event::Propose { command, reply, permit };
+        let overloaded = |_| ProposeError::Overloaded;
+        let place = self.proposals.clone().try_acquire_owned().map_err(overloaded)?;
+        let cost = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.limits.proposal_bytes_max);
+        let bytes = self.proposal_bytes.clone().try_acquire_many_owned(cost).map_err(overloaded)?;
+        let room = Room { _place: place, _bytes: bytes };
+        let event = Event::Propose { command, reply, room };
         self.sender.send(event).map_err(|_| ProposeError::Shutdown)
     }
 
@@ -113,7 +126,7 @@ impl<O> Inbox<O> {
 
     /// The thread has heard; the next word is sent again.
     pub(crate) fn durable_heard(&self) {
-        self.durable_announced.store(false, Ordering::Release);
+        self.durable_announced.swap(false, Ordering::AcqRel);
     }
 
     /// False if the thread has stopped.
@@ -125,4 +138,9 @@ impl<O> Inbox<O> {
     fn cost(&self, frame: &Bytes) -> u32 {
         u32::try_from(frame.len() + 256).unwrap_or(u32::MAX).min(self.limits.inbox_bytes_max)
     }
+}
+
+/// What a command takes in messages and records: its payload, and nine bytes a key.
+fn encoded_bytes(command: &Command) -> usize {
+    command.payload.len() + command.footprint.keys().len() * 9 + 64
 }

@@ -41,6 +41,7 @@ mod inbox;
 mod local;
 mod metrics;
 mod outbox;
+mod records;
 mod remote;
 mod replica;
 

@@ -4,7 +4,7 @@
 //! For trying things out, for experiments, and for tests.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -261,9 +261,15 @@ fn load_authority(config: &LocalConfig) -> Result<(Authority, ClusterId), LocalE
     }
     let authority = Authority::create()?;
     if config.durability != Durability::Memory {
-        std::fs::create_dir_all(&dir)
-            .map_err(|source| LocalError::Directory { path: dir.clone(), source })?;
-        authority.save(&dir)?;
+        // Beside, then renamed: half an authority would lock everyone out.
+        let beside = config.data_dir.join("authority.new");
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| LocalError::Directory { path, source }
+        };
+        std::fs::create_dir_all(&beside).map_err(failed(&beside))?;
+        authority.save(&beside)?;
+        std::fs::rename(&beside, &dir).map_err(failed(&dir))?;
     }
     Ok((authority, id))
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use panchayat_consensus::wire::to_bytes;
 use panchayat_consensus::{Command, WallTime};
 use panchayat_core::StateMachine;
-use panchayat_storage::{Health, Journal};
+use panchayat_storage::Journal;
 use panchayat_transport::Mesh;
 use panchayat_transport::identity::Identity;
 use parking_lot::Mutex;
@@ -34,8 +34,8 @@ pub(crate) struct Running<S: StateMachine> {
     pub(crate) inbox: Inbox<S::Output>,
     pub(crate) gate: Gate,
     pub(crate) mesh: Mesh,
-    /// Taken only by a shutdown in order.
-    pub(crate) journal: Option<Journal>,
+    /// Taken by a shutdown in order.
+    pub(crate) journal: Mutex<Option<Journal>>,
     pub(crate) thread: JoinHandle<Result<(), Stopped>>,
 }
 
@@ -43,6 +43,7 @@ pub(crate) struct Running<S: StateMachine> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate {
     closed: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
     stopped: Arc<Mutex<Option<Stopped>>>,
 }
 
@@ -52,6 +53,15 @@ impl Gate {
             *self.stopped.lock() = why;
         }
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// Says whether records wait for space on the disk.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     fn is_closed(&self) -> bool {
@@ -93,10 +103,6 @@ impl<S: StateMachine> Replica<S> {
         &self,
         command: &S::Command,
     ) -> Result<Applied<S::Output>, ProposeError> {
-        let health = self.running.journal.as_ref().map(Journal::health);
-        if matches!(health, Some(Health::Full(_))) {
-            return Err(ProposeError::NotApplied("the disk is full"));
-        }
         let result = submit::<S>(&self.running.inbox, &self.running.gate, command)?;
         result.await.unwrap_or(Err(ProposeError::Unknown))
     }
@@ -118,7 +124,7 @@ impl<S: StateMachine> Replica<S> {
             return None;
         }
         let core = answer.await.ok()?;
-        let journal = self.running.journal.as_ref()?.stats();
+        let journal = self.running.journal.lock().as_ref()?.stats();
         Some(Metrics { core, mesh: self.running.mesh.stats(), journal })
     }
 
@@ -146,8 +152,8 @@ impl<S: StateMachine> Replica<S> {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         running.mesh.shutdown().await;
-        let Some(mut running) = Arc::into_inner(self.running) else { return Ok(()) };
-        if let Some(journal) = running.journal.take() {
+        let journal = running.journal.lock().take();
+        if let Some(journal) = journal {
             let closed = tokio::task::spawn_blocking(|| journal.close()).await;
             if let Ok(Err(failed)) = closed {
                 return Err(failed.into());
@@ -169,6 +175,9 @@ pub(crate) fn submit<S: StateMachine>(
 ) -> Result<Pending<S::Output>, ProposeError> {
     if gate.is_closed() {
         return Err(ProposeError::Shutdown);
+    }
+    if gate.is_full() {
+        return Err(ProposeError::DISK_FULL);
     }
     let payload: Bytes = to_bytes(command);
     let footprint = S::footprint(command);

@@ -44,7 +44,6 @@ impl Subject for EPaxos {
             recoveries_max: tuning.recoveries_max,
             fetches_max: tuning.fetches_max,
             lane_window_max: tuning.lane_window_max,
-            ..Limits::default()
         };
         config.seed = seat.seed;
         make_mistake(&mut config, seat.mistake);

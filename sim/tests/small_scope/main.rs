@@ -99,8 +99,7 @@ fn breaks(name: &str, scope: &Scope, property: &'static str, states: usize) {
 }
 
 fn explore(scope: &Scope, states: usize) -> Box<impl Checker<Scope> + use<>> {
-    let checker =
-        scope.clone().checker().threads(2).target_state_count(states.try_into().expect("some"));
+    let checker = scope.clone().checker().threads(2).target_state_count(states);
     Box::new(checker.spawn_bfs().join())
 }
 

@@ -40,6 +40,7 @@ pub(crate) enum Action {
 }
 
 #[derive(Clone, Debug, Hash)]
+#[allow(clippy::derived_hash_with_manual_eq, reason = "equality is by hash")]
 pub(crate) struct State {
     replicas: Vec<EPaxos>,
     down: ReplicaSet,
