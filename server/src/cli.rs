@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Put(Put),
     Get(Get),
     Txn(Txn),
+    Sim(Sim),
 }
 
 /// Measure a cluster whose cities are as far apart as the topology says
@@ -96,6 +97,69 @@ Examples:
   panchayat geo --set asia-europe5 --profile stressed      five cities, a bad hour
   panchayat geo --profile ideal --clients 1 --conflict 0 --durability memory
                                                            against the closed form";
+
+/// Run the production code in virtual time with faults, seed by seed
+///
+/// Every seed chooses a cluster, a load and faults: lost, late and repeated messages, partitions,
+/// crashes at any moment, torn writes, slow disks, wrong clocks. After every step invariants are
+/// checked; at the end everything heals, must come to rest, and must have lost nothing.
+///
+/// The strongest word is "no violation in so many seeds".
+#[derive(Debug, Args)]
+#[command(after_help = SIM_HELP)]
+pub(crate) struct Sim {
+    /// Consensus protocol
+    #[arg(long, value_enum, default_value_t = ProtocolName::Epaxos)]
+    pub(crate) protocol: ProtocolName,
+
+    /// How many replicas
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(3..=9))]
+    pub(crate) replicas: usize,
+
+    /// Which seeds: a range, its end excluded, or one
+    #[arg(long, value_name = "A..B", default_value = "0..100", value_parser = seeds)]
+    pub(crate) seeds: std::ops::Range<u64>,
+
+    /// How many at once
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=256))]
+    pub(crate) jobs: usize,
+
+    /// Keep what was run in this file, and run only what is not in it yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Print everything that happens in one seed, or what of it led to its violation
+    #[arg(long, conflicts_with_all = ["resume", "json"])]
+    pub(crate) trace: bool,
+
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const SIM_HELP: &str = "\
+Exit codes:
+  0  no violation
+  1  a violation, told with the line that shows it again
+  2  wrong usage
+
+Examples:
+  panchayat sim --replicas 5 --seeds 0..1000
+  panchayat sim --replicas 3 --seeds 0..20000 --resume runs-3.json
+  panchayat sim --replicas 5 --seeds 17 --trace";
+
+/// `A..B`, or one seed.
+fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("`{text}`: {error}"));
+    let range = match text.split_once("..") {
+        Some((from, to)) => number(from)?..number(to)?,
+        None => {
+            let seed = number(text)?;
+            seed..seed.checked_add(1).ok_or("this seed has no successor")?
+        }
+    };
+    if range.is_empty() { Err("a range needs its smaller end first".into()) } else { Ok(range) }
+}
 
 /// Start a cluster on this machine and keep it up until Ctrl-C
 ///

@@ -47,6 +47,9 @@ pub(crate) enum CliError {
     /// The cluster has no such city.
     #[error("no city `{name}` in this cluster; it has {known}")]
     UnknownSite { name: String, known: String },
+    /// A file of runs cannot be used.
+    #[error("{}: {what}", path.display())]
+    Resume { path: PathBuf, what: String },
     /// No threads.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),

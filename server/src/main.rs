@@ -10,6 +10,7 @@ mod geo;
 mod geo_text;
 mod outcome;
 mod signals;
+mod sim;
 mod table;
 mod txn;
 mod up;
@@ -47,6 +48,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match command {
             Command::Geo(arguments) => geo::run(arguments).await,
+            Command::Sim(arguments) => sim::run(&arguments),
             Command::Up(arguments) => up::run(arguments).await,
             Command::Put(arguments) => client_commands::put(arguments).await,
             Command::Get(arguments) => client_commands::get(arguments).await,
