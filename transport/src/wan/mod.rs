@@ -15,12 +15,12 @@ mod link;
 mod scheduler;
 pub(crate) mod socket;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dashmap::DashMap;
 use panchayat_consensus::NodeId;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 pub use lateness::Lateness;
 pub use link::{Jitter, LinkParams, LinkStats};
@@ -37,14 +37,10 @@ pub struct WanControl {
 #[derive(Debug)]
 struct Shared {
     seed: u64,
-    tables: RwLock<Tables>,
+    /// Looked up for every packet, by every mesh of the process; changed hardly ever.
+    nodes: DashMap<SocketAddr, NodeId>,
+    links: DashMap<(NodeId, NodeId), Arc<Link>>,
     lateness: Arc<Mutex<LatenessRecorder>>,
-}
-
-#[derive(Debug, Default)]
-struct Tables {
-    nodes: HashMap<SocketAddr, NodeId>,
-    links: HashMap<(NodeId, NodeId), Arc<Link>>,
 }
 
 impl WanControl {
@@ -52,12 +48,19 @@ impl WanControl {
     /// the n-th packet of a link suffers the same in every run with that seed.
     pub fn new(seed: u64) -> Self {
         let lateness = Arc::new(Mutex::new(LatenessRecorder::new()));
-        Self { shared: Arc::new(Shared { seed, tables: RwLock::default(), lateness }) }
+        Self {
+            shared: Arc::new(Shared {
+                seed,
+                nodes: DashMap::new(),
+                links: DashMap::new(),
+                lateness,
+            }),
+        }
     }
 
     /// Says that `node` receives at `addr`. A mesh does this for itself and for its peers.
     pub fn register(&self, node: NodeId, addr: SocketAddr) {
-        self.shared.tables.write().nodes.insert(canonical(addr), node);
+        self.shared.nodes.insert(canonical(addr), node);
     }
 
     /// Sets what packets from `from` to `to` suffer from now on. Packets already on their way keep
@@ -86,7 +89,7 @@ impl WanControl {
 
     /// Counters of one directed link; zeros if it was never configured.
     pub fn link_stats(&self, from: NodeId, to: NodeId) -> LinkStats {
-        let link = self.shared.tables.read().links.get(&(from, to)).cloned();
+        let link = self.shared.links.get(&(from, to));
         link.map(|link| link.stats()).unwrap_or_default()
     }
 
@@ -101,18 +104,14 @@ impl WanControl {
     }
 
     fn link(&self, from: NodeId, to: NodeId) -> Arc<Link> {
-        if let Some(link) = self.shared.tables.read().links.get(&(from, to)) {
-            return Arc::clone(link);
-        }
         let new = || Arc::new(Link::new(self.shared.seed, from, to, &self.shared.lateness));
-        Arc::clone(self.shared.tables.write().links.entry((from, to)).or_insert_with(new))
+        Arc::clone(&self.shared.links.entry((from, to)).or_insert_with(new))
     }
 
     /// The configured link from `from` to whoever receives at `to`.
     fn find(&self, from: NodeId, to: SocketAddr) -> Option<Arc<Link>> {
-        let tables = self.shared.tables.read();
-        let to = tables.nodes.get(&canonical(to))?;
-        tables.links.get(&(from, *to)).cloned()
+        let to = *self.shared.nodes.get(&canonical(to))?;
+        self.shared.links.get(&(from, to)).map(|link| Arc::clone(&link))
     }
 }
 
