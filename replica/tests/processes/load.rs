@@ -13,8 +13,6 @@ use panchayat::{Cluster, RemoteClient};
 use panchayat_sim::history::{ListAppendHistory, Lists, TxnOp, check_list_append};
 use tokio::task::JoinHandle;
 
-use crate::cluster::Processes;
-
 const KEYS: u64 = 4;
 /// Without progress for this long a scenario has failed.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -36,11 +34,11 @@ struct Shared {
 
 impl Load {
     /// Starts `clients` of them, spread over the replicas.
-    pub(crate) fn start(processes: &Processes, clients: u64) -> Self {
-        let seats = processes.cluster.members.len();
+    pub(crate) fn start(cluster: &Cluster, identity: &Identity, clients: u64) -> Self {
+        let seats = cluster.members.len();
         let shared = Arc::new(Shared {
-            cluster: processes.cluster.clone(),
-            identity: processes.client.clone(),
+            cluster: cluster.clone(),
+            identity: identity.clone(),
             start: Instant::now(),
             stop: AtomicBool::new(false),
             next_element: AtomicU64::new(1),
@@ -69,22 +67,18 @@ impl Load {
     }
 
     /// Stops the clients, reads every list at every replica, and checks the whole history.
-    pub(crate) async fn finish(self, processes: &Processes) {
+    pub(crate) async fn finish(self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.await.expect("a client ended in order");
         }
-        for seat in 0..processes.cluster.members.len() {
+        for (seat, member) in self.shared.cluster.members.iter().enumerate() {
             let reads = (0..KEYS).map(|key| TxnOp::Read { key }).collect();
             let deadline = Instant::now() + PATIENCE;
             let client = self.shared.connect_until(seat, deadline).await.expect("a final read");
             let process = 1_000 + seat as u64;
             let read = self.shared.transact(&client, process, seat, reads).await;
-            assert!(
-                read,
-                "the final read at {} has no answer",
-                processes.cluster.members[seat].name
-            );
+            assert!(read, "the final read at {} has no answer", member.name);
         }
         let history = self.shared.history.lock().expect("not poisoned");
         let report = check_list_append(&history);

@@ -18,13 +18,16 @@ use std::time::{Duration, Instant};
 
 use cluster::Processes;
 use load::Load;
+use panchayat::kv::KvStore;
+use panchayat::{LocalCluster, LocalConfig, Topology};
 
 type Scenario = fn(&tokio::runtime::Runtime);
 
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("all_replicas_killed_mid_load_lose_nothing_acknowledged", kill_all),
     ("one_replica_killed_under_load_comes_back", kill_one),
-    ("a_replica_stopped_for_seconds_catches_up", stop_one),
+    ("a_replica_stopped_for_ten_seconds_catches_up", stop_one),
+    ("one_link_cut_one_way_holds_nobody_up", cut_one_way),
 ];
 
 fn main() {
@@ -58,7 +61,7 @@ fn main() {
 fn kill_all(runtime: &tokio::runtime::Runtime) {
     runtime.block_on(async {
         let mut processes = Processes::start(3);
-        let load = Load::start(&processes, 6);
+        let load = Load::start(&processes.cluster, &processes.client, 6);
         for round in 0..3 {
             load.wait_for_more(60, "before the kill").await;
             tokio::time::sleep(Duration::from_millis(150 + 70 * round)).await;
@@ -70,7 +73,7 @@ fn kill_all(runtime: &tokio::runtime::Runtime) {
             }
         }
         load.wait_for_more(60, "after the last restart").await;
-        load.finish(&processes).await;
+        load.finish().await;
     });
 }
 
@@ -78,7 +81,7 @@ fn kill_all(runtime: &tokio::runtime::Runtime) {
 fn kill_one(runtime: &tokio::runtime::Runtime) {
     runtime.block_on(async {
         let mut processes = Processes::start(3);
-        let load = Load::start(&processes, 6);
+        let load = Load::start(&processes.cluster, &processes.client, 6);
         load.wait_for_more(100, "before the kill").await;
         for victim in [1, 2] {
             processes.kill(victim);
@@ -86,7 +89,7 @@ fn kill_one(runtime: &tokio::runtime::Runtime) {
             processes.restart(victim);
             load.wait_for_more_at(victim, 20, "at the restarted replica").await;
         }
-        load.finish(&processes).await;
+        load.finish().await;
     });
 }
 
@@ -94,14 +97,38 @@ fn kill_one(runtime: &tokio::runtime::Runtime) {
 fn stop_one(runtime: &tokio::runtime::Runtime) {
     runtime.block_on(async {
         let processes = Processes::start(3);
-        let load = Load::start(&processes, 6);
+        let load = Load::start(&processes.cluster, &processes.client, 6);
         load.wait_for_more(100, "before the stop").await;
         processes.stop(1);
         let stopped = Instant::now();
         load.wait_for_more(150, "with one replica stopped").await;
-        tokio::time::sleep(Duration::from_secs(4).saturating_sub(stopped.elapsed())).await;
+        tokio::time::sleep(Duration::from_secs(10).saturating_sub(stopped.elapsed())).await;
         processes.resume(1);
         load.wait_for_more_at(1, 20, "at the resumed replica").await;
-        load.finish(&processes).await;
+        load.finish().await;
+    });
+}
+
+/// Mumbai's packets to Delhi are lost, Delhi's to Mumbai arrive. Every city goes on serving.
+fn cut_one_way(runtime: &tokio::runtime::Runtime) {
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = LocalConfig::new(Topology::builtin(), "india3", dir.path());
+        config.profile = Some("ideal".into());
+        let started = LocalCluster::start(config, |_city| KvStore::default()).await;
+        let local = started.expect("a cluster");
+        let client = local.client_identity("test").expect("an identity");
+        let load = Load::start(local.cluster(), &client, 6);
+        load.wait_for_more(60, "before the cut").await;
+        let (mumbai, delhi) = (local.cluster().members[0].node, local.cluster().members[1].node);
+        let wan = local.wan().expect("emulated links");
+        wan.partition(mumbai, delhi, true);
+        for seat in 0..3 {
+            load.wait_for_more_at(seat, 20, "with one direction cut").await;
+        }
+        wan.partition(mumbai, delhi, false);
+        load.wait_for_more(60, "after the cut").await;
+        load.finish().await;
+        local.shutdown(Duration::from_secs(5)).await;
     });
 }
