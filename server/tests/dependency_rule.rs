@@ -103,3 +103,18 @@ fn libraries_do_not_drag_in_what_is_for_binaries() {
         }
     }
 }
+
+/// The known mistakes must never be in what people run.
+#[test]
+fn no_normal_dependency_enables_the_mutations() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--workspace", "--edges", "features,normal", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8_lossy(&output.stdout);
+    assert!(tree.contains("panchayat-epaxos"), "the tree is not what was asked for");
+    let enabled: Vec<_> = tree.lines().filter(|line| line.contains("mutations")).collect();
+    assert!(enabled.is_empty(), "{enabled:#?}");
+}
