@@ -39,6 +39,8 @@ mod error;
 mod handler;
 mod inbox;
 mod local;
+mod local_faults;
+mod local_links;
 mod metrics;
 mod outbox;
 mod records;

@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use panchayat_consensus::{ClusterId, NodeId};
+use panchayat_consensus::ClusterId;
 use panchayat_core::StateMachine;
 use panchayat_storage::Durability;
 use panchayat_storage::backend::Backend;
-use panchayat_topology::{Link, NotFound, Topology};
+use panchayat_topology::{NotFound, Topology};
 use panchayat_transport::TransportError;
 use panchayat_transport::identity::{Authority, Identity};
-use panchayat_transport::wan::{Jitter, LinkParams, WanControl};
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use panchayat_transport::wan::WanControl;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
 use crate::error::{StartError, Stopped};
+use crate::local_faults::Killed;
+use crate::local_links::{LocalLinks, outages};
 use crate::replica::Replica;
 
 /// How often a draining cluster looks whether it is done.
@@ -85,15 +85,30 @@ pub enum LocalError {
         /// Why.
         source: Box<StartError>,
     },
+    /// Only a killed replica can be restarted.
+    #[error("replica {name} is running: it was not killed")]
+    Running {
+        /// Which.
+        name: String,
+    },
+    /// The replica kept its promises in memory only, so it must not come back without them.
+    #[error("replica {name} cannot be restarted: with durability memory it kept no journal")]
+    NothingKept {
+        /// Which.
+        name: String,
+    },
 }
 
 /// A running cluster.
 #[derive(Debug)]
 pub struct LocalCluster<S: StateMachine> {
-    cluster: Cluster,
+    pub(crate) config: LocalConfig,
+    pub(crate) cluster: Cluster,
     authority: Authority,
-    replicas: Vec<Replica<S>>,
-    wan: Option<WanControl>,
+    identities: Vec<Identity>,
+    pub(crate) replicas: Vec<Replica<S>>,
+    pub(crate) killed: Vec<Killed>,
+    pub(crate) links: Option<LocalLinks>,
     outages: Vec<JoinHandle<()>>,
 }
 
@@ -143,37 +158,60 @@ impl<S: StateMachine> LocalCluster<S> {
             source,
         })?;
         let cluster = Cluster::of_sites(id, &matrix, &addrs);
-        let wan = links.as_ref().map(|links| emulate(links, &cluster, config.seed));
-
-        let mut replicas = Vec::new();
-        for (member, socket) in cluster.members.iter().zip(sockets) {
-            let identity = authority.issue_node(id, member.node)?;
-            let dir = config.data_dir.join(&member.name);
-            let mut builder = Replica::<S>::builder(cluster.clone(), &member.name, identity, dir)
-                .durability(config.durability)
-                .socket(socket);
-            if let Some(backend) = &config.backend {
-                builder = builder.backend(backend.clone());
-            }
-            if let Some(wan) = &wan {
-                builder = builder.wan(wan.clone());
-            }
-            let started = builder.start(machine(&member.name)).await;
-            replicas.push(started.map_err(|source| LocalError::Start {
-                name: member.name.clone(),
-                source: Box::new(source),
-            })?);
-        }
-        let outages = match (&links, &wan) {
-            (Some(links), Some(wan)) => outages(links, &cluster, wan, config.seed),
-            _ => Vec::new(),
+        let emulated = links.as_ref().map(|links| LocalLinks::new(links, &cluster, config.seed));
+        let identities: Result<Vec<_>, _> =
+            cluster.members.iter().map(|member| authority.issue_node(id, member.node)).collect();
+        let mut starting = Self {
+            killed: cluster.members.iter().map(|_| Killed::default()).collect(),
+            config,
+            cluster,
+            authority,
+            identities: identities?,
+            replicas: Vec::new(),
+            links: emulated,
+            outages: Vec::new(),
         };
-        let cluster = Self { cluster, authority, replicas, wan, outages };
+        for (seat, socket) in sockets.into_iter().enumerate() {
+            let name = starting.cluster.members[seat].name.clone();
+            let replica = starting.start_one(seat, socket, machine(&name), false).await?;
+            starting.replicas.push(replica);
+        }
+        let mut cluster = starting;
+        if let (Some(links), Some(emulated)) = (&links, &cluster.links) {
+            cluster.outages = outages(links, &cluster.cluster, emulated, cluster.config.seed);
+        }
         cluster.wait_for_links().await;
         Ok(cluster)
     }
 
-    /// The replicas, by seat.
+    /// Starts the replica of one seat, `again` if it has run before.
+    pub(crate) async fn start_one(
+        &self,
+        seat: usize,
+        socket: UdpSocket,
+        machine: S,
+        again: bool,
+    ) -> Result<Replica<S>, LocalError> {
+        let name = &self.cluster.members[seat].name;
+        let dir = self.config.data_dir.join(name);
+        let identity = self.identities[seat].clone();
+        let mut builder = Replica::<S>::builder(self.cluster.clone(), name, identity, dir)
+            .durability(self.config.durability)
+            .socket(socket);
+        if let Some(backend) = &self.config.backend {
+            builder = builder.backend(backend.clone());
+        }
+        if let Some(links) = &self.links {
+            builder = builder.wan(links.wan().clone());
+        }
+        if again {
+            builder = builder.has_run_before();
+        }
+        let failed = |source| LocalError::Start { name: name.clone(), source: Box::new(source) };
+        builder.start(machine).await.map_err(failed)
+    }
+
+    /// The replicas, by seat. A killed one is still there, and refuses everything.
     pub fn replicas(&self) -> &[Replica<S>] {
         &self.replicas
     }
@@ -190,7 +228,7 @@ impl<S: StateMachine> LocalCluster<S> {
 
     /// The emulated links, if there are any.
     pub fn wan(&self) -> Option<&WanControl> {
-        self.wan.as_ref()
+        self.links.as_ref().map(LocalLinks::wan)
     }
 
     /// A certificate with which a client may connect.
@@ -219,6 +257,9 @@ impl<S: StateMachine> LocalCluster<S> {
             .drain(..)
             .map(|replica| tokio::spawn(tokio::time::timeout(patience, replica.shutdown())))
             .collect();
+        for ending in self.killed.iter_mut().filter_map(|killed| killed.ending.take()) {
+            let _ = ending.await;
+        }
         let mut stopped = Vec::new();
         for stop in stopping {
             if let Ok(Ok(Err(why))) = stop.await {
@@ -272,55 +313,4 @@ fn load_authority(config: &LocalConfig) -> Result<(Authority, ClusterId), LocalE
         std::fs::rename(&beside, &dir).map_err(failed(&dir))?;
     }
     Ok((authority, id))
-}
-
-fn emulate(links: &[Link], cluster: &Cluster, seed: u64) -> WanControl {
-    let wan = WanControl::new(seed);
-    for link in links {
-        let (from, to) = ends(link, cluster);
-        let jitter = (link.jitter_median_us > 0).then(|| Jitter {
-            median: Duration::from_micros(link.jitter_median_us),
-            sigma: link.jitter_sigma,
-        });
-        let params = LinkParams {
-            delay: Duration::from_micros(link.one_way_us),
-            jitter,
-            loss: link.loss,
-            loss_burst: link.burst_packets,
-            bandwidth_bps: Some(link.bandwidth_bits_per_s),
-            ..LinkParams::default()
-        };
-        wan.set_link(from, to, params);
-    }
-    wan
-}
-
-/// One task per pair whose profile has outages. Both directions fail together.
-fn outages(links: &[Link], cluster: &Cluster, wan: &WanControl, seed: u64) -> Vec<JoinHandle<()>> {
-    let failing = links.iter().filter(|link| link.from < link.to);
-    failing
-        .filter_map(|link| {
-            let flap = link.flap?;
-            let (a, b) = ends(link, cluster);
-            let wan = wan.clone();
-            let stream = seed ^ (a.0 << 32 | b.0);
-            let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream);
-            Some(tokio::spawn(async move {
-                let mut draw = |range: panchayat_topology::TimeRange| {
-                    let width = range.max_us.saturating_sub(range.min_us) + 1;
-                    Duration::from_micros(range.min_us + rng.next_u64() % width)
-                };
-                loop {
-                    tokio::time::sleep(draw(flap.up)).await;
-                    wan.partition_pair(a, b, true);
-                    tokio::time::sleep(draw(flap.down)).await;
-                    wan.partition_pair(a, b, false);
-                }
-            }))
-        })
-        .collect()
-}
-
-fn ends(link: &Link, cluster: &Cluster) -> (NodeId, NodeId) {
-    (cluster.members[link.from].node, cluster.members[link.to].node)
 }

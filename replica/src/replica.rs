@@ -145,9 +145,26 @@ impl<S: StateMachine> Replica<S> {
     /// # Errors
     /// Why the replica had stopped by itself before.
     pub async fn shutdown(self) -> Result<(), Stopped> {
+        self.running.gate.close(None);
+        self.running.inbox.tell(Event::Shutdown);
+        self.end().await
+    }
+
+    /// Stops at once and finishes nothing; every caller in flight learns that the outcome is
+    /// unknown. The future gives back the port and the journal.
+    pub(crate) fn abandon(&self) -> impl Future<Output = ()> + Send + use<S> {
+        self.running.gate.close(None);
+        self.running.inbox.tell(Event::Abandon);
+        let replica = self.clone();
+        async move {
+            // How its journal was doing matters to nobody any more.
+            let _ = replica.end().await;
+        }
+    }
+
+    /// Waits for the thread, and gives back everything that the replica held.
+    async fn end(&self) -> Result<(), Stopped> {
         let running = &self.running;
-        running.gate.close(None);
-        running.inbox.tell(Event::Shutdown);
         while !running.thread.is_finished() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
