@@ -17,6 +17,10 @@ use crate::replica::{EPaxos, Fx};
 
 /// Looks at an instance are at most 2^this times `patience` apart.
 const LOOK_DOUBLINGS_MAX: u32 = 3;
+/// A live coordinator is given this many times the age at which instances are decided lately...
+const RECOVERY_AGES: u64 = 4;
+/// ...but never more than this many times the configured delay.
+const RECOVERY_DELAYS_MAX: u64 = 64;
 /// A recovery is given at most 2^this times its usual time, after as many rounds of ballots.
 const ROUND_DOUBLINGS_MAX: u64 = 6;
 
@@ -125,12 +129,28 @@ impl EPaxos {
     fn recovery_due(&self, id: InstanceId) -> Time {
         let timing = &self.config.timing;
         let Some(instance) = self.lanes.get(id) else { return Time(u64::MAX) };
-        let left_to_owner = if id.replica == self.me() || self.suspected.contains(id.replica) {
+        let own = id.replica == self.me();
+        let left_to_owner = if own || instance.hurried || self.suspected.contains(id.replica) {
             timing.patience
         } else {
-            timing.recovery_delay
+            self.delay_for_the_living()
         };
         instance.learned_at + left_to_owner + timing.stagger.times(self.rank(id) as u64)
+    }
+
+    /// How long an instance is left to a coordinator that seems alive: several times as long as
+    /// instances have taken lately, so that slow disks and load spikes are not taken for death.
+    /// Recovering too early would turn the slow into Nops, proposed again and recovered again.
+    fn delay_for_the_living(&self) -> Span {
+        let configured = self.config.timing.recovery_delay;
+        let lately = self.commit_age.times(RECOVERY_AGES);
+        lately.max(configured).min(configured.times(RECOVERY_DELAYS_MAX))
+    }
+
+    /// An instance was decided: how long that took counts towards what is usual.
+    pub(crate) fn note_commit_age(&mut self, learned_at: Time, now: Now) {
+        let age = now.monotonic - learned_at;
+        self.commit_age = Span((self.commit_age.0 * 7 + age.0) / 8);
     }
 
     /// How many replicas that seem alive come before this one: first the coordinator itself, then
@@ -159,14 +179,11 @@ impl EPaxos {
     pub(crate) fn hurry(&mut self, id: InstanceId, now: Now) {
         let stagger = self.config.timing.stagger;
         let soon = now.monotonic + stagger.times(self.rank(id) as u64 + 1);
-        let patience = self.config.timing.recovery_delay;
         let Some(instance) = self.lanes.get_mut(id) else { return };
         if instance.is_committed() || instance.attempt.is_some() || instance.look_due <= soon {
             return;
         }
-        // As old as an instance that its coordinator has had all its time for.
-        instance.learned_at =
-            instance.learned_at.min(Time(now.monotonic.0.saturating_sub(patience.0)));
+        instance.hurried = true;
         self.look_at(id, soon);
     }
 

@@ -83,6 +83,8 @@ impl EPaxos {
         instance.accepted_ballot = instance.accepted_ballot.max(ballot);
         instance.deps = deps.clone();
         let (nop, token) = (instance.nop, instance.token);
+        let learned_at = instance.learned_at;
+        self.note_commit_age(learned_at, now);
         let value = self.record_payload(id);
         let record = fx.persist(Record::Committed { ballot, id, value, deps });
         let instance = self.lanes.get_mut(id).expect("a known instance");

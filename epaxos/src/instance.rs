@@ -52,6 +52,8 @@ pub struct Instance {
     pub(crate) learned_at: Time,
     /// When this replica looks after it next, while it is undecided.
     pub(crate) look_due: Time,
+    /// Whether a recovery of another instance waits for this one.
+    pub(crate) hurried: bool,
     /// How often this replica has asked others for it.
     pub(crate) asked: u32,
     /// How often this replica has looked after it since.
@@ -75,6 +77,7 @@ impl Instance {
             token: None,
             learned_at: Time(0),
             look_due: Time(0),
+            hurried: false,
             asked: 0,
             looks: 0,
             attempt: None,

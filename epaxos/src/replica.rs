@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use panchayat_consensus::{
     After, Ballot, Command, Durable, Effects, Input, InstanceId, Now, Protocol, ReplicaId,
-    ReplicaSet, Slot, Time, WallTime,
+    ReplicaSet, Slot, Span, Time, WallTime,
 };
 
 use crate::config::Config;
@@ -63,6 +63,8 @@ pub struct EPaxos {
     pub(crate) refused_with: BTreeMap<InstanceId, Ballot>,
     pub(crate) last_proposed_at: WallTime,
     pub(crate) status_due: Time,
+    /// How long instances have taken from being known to being decided, as a running average.
+    pub(crate) commit_age: Span,
     /// Since when, and how many instances were asked for.
     pub(crate) fetched: (Time, usize),
 }
@@ -149,6 +151,7 @@ impl EPaxos {
             refused_with: BTreeMap::new(),
             last_proposed_at: WallTime(0),
             status_due: now.monotonic,
+            commit_age: Span(0),
             fetched: (now.monotonic, 0),
             config,
         }
