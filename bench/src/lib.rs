@@ -5,6 +5,7 @@
 //! | which commands clients send | [`workload`] |
 //! | clients that send them and note when they were answered | [`load`] |
 //! | latencies, counted | [`histogram`] |
+//! | answers with their times, for runs in which something fails | [`trace`] |
 //! | a whole cluster under load, with a report that checks itself | [`geo`] |
 //!
 //! Every figure comes with its conditions, and every run measures its own error: what the
@@ -15,6 +16,7 @@
 pub mod geo;
 pub mod histogram;
 pub mod load;
+pub mod trace;
 pub mod workload;
 
 /// The git commit this was built from, or `unknown`.

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::Latencies;
+use crate::trace::Trace;
 use crate::workload::Stream;
 
 /// How long a client that was told `Overloaded` waits before it goes on.
@@ -52,10 +53,32 @@ pub struct Samples {
     pub answered_in_window: u64,
     /// Commands without a result.
     pub failures: Failures,
+    /// Every answer with its time, where one was asked for.
+    pub trace: Option<Trace>,
 }
 
 /// The samples of one city, shared by its clients.
 pub type Shared = Arc<Mutex<Samples>>;
+
+impl Failures {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            overloaded: self.overloaded + other.overloaded,
+            not_applied: self.not_applied + other.not_applied,
+            unknown: self.unknown + other.unknown,
+        }
+    }
+
+    /// What was added since `earlier`.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            overloaded: self.overloaded.saturating_sub(earlier.overloaded),
+            not_applied: self.not_applied.saturating_sub(earlier.not_applied),
+            unknown: self.unknown.saturating_sub(earlier.unknown),
+        }
+    }
+}
 
 impl Window {
     /// The window of `length` that opens `warm_up` from now.
@@ -85,6 +108,9 @@ impl Samples {
         match result {
             Ok(applied) => {
                 self.answered_in_window += u64::from(window.contains(applied.executed_at));
+                if let Some(trace) = &mut self.trace {
+                    trace.record(window, began, applied.executed_at);
+                }
                 if window.contains(began) {
                     self.commit.record(applied.committed_at.saturating_duration_since(began));
                     self.execute.record(applied.executed_at.saturating_duration_since(began));

@@ -77,6 +77,18 @@ pub(crate) struct Geo {
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     pub(crate) payload: usize,
 
+    /// Kill a city's replica, for good or until it starts again from its journal; repeatable
+    #[arg(long, value_name = "CITY@AT[..RESTART]", help_heading = FAULTS)]
+    pub(crate) kill: Vec<String>,
+
+    /// Cut the link between two cities (with `>` in one direction); repeatable
+    #[arg(long, value_name = "CITY-CITY@FROM[..TO]", help_heading = FAULTS)]
+    pub(crate) cut: Vec<String>,
+
+    /// Add a delay to all links of a city, one way, in both directions; repeatable
+    #[arg(long, value_name = "CITY@FROM[..TO]:DELAY", help_heading = FAULTS)]
+    pub(crate) slow: Vec<String>,
+
     /// Keep the journals here, on the disk to be measured [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -85,6 +97,9 @@ pub(crate) struct Geo {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Under this the help of `geo` lists what can go wrong on purpose.
+const FAULTS: &str = "Faults, at times counted from the beginning of the measurement";
 
 const GEO_HELP: &str = "\
 Exit codes:
@@ -96,7 +111,10 @@ Examples:
   panchayat geo                                            three Indian cities, synced to disk
   panchayat geo --set asia-europe5 --profile stressed      five cities, a bad hour
   panchayat geo --profile ideal --clients 1 --conflict 0 --durability memory
-                                                           against the closed form";
+                                                           against the closed form
+  panchayat geo --kill delhi@4s..8s                        lose a city, and get it back
+  panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms
+                                                           a cut and a detour, as a timeline";
 
 /// Run the production code in virtual time with faults, seed by seed
 ///

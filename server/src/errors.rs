@@ -95,9 +95,12 @@ impl CliError {
             | Self::UnknownSite { .. }
             | Self::OtherSet { .. }
             | Self::Ports { .. }
-            | Self::Geo(GeoError::Workload(_) | GeoError::Clients(_) | GeoError::Duration(_)) => {
-                USAGE
-            }
+            | Self::Geo(
+                GeoError::Workload(_)
+                | GeoError::Clients(_)
+                | GeoError::Duration(_)
+                | GeoError::Fault(_),
+            ) => USAGE,
             _ => FAILED,
         }
     }

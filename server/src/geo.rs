@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use panchayat::{Durability, Topology};
-use panchayat_bench::geo::{self, GeoConfig, Phase, Progress, Protocol};
+use panchayat_bench::geo::{
+    self, Fault, FaultError, GeoConfig, GeoError, Phase, Progress, Protocol,
+};
 
 use crate::cli::{DurabilityName, Geo, Place, ProtocolName};
 use crate::errors::{CliError, FAILED};
@@ -33,7 +35,7 @@ fn config(arguments: &Geo) -> Result<GeoConfig, CliError> {
     let place = &arguments.place;
     let topology = topology(place)?;
     // Known before anything starts, and before a mistake in another flag is found.
-    topology.set(&place.set)?;
+    let sites = topology.set(&place.set)?.sites.clone();
     topology.profile(&place.profile)?;
     Ok(GeoConfig {
         set: place.set.clone(),
@@ -50,8 +52,16 @@ fn config(arguments: &Geo) -> Result<GeoConfig, CliError> {
         durability: durability(place.durability),
         seed: place.seed,
         data_dir: arguments.data_dir.clone(),
+        faults: faults(arguments, &sites).map_err(GeoError::from)?,
         ..GeoConfig::new(topology)
     })
+}
+
+fn faults(arguments: &Geo, sites: &[String]) -> Result<Vec<Fault>, FaultError> {
+    let kills = arguments.kill.iter().map(|text| Fault::kill(text, sites));
+    let cuts = arguments.cut.iter().map(|text| Fault::cut(text, sites));
+    let slows = arguments.slow.iter().map(|text| Fault::slow(text, sites));
+    kills.chain(cuts).chain(slows).collect()
 }
 
 /// The topology that was asked for.

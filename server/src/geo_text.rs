@@ -6,6 +6,7 @@ use comfy_table::Table;
 use panchayat_bench::geo::{Check, Report, SiteReport};
 use panchayat_bench::histogram::Quantiles;
 
+use crate::geo_chart;
 use crate::table::table;
 
 /// The whole report, as lines of text.
@@ -14,6 +15,7 @@ pub(crate) fn draw(report: &Report) -> String {
     for table in [latencies(report), bounds(report), links(report)] {
         let _ = writeln!(text, "\n{table}");
     }
+    text.push_str(&geo_chart::draw(report));
     text.push('\n');
     text.push_str(&totals(report));
     text.push('\n');

@@ -7,6 +7,7 @@ mod client_commands;
 mod description;
 mod errors;
 mod geo;
+mod geo_chart;
 mod geo_text;
 mod outcome;
 mod signals;

@@ -3,12 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::report::{Report, SiteReport};
+use super::timeline::{FaultReport, RECOVERED_FACTOR, Recovery};
+use crate::load::Failures;
 
 /// The emulator's tolerance: above it a measurement is worth nothing.
 pub const LATENESS_P99_MS_MAX: f64 = 0.5;
 
 /// How far a median may be from its closed form, as a share of it.
 const BOUND_TOLERANCE: f64 = 0.05;
+
+/// How soon after a kill the other cities must be over it.
+const RECOVERY_MS_MAX: f64 = 3000.0;
 
 /// Records on the way to a durable decision: the coordinator's, a peer's vote, the decision.
 const SYNCS_PER_COMMIT: f64 = 3.0;
@@ -34,7 +39,7 @@ impl Check {
 /// and queueing, so that the closed form predicts the median.
 pub(super) fn checks(report: &Report, formula_applies: bool) -> Vec<Check> {
     let mut checks = vec![
-        Check::new("all replicas end in the same state", report.ok, states(report)),
+        Check::new(same_state(report), report.ok, states(report)),
         Check::new("every command was answered", answered(report), failures(report)),
         Check::new(
             format!("emulator late by at most {LATENESS_P99_MS_MAX} ms (p99)"),
@@ -48,6 +53,8 @@ pub(super) fn checks(report: &Report, formula_applies: bool) -> Vec<Check> {
             ),
         ),
     ];
+    let kills = report.faults.iter().filter(|fault| fault.kind == "kill");
+    checks.extend(kills.filter(|kill| !kill.recovery.is_empty()).map(recovery));
     if formula_applies {
         let sync_ms = report.disk.map_or(0.0, |disk| disk.sync_p50_ms);
         checks.extend(report.sites.iter().map(|site| median(site, sync_ms)));
@@ -76,26 +83,85 @@ fn median(site: &SiteReport, sync_ms: f64) -> Check {
     )
 }
 
-fn states(report: &Report) -> String {
-    let states = report.state_hashes.iter().zip(&report.executed);
-    let states: Vec<_> = states.map(|(hash, executed)| format!("{hash} ({executed})")).collect();
-    format!("state (commands executed): {}", states.join(", "))
+/// Whoever is left at the end.
+fn same_state(report: &Report) -> &'static str {
+    if report.state_hashes.iter().any(String::is_empty) {
+        "all surviving replicas end in the same state"
+    } else {
+        "all replicas end in the same state"
+    }
 }
 
+fn states(report: &Report) -> String {
+    let states = report.state_hashes.iter().zip(&report.executed);
+    let state = |(hash, executed): (&String, &u64)| match hash.as_str() {
+        "" => "killed".to_owned(),
+        hash => format!("{hash} ({executed})"),
+    };
+    let states: Vec<_> = states.map(state).collect();
+    let settled = if report.faults.is_empty() {
+        String::new()
+    } else {
+        format!("; {:.2} s after the last answer", report.settled_after_ms / 1e3)
+    };
+    format!("state (commands executed): {}{settled}", states.join(", "))
+}
+
+/// How soon the other cities were over a loss.
+fn recovery(kill: &FaultReport) -> Check {
+    let in_time =
+        |recovery: &Recovery| recovery.after_ms.is_some_and(|after_ms| after_ms <= RECOVERY_MS_MAX);
+    let figure = |recovery: &Recovery| {
+        let after = match recovery.after_ms {
+            Some(after_ms) => format!("{:.1} s", after_ms / 1e3),
+            None => "never".to_owned(),
+        };
+        format!("{} {after} (normal p99 {:.1} ms)", recovery.site, recovery.normal_p99_ms)
+    };
+    let figures: Vec<_> = kill.recovery.iter().map(figure).collect();
+    Check::new(
+        format!(
+            "after `{}` the others' p99 is under {RECOVERED_FACTOR} × normal within {} s",
+            kill.fault,
+            RECOVERY_MS_MAX / 1e3
+        ),
+        kill.recovery.iter().all(in_time),
+        figures.join(", "),
+    )
+}
+
+/// What kills cost is told apart.
 fn answered(report: &Report) -> bool {
-    let failed = |site: &SiteReport| site.failures.not_applied + site.failures.unknown;
-    report.unanswered == 0 && report.sites.iter().map(failed).sum::<u64>() == 0
+    let failed = |failures: Failures| failures.not_applied + failures.unknown;
+    let all: u64 = report.sites.iter().map(|site| failed(site.failures)).sum();
+    report.unanswered == 0 && all == failed(killed(report))
+}
+
+/// What clients of killed replicas have no result of.
+fn killed(report: &Report) -> Failures {
+    let kills = report.faults.iter().filter_map(|fault| fault.failures);
+    kills.fold(Failures::default(), |sum, one| sum.plus(one))
 }
 
 fn failures(report: &Report) -> String {
-    let sum = |count: fn(&SiteReport) -> u64| report.sites.iter().map(count).sum::<u64>();
+    let all = report.sites.iter().map(|site| site.failures);
+    let killed = killed(report);
+    let others = all.fold(Failures::default(), Failures::plus).since(killed);
+    let at_killed = if report.faults.iter().any(|fault| fault.failures.is_some()) {
+        format!(
+            "; at killed replicas {} unknown, {} not applied",
+            killed.unknown, killed.not_applied
+        )
+    } else {
+        String::new()
+    };
     format!(
-        "{} answered; {} unanswered, {} unknown, {} not applied, {} refused as overload",
-        sum(|site| site.commands),
+        "{} answered; {} unanswered, {} unknown, {} not applied, {} refused as overload{at_killed}",
+        report.sites.iter().map(|site| site.commands).sum::<u64>(),
         report.unanswered,
-        sum(|site| site.failures.unknown),
-        sum(|site| site.failures.not_applied),
-        sum(|site| site.failures.overloaded),
+        others.unknown,
+        others.not_applied,
+        others.overloaded,
     )
 }
 
@@ -103,7 +169,6 @@ fn failures(report: &Report) -> String {
 mod tests {
     use super::*;
     use crate::histogram::Quantiles;
-    use crate::load::Failures;
 
     fn site(p50: f64) -> SiteReport {
         SiteReport {

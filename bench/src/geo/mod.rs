@@ -4,10 +4,16 @@
 //! Everything is real (endpoints, mutual TLS, journals, threads) except the distance, which is
 //! emulated below QUIC. [`run`] starts it, drives it, waits until all replicas have executed the
 //! same, compares their states, and hands back a [`Report`] that carries its own error bars.
+//!
+//! [`Fault`]s can be made to happen in the measured window; the report then has a timeline.
 
 mod check;
+mod fault;
+mod inject;
+mod plan;
 mod report;
 mod run;
+mod timeline;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,8 +26,10 @@ use thiserror::Error;
 use crate::workload::WorkloadError;
 
 pub use check::{Check, LATENESS_P99_MS_MAX};
+pub use fault::{FAULTS_MAX, FAULTY_DURATION_MAX, Fault, FaultError, SLOW_MAX};
 pub use report::{Conditions, Disk, Emulator, Lateness, PairCheck, Report, SiteReport};
 pub use run::run;
+pub use timeline::{Bucket, FaultReport, Recovery, Stretch};
 
 /// A consensus protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +70,8 @@ pub struct GeoConfig {
     pub seed: u64,
     /// Where journals are kept; `None` for a temporary directory that is removed at the end.
     pub data_dir: Option<PathBuf>,
+    /// What goes wrong on purpose while it is measured.
+    pub faults: Vec<Fault>,
 }
 
 impl GeoConfig {
@@ -82,6 +92,7 @@ impl GeoConfig {
             durability: Durability::Fsync,
             seed: 1,
             data_dir: None,
+            faults: Vec::new(),
         }
     }
 }
@@ -128,7 +139,10 @@ pub enum GeoError {
     /// Too short or too long a run.
     #[error("a run of {0:?}: there can be 100 ms to a day")]
     Duration(Duration),
-    /// The cluster did not start.
+    /// The faults make no sense.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// The cluster did not start, or a replica did not start again.
     #[error(transparent)]
     Cluster(#[from] LocalError),
     /// A directory for the journals could not be made.

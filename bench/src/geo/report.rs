@@ -6,6 +6,7 @@ use panchayat::{CoreMetrics, Durability, Metrics, Quorums};
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, LATENESS_P99_MS_MAX};
+use super::timeline::{Bucket, FaultReport, Stretch};
 use super::{GeoConfig, Protocol};
 use crate::histogram::{Quantiles, ms};
 use crate::load::{Failures, Samples};
@@ -31,15 +32,25 @@ pub struct Report {
     pub emulator: Emulator,
     /// The disk, where it was synced.
     pub disk: Option<Disk>,
-    /// Commands executed, by replica, warm-up included.
+    /// Commands executed, by replica, warm-up included; 0 for one that was killed for good.
     pub executed: Vec<u64>,
-    /// Fingerprints of the final states, by replica.
+    /// Fingerprints of the final states, by replica; empty for one that was killed for good.
     pub state_hashes: Vec<String>,
+    /// How long after the last answer all replicas had executed the same, in milliseconds; how
+    /// long it was waited for if they never had.
+    pub settled_after_ms: f64,
     /// Clients that had no answer when the patience after the end of the load was over.
     pub unanswered: u64,
+    /// What went wrong on purpose.
+    pub faults: Vec<FaultReport>,
+    /// The cities between the moments at which faults began and ended; empty without faults.
+    pub stretches: Vec<Stretch>,
+    /// The cities in every tenth of a second; empty without faults.
+    pub timeline: Vec<Bucket>,
     /// What must hold, and whether it did.
     pub checks: Vec<Check>,
-    /// Whether all replicas executed the same commands and ended in the same state. The only
+    /// Whether all replicas (but those killed for good) executed the same commands and ended in
+    /// the same state. The only
     /// thing that fails a run: everything else depends on the machine.
     pub ok: bool,
 }
@@ -245,13 +256,22 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn so_far(metrics: &[Metrics]) -> Self {
-        let core = |count: fn(&CoreMetrics) -> u64| metrics.iter().map(|m| count(&m.core)).sum();
-        let peers = metrics.iter().flat_map(|metrics| metrics.mesh.peers.values());
+    pub(super) fn so_far<'a>(metrics: impl IntoIterator<Item = &'a Metrics> + Clone) -> Self {
+        let all = || metrics.clone().into_iter();
+        let core = |count: fn(&CoreMetrics) -> u64| all().map(|m| count(&m.core)).sum();
+        let peers = all().flat_map(|metrics| metrics.mesh.peers.values());
         Self {
             messages: core(|core| core.messages_sent),
             bytes: core(|core| core.bytes_sent),
             udp_bytes: peers.map(|peer| peer.udp_bytes_sent).sum(),
+        }
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            messages: self.messages + other.messages,
+            bytes: self.bytes + other.bytes,
+            udp_bytes: self.udp_bytes + other.udp_bytes,
         }
     }
 

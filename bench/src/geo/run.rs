@@ -6,21 +6,28 @@ use std::time::{Duration, Instant};
 
 use panchayat::kv::KvStore;
 use panchayat::{
-    Durability, LocalCluster, LocalConfig, Metrics, Replica, StateHash, SyncLatency, measure_sync,
+    Durability, LocalCluster, LocalConfig, Metrics, Replica, ReplicaId, StateHash, SyncLatency,
+    measure_sync,
 };
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use super::inject::{Clients, Injector};
+use super::plan::Plan;
 use super::report::{Conditions, Disk, Distances, Emulator, PairCheck, Report, Traffic, ratio};
-use super::{CLIENTS_MAX, GeoConfig, GeoError, Phase, Progress, check};
+use super::{CLIENTS_MAX, GeoConfig, GeoError, Phase, Progress, check, timeline};
 use crate::histogram::ms;
-use crate::load::{Shared, Window, closed_loop};
+use crate::load::{Samples, Window};
+use crate::trace::Trace;
 use crate::workload::{KeyChoice, Workload};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
 /// How long to wait for answers and for equal states once the load has stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same after faults: who was away has to catch up.
+const FAULT_PATIENCE: Duration = Duration::from_secs(30);
 const SETTLE_POLL: Duration = Duration::from_millis(20);
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(3);
 const DURATION_MIN: Duration = Duration::from_millis(100);
@@ -39,6 +46,8 @@ pub async fn run(
 ) -> Result<Report, GeoError> {
     let workload = check_config(config)?;
     let distances = Distances::of(config)?;
+    let sites = distances.matrix.sites();
+    let plan = Plan::new(&config.faults, sites, config.duration, config.durability)?;
     progress(Progress {
         phase: Phase::Starting,
         elapsed: Duration::ZERO,
@@ -50,8 +59,9 @@ pub async fn run(
     local.profile = Some(config.profile.clone());
     local.durability = config.durability;
     local.seed = config.seed;
-    let cluster = LocalCluster::start(local, |_| KvStore::default()).await?;
-    let measured = measure(config, &cluster, &workload, &distances, dir.path(), &mut progress);
+    let mut cluster = LocalCluster::start(local, |_| KvStore::default()).await?;
+    let run = Run { config, workload: &workload, distances: &distances, plan: &plan };
+    let measured = run.measure(&mut cluster, dir.path(), &mut progress);
     let report = tokio::select! {
         report = measured => report,
         () = cancel => Err(GeoError::Cancelled),
@@ -100,81 +110,129 @@ impl DataDir {
     }
 }
 
-async fn measure(
-    config: &GeoConfig,
-    cluster: &LocalCluster<KvStore>,
-    workload: &Workload,
-    distances: &Distances,
-    dir: &Path,
-    progress: &mut impl FnMut(Progress),
-) -> Result<Report, GeoError> {
-    let replicas = cluster.replicas();
-    let samples: Vec<Shared> = replicas.iter().map(|_| Shared::default()).collect();
-    let window = Window::after(config.warm_up, config.duration);
-    let mut clients = JoinSet::new();
-    for (seat, (replica, shared)) in replicas.iter().zip(&samples).enumerate() {
-        for client in 0..u64::from(config.clients) {
-            let stream = workload.stream((seat as u64) << 32 | client);
-            clients.spawn(closed_loop(replica.clone(), stream, window, Arc::clone(shared)));
-        }
-    }
-    let answered = || samples.iter().map(|shared| shared.lock().answered_in_window).sum();
-
-    wait(window.begin, Phase::WarmUp, config.warm_up, &answered, progress).await;
-    replicas.iter().for_each(|replica| replica.mesh().reset_pings());
-    if let Some(wan) = cluster.wan() {
-        wan.reset_lateness();
-    }
-    let before = Traffic::so_far(&metrics(replicas).await?);
-    wait(window.end, Phase::Measuring, config.duration, &answered, progress).await;
-    let under_load = metrics(replicas).await?;
-    let lateness = cluster.wan().map(|wan| wan.lateness_snapshot()).unwrap_or_default();
-
-    let unanswered = finish(&mut clients, &answered, progress).await;
-    let settled = settle(replicas, &answered, progress).await?;
-    let disk = match config.durability {
-        Durability::Fsync => Some(disk(&under_load, sync_latency(dir).await?)),
-        Durability::Os | Durability::Memory => None,
-    };
-
-    let traffic = Traffic::so_far(&under_load).since(before);
-    let commands = answered() as f64;
-    let sites = samples.iter().enumerate();
-    let mut report = Report {
-        conditions: Conditions::of(config),
-        sites: sites.map(|(seat, shared)| distances.site(seat, &shared.lock())).collect(),
-        messages_per_command: ratio(traffic.messages as f64, commands),
-        bytes_per_command: ratio(traffic.bytes as f64, commands),
-        udp_bytes_per_command: ratio(traffic.udp_bytes as f64, commands),
-        throughput_per_s: commands / config.duration.as_secs_f64(),
-        emulator: Emulator::new(pairs(distances, cluster, &under_load), lateness),
-        disk,
-        executed: settled.iter().map(|metrics| metrics.core.executed).collect(),
-        state_hashes: settled.iter().map(|m| m.core.state_hash.to_string()).collect(),
-        unanswered,
-        checks: Vec::new(),
-        ok: same_state(&settled),
-    };
-    report.checks = check::checks(&report, formula_applies(config)?);
-    Ok(report)
+/// What a run consists of.
+struct Run<'a> {
+    config: &'a GeoConfig,
+    workload: &'a Workload,
+    distances: &'a Distances,
+    plan: &'a Plan,
 }
 
-/// Waits until `until`, telling progress meanwhile.
-async fn wait(
-    until: Instant,
-    phase: Phase,
-    total: Duration,
-    answered: &impl Fn() -> u64,
-    progress: &mut impl FnMut(Progress),
-) {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let elapsed = total.saturating_sub(left);
-        progress(Progress { phase, elapsed, total, answered: answered() });
-        if left.is_zero() {
-            return;
+impl Run<'_> {
+    async fn measure(
+        &self,
+        cluster: &mut LocalCluster<KvStore>,
+        dir: &Path,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<Report, GeoError> {
+        let config = self.config;
+        let samples = || Samples {
+            trace: (!self.plan.is_empty()).then(Trace::default),
+            ..Samples::default()
+        };
+        let window = Window::after(config.warm_up, config.duration);
+        let mut clients = Clients {
+            workload: self.workload,
+            in_each_city: config.clients,
+            window,
+            samples: cluster.replicas().iter().map(|_| Arc::new(Mutex::new(samples()))).collect(),
+            running: JoinSet::new(),
+        };
+        for seat in 0..cluster.replicas().len() {
+            clients.start(cluster, seat, 0);
         }
-        tokio::time::sleep(left.min(TICK)).await;
+        let samples = clients.samples.clone();
+        let answered = || samples.iter().map(|shared| shared.lock().answered_in_window).sum();
+
+        let stage = Stage { phase: Phase::WarmUp, end: window.begin, total: config.warm_up };
+        stage.wait(window.begin, &answered, progress).await;
+        cluster.replicas().iter().for_each(|replica| replica.mesh().reset_pings());
+        if let Some(wan) = cluster.wan() {
+            wan.reset_lateness();
+        }
+        let before = Traffic::so_far(living(&metrics(cluster).await?));
+        let stage = Stage { phase: Phase::Measuring, end: window.end, total: config.duration };
+        let mut injector = Injector::new(self.plan, cluster.replicas().len());
+        for event in &self.plan.events {
+            stage.wait(window.begin + event.at, &answered, progress).await;
+            injector.happen(*event, cluster, &mut clients).await?;
+        }
+        stage.wait(window.end, &answered, progress).await;
+        let under_load = metrics(cluster).await?;
+        let lateness = cluster.wan().map(|wan| wan.lateness_snapshot()).unwrap_or_default();
+        injector.end_links(cluster, &window);
+
+        let unanswered = finish(&mut clients.running, &answered, progress).await;
+        let patience = if self.plan.is_empty() { PATIENCE } else { FAULT_PATIENCE };
+        let (settled, settled_after) = settle(cluster, patience, &answered, progress).await?;
+        let disk = match config.durability {
+            Durability::Fsync => Some(disk(&under_load, sync_latency(dir).await?)),
+            Durability::Os | Durability::Memory => None,
+        };
+
+        let sent = Traffic::so_far(living(&under_load)).plus(injector.gone());
+        let traffic = sent.since(before);
+        let commands = answered() as f64;
+        let sites = samples.iter().enumerate();
+        let names = self.distances.matrix.sites();
+        let traces: Vec<_> =
+            samples.iter().filter_map(|shared| shared.lock().trace.take()).collect();
+        let mut report = Report {
+            conditions: Conditions::of(config),
+            sites: sites.map(|(seat, shared)| self.distances.site(seat, &shared.lock())).collect(),
+            messages_per_command: ratio(traffic.messages as f64, commands),
+            bytes_per_command: ratio(traffic.bytes as f64, commands),
+            udp_bytes_per_command: ratio(traffic.udp_bytes as f64, commands),
+            throughput_per_s: commands / config.duration.as_secs_f64(),
+            emulator: Emulator::new(pairs(self.distances, cluster, &under_load), lateness),
+            disk,
+            executed: settled.iter().map(|m| m.as_ref().map_or(0, |m| m.core.executed)).collect(),
+            state_hashes: settled.iter().map(state_hash).collect(),
+            settled_after_ms: ms(settled_after),
+            unanswered,
+            stretches: timeline::stretches(self.plan, names, &traces, config.duration),
+            timeline: timeline::buckets(names, &traces, config.duration),
+            faults: injector.report(names, &traces, &clients, config.duration),
+            checks: Vec::new(),
+            ok: same_state(&settled),
+        };
+        report.checks = check::checks(&report, formula_applies(config)?);
+        Ok(report)
+    }
+}
+
+/// Empty for a replica that is dead.
+fn state_hash(metrics: &Option<Metrics>) -> String {
+    metrics.as_ref().map_or_else(String::new, |metrics| metrics.core.state_hash.to_string())
+}
+
+/// A part of the run whose length is known.
+#[derive(Clone, Copy)]
+struct Stage {
+    phase: Phase,
+    end: Instant,
+    total: Duration,
+}
+
+impl Stage {
+    /// Waits until `until`, telling progress meanwhile.
+    async fn wait(
+        &self,
+        until: Instant,
+        answered: &impl Fn() -> u64,
+        progress: &mut impl FnMut(Progress),
+    ) {
+        loop {
+            let now = Instant::now();
+            let elapsed = self.total.saturating_sub(self.end.saturating_duration_since(now));
+            let (phase, total) = (self.phase, self.total);
+            progress(Progress { phase, elapsed, total, answered: answered() });
+            let left = until.saturating_duration_since(now);
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(TICK)).await;
+        }
     }
 }
 
@@ -197,27 +255,33 @@ async fn finish(
     unanswered
 }
 
-/// Waits until all replicas have executed the same, or patience ends.
+/// Waits until all living replicas have executed the same, or patience ends; how long it took.
 async fn settle(
-    replicas: &[Replica<KvStore>],
+    cluster: &LocalCluster<KvStore>,
+    patience: Duration,
     answered: &impl Fn() -> u64,
     progress: &mut impl FnMut(Progress),
-) -> Result<Vec<Metrics>, GeoError> {
+) -> Result<(Vec<Option<Metrics>>, Duration), GeoError> {
     let began = Instant::now();
     loop {
-        let now = metrics(replicas).await?;
-        let idle = now.iter().all(|metrics| metrics.core.in_flight == 0);
-        if (idle && same_state(&now)) || began.elapsed() >= PATIENCE {
-            return Ok(now);
+        let now = metrics(cluster).await?;
+        let idle = living(&now).all(|metrics| metrics.core.in_flight == 0);
+        if (idle && same_state(&now)) || began.elapsed() >= patience {
+            return Ok((now, began.elapsed()));
         }
-        let (elapsed, total) = (began.elapsed(), PATIENCE);
+        let (elapsed, total) = (began.elapsed(), patience);
         progress(Progress { phase: Phase::Settling, elapsed, total, answered: answered() });
         tokio::time::sleep(SETTLE_POLL).await;
     }
 }
 
-fn same_state(metrics: &[Metrics]) -> bool {
-    let states = metrics.iter().map(|metrics| (metrics.core.executed, metrics.core.state_hash));
+/// Those of the replicas that are not dead.
+fn living(metrics: &[Option<Metrics>]) -> impl Iterator<Item = &Metrics> + Clone {
+    metrics.iter().flatten()
+}
+
+fn same_state(metrics: &[Option<Metrics>]) -> bool {
+    let states = living(metrics).map(|metrics| (metrics.core.executed, metrics.core.state_hash));
     agree(&states.collect::<Vec<_>>())
 }
 
@@ -226,20 +290,26 @@ fn agree(states: &[(u64, StateHash)]) -> bool {
     states.windows(2).all(|two| two[0] == two[1])
 }
 
-async fn metrics(replicas: &[Replica<KvStore>]) -> Result<Vec<Metrics>, GeoError> {
-    let mut all = Vec::with_capacity(replicas.len());
-    for replica in replicas {
-        let metrics = replica.metrics().await;
-        all.push(metrics.ok_or_else(|| {
-            GeoError::Stopped {
-                name: replica.name().to_owned(),
-                reason: replica
-                    .stopped()
-                    .map_or_else(|| "no reason given".to_owned(), |why| why.to_string()),
-            }
-        })?);
+/// By seat; `None` for a replica that was killed.
+async fn metrics(cluster: &LocalCluster<KvStore>) -> Result<Vec<Option<Metrics>>, GeoError> {
+    let mut all = Vec::with_capacity(cluster.replicas().len());
+    for (seat, replica) in cluster.replicas().iter().enumerate() {
+        let dead = cluster.is_killed(ReplicaId(seat as u8));
+        all.push(if dead { None } else { Some(metrics_of(replica).await?) });
     }
     Ok(all)
+}
+
+/// Those of a replica that should be running.
+pub(super) async fn metrics_of(replica: &Replica<KvStore>) -> Result<Metrics, GeoError> {
+    let metrics = replica.metrics().await;
+    metrics.ok_or_else(|| {
+        let stopped = replica.stopped();
+        GeoError::Stopped {
+            name: replica.name().to_owned(),
+            reason: stopped.map_or_else(|| "no reason given".to_owned(), |why| why.to_string()),
+        }
+    })
 }
 
 async fn sync_latency(dir: &Path) -> Result<SyncLatency, GeoError> {
@@ -249,8 +319,8 @@ async fn sync_latency(dir: &Path) -> Result<SyncLatency, GeoError> {
     measured.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
 }
 
-fn disk(under_load: &[Metrics], alone: SyncLatency) -> Disk {
-    let journals = under_load.iter().map(|metrics| metrics.journal.sync_p50());
+fn disk(under_load: &[Option<Metrics>], alone: SyncLatency) -> Disk {
+    let journals = living(under_load).map(|metrics| metrics.journal.sync_p50());
     Disk {
         sync_p50_ms: ms(alone.p50),
         sync_p99_ms: ms(alone.p99),
@@ -261,11 +331,12 @@ fn disk(under_load: &[Metrics], alone: SyncLatency) -> Disk {
 fn pairs(
     distances: &Distances,
     cluster: &LocalCluster<KvStore>,
-    metrics: &[Metrics],
+    metrics: &[Option<Metrics>],
 ) -> Vec<PairCheck> {
     let members = &cluster.cluster().members;
     let ping = |from: usize, to: usize| {
-        let peer = metrics[from].mesh.peers.get(&members[to].node);
+        let own = metrics[from].as_ref();
+        let peer = own.and_then(|own| own.mesh.peers.get(&members[to].node));
         peer.map(|peer| peer.ping).unwrap_or_default()
     };
     let seats = 0..members.len();
@@ -289,7 +360,12 @@ fn pairs(
 fn formula_applies(config: &GeoConfig) -> Result<bool, GeoError> {
     let profile = config.topology.profile(&config.profile)?;
     let quiet = profile.jitter_median_us == 0 && profile.loss == 0.0 && profile.flap.is_none();
-    Ok(quiet && config.clients == 1 && config.conflict_percent == 0.0 && config.zipf.is_none())
+    let undisturbed = config.faults.is_empty();
+    Ok(quiet
+        && undisturbed
+        && config.clients == 1
+        && config.conflict_percent == 0.0
+        && config.zipf.is_none())
 }
 
 #[cfg(test)]
