@@ -61,6 +61,14 @@ impl Trace {
         buckets.into_iter().map(Slice::of).collect()
     }
 
+    /// What waited at some moment of `from..to`: begun before its end and answered after its
+    /// beginning.
+    pub fn waiting(&self, from: Duration, to: Duration) -> Slice {
+        let (from, to) = (micros(from), i64::from(micros(to)));
+        let within = |answer: &&Answer| answer.at_us >= from && answer.began_us() < to;
+        Slice::of(self.answers.iter().filter(within).map(|answer| answer.latency_us).collect())
+    }
+
     /// What began within `from..to`, whenever it was answered.
     pub fn begun(&self, from: Duration, to: Duration) -> Slice {
         let span = i64::from(micros(from))..i64::from(micros(to));
@@ -115,6 +123,7 @@ mod tests {
         assert_eq!(all(trace.answered(MS(0), MS(1000))), [40, 100, 290]);
         assert_eq!(all(trace.begun(MS(0), MS(100))), [40, 290]);
         assert_eq!(all(trace.begun(MS(100), MS(1000))), [200]);
+        assert_eq!(all(trace.waiting(MS(100), MS(200))), [290]);
         let counts: Vec<_> = trace.buckets(MS(100), MS(1000)).iter().map(Slice::count).collect();
         assert_eq!(counts, [2, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(trace.buckets(MS(100), MS(250)).len(), 3);

@@ -81,7 +81,7 @@ pub(crate) struct Geo {
     #[arg(long, value_name = "CITY@AT[..RESTART]", help_heading = FAULTS)]
     pub(crate) kill: Vec<String>,
 
-    /// Cut the link between two cities (with `>` in one direction); repeatable
+    /// Cut the link between two cities, with `>` instead of `-` in one direction; repeatable
     #[arg(long, value_name = "CITY-CITY@FROM[..TO]", help_heading = FAULTS)]
     pub(crate) cut: Vec<String>,
 
@@ -114,7 +114,7 @@ Examples:
                                                            against the closed form
   panchayat geo --kill delhi@4s..8s                        lose a city, and get it back
   panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms
-                                                           a cut and a detour, as a timeline";
+  panchayat geo --cut 'mumbai>delhi@4s..8s'                mumbai is not heard in delhi";
 
 /// Run the production code in virtual time with faults, seed by seed
 ///

@@ -13,6 +13,9 @@ const COLUMNS_MAX: usize = 75;
 /// From least to most.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// The greatest value of a logarithmic scale is at least this many times the least.
+const LOGARITHMIC_SPAN_MIN: f64 = 8.0;
+
 /// Where a fault begins, and where it ends.
 const BEGINS: char = '▼';
 const ENDS: char = '△';
@@ -80,19 +83,22 @@ impl Chart {
             report.sites.iter().map(|site| self.city(report, &site.site)).collect();
         let all = || cities.iter().flatten();
         let commands_max = all().map(|column| column.commands).max().unwrap_or_default();
-        let p99_max = all().filter_map(|column| column.p99_ms).fold(0.0, f64::max);
+        let heights = Logarithmic::over(all().filter_map(|column| column.p99_ms));
         let mut text = format!(
-            "{:.0} ms a column; full height is {commands_max} commands, and a p99 of {p99_max:.0} ms\n",
-            self.column_ms
+            "{:.0} ms a column; commands from 0 to {commands_max}, p99 from {:.0} to {:.0} ms \
+             (logarithmic)\n",
+            self.column_ms, heights.min, heights.max
         );
         self.line(&mut text, "", &self.marks(report));
         for (site, columns) in report.sites.iter().zip(&cities) {
             let commands = columns.iter().map(|column| {
-                let some = (column.commands > 0).then_some(column.commands as f64);
-                block(some, commands_max as f64)
+                let share = column.commands as f64 / commands_max as f64;
+                block((column.commands > 0).then_some(share))
             });
             self.line(&mut text, &format!("{} commands", site.site), &commands.collect::<String>());
-            let p99 = columns.iter().map(|column| block(column.p99_ms, p99_max));
+            let p99 = columns
+                .iter()
+                .map(|column| block(column.p99_ms.map(|p99_ms| heights.share(p99_ms))));
             self.line(&mut text, "p99", &p99.collect::<String>());
         }
         text.push_str(&legend(report));
@@ -144,10 +150,35 @@ fn highest(so_far: Option<f64>, bucket: &Bucket) -> Option<f64> {
     }
 }
 
-/// A blank for nothing at all.
-fn block(value: Option<f64>, max: f64) -> char {
-    let Some(value) = value else { return ' ' };
-    let share = if max > 0.0 { value / max } else { 0.0 };
+/// Heights for values of different orders of magnitude.
+#[derive(Clone, Copy, Debug)]
+struct Logarithmic {
+    min: f64,
+    max: f64,
+}
+
+impl Logarithmic {
+    /// From the least of `values` to the greatest, or further: what differs by little should look
+    /// so.
+    fn over(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let min = values.clone().fold(f64::INFINITY, f64::min);
+        let max = values.fold(0.0, f64::max);
+        if max <= 0.0 {
+            return Self { min: 1.0, max: LOGARITHMIC_SPAN_MIN };
+        }
+        let min = min.max(max * 1e-6);
+        Self { min, max: max.max(min * LOGARITHMIC_SPAN_MIN) }
+    }
+
+    /// From 0 to 1.
+    fn share(self, value: f64) -> f64 {
+        (value.max(self.min) / self.min).ln() / (self.max / self.min).ln()
+    }
+}
+
+/// A block for a share of the full height, a blank for nothing at all.
+fn block(share: Option<f64>) -> char {
+    let Some(share) = share else { return ' ' };
     BLOCKS[((share * BLOCKS.len() as f64) as usize).min(BLOCKS.len() - 1)]
 }
 
@@ -173,12 +204,17 @@ mod tests {
 
     #[test]
     fn blocks_grow_with_the_value_and_nothing_is_blank() {
-        let drawn: String = [None, Some(0.0), Some(12.5), Some(50.0), Some(99.0), Some(100.0)]
-            .map(|value| block(value, 100.0))
-            .iter()
-            .collect();
-        assert_eq!(drawn, " ▁▂▅██");
-        assert_eq!(block(Some(0.0), 0.0), '▁');
+        let shares = [None, Some(0.0), Some(0.125), Some(0.5), Some(0.99), Some(1.0)];
+        assert_eq!(shares.map(block).iter().collect::<String>(), " ▁▂▅██");
+        for (values, drawn) in [
+            (&[30.0, 30.0, 90.0, 270.0, 810.0][..], "▁▁▃▆█"),
+            (&[30.0, 33.0, 60.0], "▁▁▃"),
+            (&[0.0, 0.0], "▁▁"),
+        ] {
+            let heights = Logarithmic::over(values.iter().copied());
+            let blocks = values.iter().map(|value| block(Some(heights.share(*value))));
+            assert_eq!(blocks.collect::<String>(), drawn, "{heights:?}");
+        }
     }
 
     #[test]
