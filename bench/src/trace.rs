@@ -68,13 +68,6 @@ impl Trace {
         let within = |answer: &&Answer| answer.at_us >= from && answer.began_us() < to;
         Slice::of(self.answers.iter().filter(within).map(|answer| answer.latency_us).collect())
     }
-
-    /// What began within `from..to`, whenever it was answered.
-    pub fn begun(&self, from: Duration, to: Duration) -> Slice {
-        let span = i64::from(micros(from))..i64::from(micros(to));
-        let within = self.answers.iter().filter(|answer| span.contains(&answer.began_us()));
-        Slice::of(within.map(|answer| answer.latency_us).collect())
-    }
 }
 
 impl Slice {
@@ -121,9 +114,9 @@ mod tests {
         }
         let all = |slice: Slice| slice.sorted_us.iter().map(|us| us / 1000).collect::<Vec<_>>();
         assert_eq!(all(trace.answered(MS(0), MS(1000))), [40, 100, 290]);
-        assert_eq!(all(trace.begun(MS(0), MS(100))), [40, 290]);
-        assert_eq!(all(trace.begun(MS(100), MS(1000))), [200]);
-        assert_eq!(all(trace.waiting(MS(100), MS(200))), [290]);
+        assert_eq!(all(trace.waiting(MS(0), MS(60))), [40, 100]);
+        assert_eq!(all(trace.waiting(MS(100), MS(900))), [290]);
+        assert_eq!(all(trace.waiting(MS(950), MS(960))), [200]);
         let counts: Vec<_> = trace.buckets(MS(100), MS(1000)).iter().map(Slice::count).collect();
         assert_eq!(counts, [2, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(trace.buckets(MS(100), MS(250)).len(), 3);
