@@ -1,10 +1,10 @@
 //! Execution: committed instances in dependency order, strongly connected components at once.
 //!
 //! Incremental and iterative. Nothing here recurses, rescans or polls. A committed instance walks
-//! its dependencies one by one ([`walk`]); at one that is not executed it parks there and is woken
+//! its dependencies one by one (`walk`); at one that is not executed it parks there and is woken
 //! by it. Dependencies in a cycle are found when a walk arrives at a component that, from one
 //! parked component to the next, waits for the walker: then all on the way become one component
-//! ([`components`]). A component with nothing left to wait for executes, its members in the order
+//! (`components`). A component with nothing left to wait for executes, its members in the order
 //! of their ids, and wakes whoever is parked on them.
 //!
 //! The seam to consensus is narrow: instances become [`known`](Graph::known) and are
