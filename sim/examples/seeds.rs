@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use panchayat_epaxos::EPaxos;
-use panchayat_sim::{Options, run_range, run_seed};
+use panchayat_sim::{Options, missing_coverage, run_range, run_seed};
 
 const EXPLAINED_LINES: usize = 60;
 
@@ -116,5 +116,11 @@ fn range(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         summary.median(|s| s.crashes),
         summary.violations.len()
     );
-    if summary.violations.is_empty() { Ok(()) } else { Err("violations".into()) }
+    let missing = missing_coverage(&summary.coverage, arguments.replicas, summary.runs);
+    missing.iter().for_each(|missing| println!("MISSING {missing}"));
+    match (summary.violations.is_empty(), missing.is_empty()) {
+        (true, true) => Ok(()),
+        (true, false) => Err("the run did not come to what it should have".into()),
+        (false, _) => Err("violations".into()),
+    }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Client {
     pub(crate) home: usize,
     pub(crate) process: u32,
     pub(crate) pending: Option<Pending>,
+    /// Its next command is for the first key.
+    pub(crate) urged: bool,
     seen: FxHashMap<Bytes, KvValue>,
 }
 
@@ -59,7 +61,7 @@ pub(crate) struct Acknowledged {
 
 impl Client {
     pub(crate) fn new(home: usize, process: u32) -> Self {
-        Self { home, process, pending: None, seen: FxHashMap::default() }
+        Self { home, process, pending: None, urged: false, seen: FxHashMap::default() }
     }
 
     /// What it last saw of a register.

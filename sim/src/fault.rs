@@ -1,6 +1,6 @@
 //! Faults, and the plan of a run's faults.
 
-use panchayat_consensus::ReplicaSet;
+use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet};
 
 use crate::network::{LinkId, Weather};
 use crate::rng::Rng;
@@ -20,6 +20,30 @@ pub enum CrashPoint {
         label: usize,
         /// To how many receivers.
         receivers: u32,
+    },
+}
+
+/// What becomes of the sender of a message that reached only some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aftermath {
+    /// It dies.
+    Dies {
+        /// How long it stays down.
+        down_us: u64,
+    },
+    /// What it sends is lost for a while; it still hears.
+    FallsSilent {
+        /// For how long.
+        us: u64,
+    },
+    /// It goes on; only that message was lost on the others.
+    GoesOn,
+    /// It and those who got the message no longer hear each other; the rest hear both.
+    Parted {
+        /// Whether it is still heard by them.
+        heard: bool,
+        /// For how long.
+        us: u64,
     },
 }
 
@@ -114,6 +138,18 @@ pub enum Fault {
         /// For how long.
         us: u64,
     },
+    /// A replica's clients ask for the first key at once, and its next message of some kind reaches
+    /// only some.
+    Partial {
+        /// Which.
+        replica: usize,
+        /// The kind of message (modulo the protocol's kinds).
+        label: usize,
+        /// Who gets it.
+        reach: ReplicaSet,
+        /// What becomes of the sender.
+        then: Aftermath,
+    },
     /// A replica's wall clock jumps.
     ClockJump {
         /// Which.
@@ -134,6 +170,25 @@ impl Fault {
             _ => {}
         }
     }
+
+    /// What it is called in coverage.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "fault_crash",
+            Self::Pause { .. } => "fault_pause",
+            Self::Slow { .. } => "fault_slow",
+            Self::Cut { .. } => "fault_cut",
+            Self::Storm { .. } => "fault_storm",
+            Self::Spike { .. } => "fault_spike",
+            Self::Clog { .. } => "fault_clog",
+            Self::SlowDisk { .. } => "fault_slow_disk",
+            Self::SyncError { .. } => "fault_sync_error",
+            Self::BitFlip { .. } => "fault_bit_flip",
+            Self::Mute { .. } => "fault_mute",
+            Self::Partial { .. } => "fault_partial",
+            Self::ClockJump { .. } => "fault_clock_jump",
+        }
+    }
 }
 
 /// A fault and its time.
@@ -149,7 +204,7 @@ pub struct Planned {
 /// its own.
 pub fn split(replicas: usize, parts: &[ReplicaSet]) -> Vec<LinkId> {
     let part = |replica: usize| {
-        let own = panchayat_consensus::ReplicaId(replica as u8);
+        let own = ReplicaId(replica as u8);
         parts.iter().position(|part| part.contains(own)).unwrap_or(parts.len() + replica)
     };
     let pairs = (0..replicas).flat_map(|from| (0..replicas).map(move |to| (from, to)));
@@ -242,7 +297,7 @@ pub fn occurrence(class: Class, replicas: usize, at_us: u64, rng: &mut Rng) -> V
             let mut sets = vec![ReplicaSet::EMPTY; parts];
             for replica in 0..replicas as u8 {
                 let part = rng.below(parts as u64) as usize;
-                sets[part].insert(panchayat_consensus::ReplicaId(replica));
+                sets[part].insert(ReplicaId(replica));
             }
             one(Fault::Cut { links: split(replicas, &sets), us })
         }
@@ -303,6 +358,63 @@ pub fn occurrence(class: Class, replicas: usize, at_us: u64, rng: &mut Rng) -> V
     }
 }
 
+/// Two coordinators whose next proposals, on one key, reach disjoint sets of the others, neither
+/// the other: two commands that know nothing of each other, both to be decided by recovery or one
+/// by recovery while its coordinator decides the other. `scale_us` is about a round trip.
+///
+/// Whether a recovery waits, and how its wait can end, depends on how many endorse which proposal.
+/// A proposal that reaches just n−f−e others is the one that leaves most open: with fewer it cannot
+/// have been committed fast, and with more the other proposal cannot be committed beside it. Left
+/// to chance that is rare at seven replicas, so it is drawn on purpose.
+pub fn duel(quorums: Quorums, at_us: u64, scale_us: u64, rng: &mut Rng) -> Vec<Planned> {
+    let replicas = quorums.n();
+    let mut all: Vec<usize> = (0..replicas).collect();
+    rng.shuffle(&mut all);
+    let few = quorums.slow() - quorums.e();
+    let few = if rng.percent(75) { few } else { rng.below(replicas as u64 - 1) as usize };
+    let (duellists, rest) = all.split_at(2);
+    let (first_reach, second_reach) = rest.split_at(few.min(rest.len()));
+    let longer = rng.octaves(8 * scale_us, 32 * scale_us);
+    let shorter = rng.octaves(2 * scale_us, 32 * scale_us);
+    let gone = |us, rng: &mut Rng| match rng.percent(40) {
+        true => Aftermath::Dies { down_us: us },
+        false => Aftermath::FallsSilent { us },
+    };
+    let first = gone(longer, rng);
+    let (second_at_us, second) = match rng.below(10) {
+        // Both are recovered; recoverers on different sides of the second see different quorums.
+        0..=2 => {
+            let us = rng.octaves(8 * scale_us, 32 * scale_us);
+            (at_us, Aftermath::Parted { heard: rng.percent(20), us })
+        }
+        // The first is being recovered when the second comes, and its coordinator carries it on.
+        3..=8 => (at_us + rng.between(scale_us, 8 * scale_us), Aftermath::GoesOn),
+        // Both are recovered, and the second coordinator may come back in the middle of it.
+        _ => (at_us + rng.below(2 * scale_us), gone(shorter, rng)),
+    };
+    let ids = |seats: &[usize]| seats.iter().map(|at| ReplicaId(*at as u8)).collect();
+    let partial = |replica, reach, then| Fault::Partial { replica, label: 0, reach, then };
+    let mut planned = vec![
+        Planned { at_us, fault: partial(duellists[0], ids(first_reach), first) },
+        Planned { at_us: second_at_us, fault: partial(duellists[1], ids(second_reach), second) },
+    ];
+    if rng.percent(75) && second_reach.len() > 1 {
+        // Those reached by the first are far from those reached by the second, but for one.
+        let far = &second_reach[1..];
+        let pairs = first_reach.iter().flat_map(|a| far.iter().map(move |b| (*a, *b)));
+        let links = pairs.flat_map(|(a, b)| [(a, b), (b, a)]).collect();
+        let extra_us = scale_us * rng.between(1, 4);
+        planned.push(Planned { at_us, fault: Fault::Spike { links, extra_us, us: longer } });
+    }
+    if rng.percent(30) {
+        let at_us = at_us + rng.below(6 * scale_us);
+        let us = rng.octaves(scale_us, 16 * scale_us);
+        let fault = Fault::Cut { links: vec![link(replicas, rng)], us };
+        planned.push(Planned { at_us, fault });
+    }
+    planned
+}
+
 fn crash(replica: usize, rng: &mut Rng) -> Fault {
     let point = match rng.below(5) {
         0 => CrashPoint::Synced,
@@ -323,7 +435,6 @@ fn link(replicas: usize, rng: &mut Rng) -> LinkId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use panchayat_consensus::ReplicaId;
 
     #[test]
     fn a_split_of_five_into_2_2_1_leaves_only_the_pairs() {

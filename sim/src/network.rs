@@ -27,6 +27,7 @@ pub type LinkId = (usize, usize);
 struct Link {
     delay_us: u64,
     cuts: u32,
+    dark_until_us: u64,
     clogged_until_us: u64,
     extra_us: u64,
     extra_until_us: u64,
@@ -70,7 +71,7 @@ impl Network {
         let jitter = self.rng.below(link.delay_us * weather.jitter_percent / 100 + 1);
         let twice = self.rng.ppm(weather.duplicate_ppm);
         let held = self.rng.ppm(weather.reorder_ppm);
-        if lost || link.cuts > 0 {
+        if lost || link.cuts > 0 || now_us < link.dark_until_us {
             self.lost += 1;
             return arrivals;
         }
@@ -97,7 +98,7 @@ impl Network {
     pub fn route_heartbeat(&mut self, (from, to): LinkId, now_us: u64) -> Option<u64> {
         let link = &self.links[from * self.replicas + to];
         let lost = self.heartbeat_rng.ppm(self.weather.loss_ppm);
-        if lost || link.cuts > 0 {
+        if lost || link.cuts > 0 || now_us < link.dark_until_us {
             return None;
         }
         let extra = if now_us < link.extra_until_us { link.extra_us } else { 0 };
@@ -107,6 +108,11 @@ impl Network {
     /// Cuts a link, once more.
     pub fn cut(&mut self, link: LinkId) {
         self.link(link).cuts += 1;
+    }
+
+    /// Loses everything sent over a link before `until_us`.
+    pub fn darken(&mut self, link: LinkId, until_us: u64) {
+        self.link(link).dark_until_us = until_us;
     }
 
     /// Lifts one cut of a link.

@@ -4,14 +4,16 @@
 use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
 
 use crate::disk::Keep;
-use crate::fault::{Class, Planned, occurrence};
+use crate::fault::{Class, Fault, Planned, duel, occurrence};
 use crate::network::Weather;
 use crate::rng::Rng;
 use crate::subject::Tuning;
 use crate::workload::Workload;
 
 /// Runs that are all about recovery, in a hundred.
-const STRANDING_PERCENT: u64 = 30;
+const STRANDING_PERCENT: u64 = 40;
+/// Of those, runs about pairs of proposals that know nothing of each other, in a hundred.
+const DUELLING_PERCENT: u64 = 50;
 
 /// How long a sync takes: drawn evenly from a range, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,9 +183,34 @@ impl Setup {
             self.plan.append(&mut occurrence(Class::Strand, n, at_us, rng));
         }
         self.plan.append(&mut occurrence(Class::Crash, n, rng.below(self.safety_us), rng));
-        self.plan.sort_by_key(|planned| planned.at_us);
         for planned in &mut self.plan {
             planned.fault.shorten(rng.between(4 * rtt, 30 * rtt));
+        }
+        let mut duels = Rng::new(rng.bits(), "duels");
+        if duels.percent(DUELLING_PERCENT) {
+            self.duel(rtt, &mut duels);
+        }
+        self.plan.sort_by_key(|planned| planned.at_us);
+    }
+
+    /// Makes the stranded proposals come in pairs that know nothing of each other, on a key with
+    /// little else going on.
+    fn duel(&mut self, rtt: u64, rng: &mut Rng) {
+        self.plan.retain(|planned| matches!(planned.fault, Fault::Crash { .. }));
+        self.plan.truncate(3);
+        self.tuning.patience = Span(rng.between(3 * rtt / 2, 3 * rtt));
+        self.workload.keys = 40;
+        self.workload.kinds = *rng.pick(&[[1, 0, 0], [0, 1, 0], [0, 0, 1]]);
+        self.workload.read_percent = 5;
+        self.workload.transaction_percent = 0;
+        self.workload.clients_per_replica = 1;
+        self.workload.think_us = 8 * rtt;
+        let apart = 24 * rtt;
+        self.safety_us = u64::from(self.workload.commands) * 6 * rtt / self.replicas() as u64;
+        let mut at_us = rng.below(apart);
+        while at_us < self.safety_us {
+            self.plan.append(&mut duel(self.quorums, at_us, rtt, rng));
+            at_us += rng.between(apart / 2, 2 * apart);
         }
     }
 
@@ -272,7 +299,7 @@ fn draw_disks(n: usize, rng: &mut Rng) -> Vec<SyncTime> {
 fn draw_plan(n: usize, safety_us: u64, rng: &mut Rng) -> Vec<Planned> {
     let mut classes: Vec<Class> = Class::ALL.into_iter().filter(|_| rng.percent(40)).collect();
     // A journal with a flipped bit costs a replica for good: once in a while is enough.
-    if !rng.percent(15) {
+    if !rng.percent(25) {
         classes.retain(|class| *class != Class::BitFlip);
     }
     if !classes.iter().any(|class| matches!(class, Class::Crash | Class::Rolling)) {
@@ -289,7 +316,7 @@ fn draw_plan(n: usize, safety_us: u64, rng: &mut Rng) -> Vec<Planned> {
         let at_us = rng.below(safety_us * 9 / 10);
         plan.append(&mut occurrence(class, n, at_us, rng));
     }
-    if !plan.iter().any(|planned| matches!(planned.fault, crate::fault::Fault::Crash { .. })) {
+    if !plan.iter().any(|planned| matches!(planned.fault, Fault::Crash { .. })) {
         plan.append(&mut occurrence(Class::Crash, n, rng.below(safety_us / 2), rng));
     }
     plan.sort_by_key(|planned| planned.at_us);
@@ -299,7 +326,6 @@ fn draw_plan(n: usize, safety_us: u64, rng: &mut Rng) -> Vec<Planned> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Fault;
 
     #[test]
     fn a_seed_draws_the_same_run_and_another_seed_another() {

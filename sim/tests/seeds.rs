@@ -2,7 +2,7 @@
 //! seed must be the same run.
 
 use panchayat_epaxos::EPaxos;
-use panchayat_sim::{Options, Summary, run_range, run_seed};
+use panchayat_sim::{Options, Summary, missing_coverage, run_range, run_seed};
 
 const SEEDS: std::ops::Range<u64> = 0..100;
 
@@ -17,44 +17,25 @@ fn run(replicas: usize) -> Summary {
     summary
 }
 
-fn must_have_happened(summary: &Summary, names: &[&str]) {
-    for name in names {
-        assert!(summary.coverage.get(name) > 0, "{name} never happened:\n{}", summary.coverage);
-    }
+fn must_have_happened(summary: &Summary, replicas: usize) {
+    let missing = missing_coverage(&summary.coverage, replicas, summary.runs);
+    let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    assert!(texts.is_empty(), "{}:\n{}", texts.join("\n"), summary.coverage);
 }
-
-/// What a hundred seeds reach at any number of replicas.
-const ALWAYS: [&str; 18] = [
-    "acknowledged",
-    "answers_recovered",
-    "decided_by_accepts",
-    "decided_fast",
-    "decided_nop",
-    "judged_list_transactions",
-    "judged_register_operations",
-    "proposed_again",
-    "recovery_accepted",
-    "recovery_committed",
-    "recovery_coordinator",
-    "recovery_nop",
-    "recovery_validate",
-    "refused_journals",
-    "sync_errors",
-    "torn_tails",
-    "unknown",
-    "validate_accept",
-];
 
 #[test]
 fn a_hundred_seeds_of_three_replicas() {
-    must_have_happened(&run(3), &ALWAYS);
+    must_have_happened(&run(3), 3);
 }
 
 #[test]
 fn a_hundred_seeds_of_five_replicas() {
     let summary = run(5);
-    must_have_happened(&summary, &ALWAYS);
-    must_have_happened(&summary, &["validate_nop", "validate_wait"]);
+    must_have_happened(&summary, 5);
+    // The swarm draws duels of recoveries so often that even this holds.
+    for name in ["validate_nop", "waiting_deadlock", "waiting_nop"] {
+        assert!(summary.coverage.get(name) > 0, "{name} never happened:\n{}", summary.coverage);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Clients inside the world, and what proposals come back as.
 
+use std::borrow::Cow;
+
 use panchayat_consensus::wire::to_bytes;
 use panchayat_consensus::{Command, InstanceId, NotApplied, Path, Token, WallTime};
 use panchayat_core::StateMachine;
@@ -25,11 +27,14 @@ impl<P: Subject> World<P> {
         self.commands_left -= 1;
         self.next_op += 1;
         let op = self.next_op;
+        let urged = std::mem::take(&mut self.clients[client].urged);
         let asking = &self.clients[client];
-        let command = self
-            .setup
-            .workload
-            .command(&format!("o{op}"), &mut self.client_rng, |key| asking.last_seen(key));
+        let mut workload = Cow::Borrowed(&self.setup.workload);
+        if urged {
+            workload.to_mut().hot_percent = 100;
+        }
+        let command =
+            workload.command(&format!("o{op}"), &mut self.client_rng, |key| asking.last_seen(key));
         let process = asking.process;
         let pending = Pending { op, replica, key: register_of(&command) };
         self.clients[client].pending = Some(pending);

@@ -24,6 +24,7 @@ impl<P: Subject> World<P> {
         self.trace.line(None, None, || format!("fault: {fault:?}"));
         self.trace.mix(index as u64);
         self.stats.faults += 1;
+        *self.stats.named.entry(fault.name()).or_default() += 1;
         let now_us = self.now_us;
         let ends_at = match fault {
             Fault::Crash { replica, point, down_us } => {
@@ -79,6 +80,16 @@ impl<P: Subject> World<P> {
             }
             Fault::Mute { replica, label, receivers, us } => {
                 self.nodes[replica].mutes = Some((label, receivers, us));
+                None
+            }
+            Fault::Partial { replica, label, reach, then } => {
+                self.nodes[replica].partial = Some((label % P::LABELS.len(), reach, then));
+                for (client, asking) in self.clients.iter_mut().enumerate() {
+                    if asking.home == replica {
+                        asking.urged = true;
+                        self.queue.push(now_us, Event::Client { client });
+                    }
+                }
                 None
             }
             Fault::ClockJump { replica, by_us } => {

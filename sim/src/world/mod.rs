@@ -364,6 +364,8 @@ fn empty_node<P: Subject>(seed: u64, index: usize, setup: &Setup) -> Node<P> {
         paused_until_us: 0,
         mutes: None,
         muted_until_us: 0,
+        partial: None,
+        parts_with: None,
         armed: None,
         wake_at_us: None,
         record_seq: 0,

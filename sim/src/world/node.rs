@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use panchayat_consensus::{Command, InstanceId, RecordSeq, ReplicaId, Token};
+use panchayat_consensus::{Command, InstanceId, RecordSeq, ReplicaId, ReplicaSet, Token};
 use panchayat_core::Group;
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::kv::KvStore;
@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::fault::CrashPoint;
+use crate::fault::{Aftermath, CrashPoint};
 use crate::setup::SyncTime;
 use crate::subject::{Place, Subject};
 
@@ -62,6 +62,10 @@ pub(crate) struct Node<P: Subject> {
     /// After a message of this kind to this many receivers, silent for so long.
     pub(crate) mutes: Option<(usize, u32, u64)>,
     pub(crate) muted_until_us: u64,
+    /// Its next message of this kind reaches only these, and then this becomes of it.
+    pub(crate) partial: Option<(usize, ReplicaSet, Aftermath)>,
+    /// After this turn, whom it no longer hears, whether they still hear it, and for how long.
+    pub(crate) parts_with: Option<(ReplicaSet, bool, u64)>,
     pub(crate) armed: Option<(CrashPoint, u64)>,
     pub(crate) wake_at_us: Option<u64>,
     /// Records written in this incarnation, and those of them not durable yet.
@@ -101,6 +105,8 @@ impl<P: Subject> Node<P> {
         self.scheduled = false;
         self.armed = None;
         self.mutes = None;
+        self.partial = None;
+        self.parts_with = None;
         self.wake_at_us = None;
         self.paused_until_us = 0;
         self.record_seq = 0;

@@ -59,6 +59,7 @@ impl<P: Subject> World<P> {
             node.paused_until_us = node.paused_until_us.min(self.now_us);
             node.armed = None;
             node.mutes = None;
+            node.partial = None;
             node.muted_until_us = 0;
         }
         // A pause that is lifted: its replica's turn is due now.

@@ -13,7 +13,7 @@ use panchayat_core::frame::{FrameWriter, next_message, open_frame};
 use panchayat_core::kv::{KvOutput, KvStore};
 
 use super::{EPOCH, Event, GROUP, Job, World, state_of};
-use crate::fault::CrashPoint;
+use crate::fault::{Aftermath, CrashPoint};
 use crate::flaw::{Flaw, Invariant};
 use crate::subject::{Checks, Subject};
 
@@ -88,6 +88,14 @@ impl<P: Subject> World<P> {
         for (to, frame) in frames.iter_mut().enumerate() {
             if let Some(bytes) = frame.take() {
                 self.transmit(replica, to, bytes);
+            }
+        }
+        if let Some((others, heard, us)) = self.nodes[replica].parts_with.take() {
+            for other in others.iter().map(|other| other.index()) {
+                self.network.darken((other, replica), self.now_us + us);
+                if !heard {
+                    self.network.darken((replica, other), self.now_us + us);
+                }
             }
         }
         if !survived {
@@ -247,8 +255,11 @@ impl<P: Subject> World<P> {
             let text = format!("does not read back as it was written: {message:?}");
             return Err(Flaw { invariant: Invariant::Codec, instance: id, text });
         }
+        let partial = self.nodes[replica].partial.take_if(|(wanted, ..)| *wanted == label);
         for (sent, to) in to.iter().enumerate() {
-            if self.falls_silent(replica, label, sent) {
+            if self.falls_silent(replica, label, sent)
+                || partial.is_some_and(|(_, reach, _)| !reach.contains(to))
+            {
                 continue;
             }
             self.stats.messages[label] += 1;
@@ -272,6 +283,18 @@ impl<P: Subject> World<P> {
             if self.dies(replica) {
                 return Ok(false);
             }
+        }
+        let node = &mut self.nodes[replica];
+        match partial {
+            Some((.., Aftermath::Dies { down_us })) => {
+                node.armed = Some((CrashPoint::After(0), down_us));
+                return Ok(false);
+            }
+            Some((.., Aftermath::FallsSilent { us })) => node.muted_until_us = self.now_us + us,
+            Some((_, reach, Aftermath::Parted { heard, us })) => {
+                node.parts_with = Some((reach, heard, us));
+            }
+            Some((.., Aftermath::GoesOn)) | None => {}
         }
         Ok(true)
     }
