@@ -158,7 +158,8 @@ pub(crate) struct Sim {
 const SIM_HELP: &str = "\
 Exit codes:
   0  no violation
-  1  a violation, told with the line that shows it again
+  1  a violation, told with the line that shows it again; or something that so many seeds must
+     have come to never happened, so that their silence proves little
   2  wrong usage
 
 Examples:

@@ -26,7 +26,7 @@ use crate::report::Coverage;
 pub const LONG_RUN: u64 = 5_000;
 /// How often each must have happened in a long run.
 pub const ENOUGH: u64 = 100;
-/// From this many runs on what is [`COMMON`] must have happened at all.
+/// From this many runs on what is `COMMON` must have happened at all.
 pub const SHORT_RUN: u64 = 100;
 
 /// What a hundred seeds come to at any number of replicas.
@@ -97,7 +97,7 @@ fn depending(quorums: Quorums) -> impl Iterator<Item = &'static str> {
     let beside = fewest < f;
     let possible = [
         ("validate_nop", beside || f >= 2),
-        ("waiting_deadlock", 2 * fewest + 1 <= n - 2),
+        ("waiting_deadlock", 2 * fewest < n - 2),
         ("waiting_nop", beside),
     ];
     possible.into_iter().filter_map(|(name, possible)| possible.then_some(name))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use panchayat_sim::Violation;
+use panchayat_sim::{Coverage, Missing, Violation, missing_coverage};
 use serde::{Deserialize, Serialize};
 
 use crate::errors::CliError;
@@ -127,9 +127,14 @@ impl Done {
         values.get(values.len() / 2).copied().unwrap_or(0)
     }
 
-    /// Whether nothing was violated.
-    pub(crate) fn is_ok(&self, _replicas: usize) -> bool {
-        self.violations.is_empty()
+    /// What so many seeds should have come to and did not: the swarm has a hole.
+    pub(crate) fn missing_coverage(&self, replicas: usize) -> Vec<Missing> {
+        missing_coverage(&Coverage(self.coverage.clone()), replicas, self.runs())
+    }
+
+    /// Whether nothing was violated and nothing is missing.
+    pub(crate) fn is_ok(&self, replicas: usize) -> bool {
+        self.violations.is_empty() && self.missing_coverage(replicas).is_empty()
     }
 
     pub(super) fn note(&mut self, seeds: Range<u64>) {

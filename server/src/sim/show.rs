@@ -45,6 +45,17 @@ pub(super) fn print(arguments: &cli::Sim, done: &Done) -> std::io::Result<()> {
             found.text, arguments.replicas, found.seed
         )?;
     }
+    let missing = done.missing_coverage(arguments.replicas);
+    for missing in &missing {
+        writeln!(out, "MISSING {missing}")?;
+    }
+    if !missing.is_empty() {
+        writeln!(
+            out,
+            "FAIL  {} of what so many seeds must have come to is missing",
+            missing.len()
+        )?;
+    }
     match done.violations.len() {
         0 => writeln!(out, "PASS  no violation"),
         count => writeln!(out, "FAIL  {count} violations"),
