@@ -1,7 +1,7 @@
 //! Closed-loop clients and the history of what they saw.
 
 use bytes::Bytes;
-use panchayat_consensus::{InstanceId, NotApplied, ReplicaId};
+use panchayat_consensus::{InstanceId, NotApplied, Path, ReplicaId};
 use panchayat_core::kv::{KvCommand, KvOp, KvOutput, KvValue};
 use rustc_hash::FxHashMap;
 
@@ -39,6 +39,22 @@ pub(crate) struct Pending {
     pub(crate) op: u64,
     pub(crate) replica: usize,
     pub(crate) key: Option<Bytes>,
+    pub(crate) asked_us: u64,
+    /// When and how it was decided, once its replica said so.
+    pub(crate) committed: Option<(u64, Path)>,
+}
+
+/// How long an answered operation took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Where.
+    pub replica: ReplicaId,
+    /// When the client asked, in virtual time.
+    pub asked_us: u64,
+    /// When it was decided and how, as the replica asked knows it.
+    pub committed: Option<(u64, Path)>,
+    /// When it was executed and answered.
+    pub answered_us: u64,
 }
 
 /// One client: at most one operation at a time.

@@ -316,6 +316,7 @@ pub fn occurrence(class: Class, replicas: usize, at_us: u64, rng: &mut Rng) -> V
                 loss_ppm: rng.octaves(1_000, 400_000),
                 duplicate_ppm: rng.octaves(1_000, 400_000),
                 reorder_ppm: rng.octaves(1_000, 400_000),
+                ..Weather::default()
             };
             one(Fault::Storm { weather, us })
         }

@@ -37,7 +37,7 @@ mod trace;
 mod workload;
 mod world;
 
-pub use client::{ClientEvent, ClientEventKind};
+pub use client::{Answer, ClientEvent, ClientEventKind};
 pub use clock::Clock;
 pub use disk::{Disk, Keep, Opened};
 pub use epaxos::EPaxosChecks;
@@ -45,7 +45,7 @@ pub use exact::{Exact, Outcome};
 pub use flaw::{Flaw, Invariant};
 pub use judge::{Judged, judge};
 pub use network::{LinkId, Network, Weather};
-pub use report::{Coverage, Report, Violation};
+pub use report::{Coverage, Execution, Report, Violation};
 pub use required::{ENOUGH, LONG_RUN, Missing, SHORT_RUN, missing_coverage, required_coverage};
 pub use rng::Rng;
 pub use run::{Options, Strength, Summary, run_range, run_seed, run_setup};

@@ -18,6 +18,13 @@ pub struct Weather {
     pub duplicate_ppm: u64,
     /// Frames held back so long that later ones overtake them, in a million.
     pub reorder_ppm: u64,
+    /// Jitter besides: lognormal with this median, each direction for itself. 0 for none.
+    pub lognormal_median_us: u64,
+    /// The sigma of that jitter, in hundredths.
+    pub lognormal_sigma_hundredths: u64,
+    /// Frames lost and sent again by the transport beneath, in a million: they arrive one and a
+    /// half round trips late, as after a loss that an acknowledgement reveals.
+    pub resent_ppm: u64,
 }
 
 /// A directed pair of replicas.
@@ -64,6 +71,7 @@ impl Network {
     /// The times at which a frame sent now arrives.
     pub fn route(&mut self, (from, to): LinkId, now_us: u64) -> SmallVec<[u64; 2]> {
         let weather = self.weather;
+        let bumps_us = self.bumps_us((from, to));
         let link = &mut self.links[from * self.replicas + to];
         let mut arrivals = SmallVec::new();
         // Drawn whether needed or not: a partition does not shift the draws of later frames.
@@ -79,6 +87,7 @@ impl Network {
         if now_us < link.extra_until_us {
             at += link.extra_us;
         }
+        at += bumps_us;
         at = at.max(link.clogged_until_us);
         if held {
             at += self.rng.below(4 * link.delay_us + 1_000);
@@ -91,6 +100,23 @@ impl Network {
             arrivals.push(at + self.rng.below(4 * link.delay_us + 1_000));
         }
         arrivals
+    }
+
+    /// What a transport over a long line adds. Runs without it draw nothing.
+    fn bumps_us(&mut self, (from, to): LinkId) -> u64 {
+        let weather = self.weather;
+        let mut bumps_us = 0;
+        if weather.lognormal_median_us > 0 {
+            let sigma = weather.lognormal_sigma_hundredths as f64 / 100.0;
+            let factor = (sigma * self.rng.normal()).exp();
+            bumps_us += (weather.lognormal_median_us as f64 * factor) as u64;
+        }
+        if self.rng.ppm(weather.resent_ppm) {
+            let there = self.links[from * self.replicas + to].delay_us;
+            let back = self.links[to * self.replicas + from].delay_us;
+            bumps_us += (there + back) * 3 / 2;
+        }
+        bumps_us
     }
 
     /// When a heartbeat sent now arrives. The transport sends them past its queues, so a clog does
@@ -196,12 +222,36 @@ mod tests {
     }
 
     #[test]
+    fn long_lines_are_late_now_and_then_and_jitter_around_their_median() {
+        let line = Weather {
+            lognormal_median_us: 1_000,
+            lognormal_sigma_hundredths: 70,
+            ..Weather::default()
+        };
+        let late = |weather: Weather| -> Vec<u64> {
+            let mut network = two(weather, false);
+            (0..2_001)
+                .filter_map(|at| Some(network.route((0, 1), at).first()? - at - 100))
+                .collect()
+        };
+        let mut drawn = late(line);
+        drawn.sort_unstable();
+        assert!((950..1_050).contains(&drawn[1_000]), "median {}", drawn[1_000]);
+        // e^(2.326 · 0.7) = 5.1 is the 99th percentile's factor.
+        assert!((4_400..5_900).contains(&drawn[1_981]), "p99 {}", drawn[1_981]);
+        let resent = late(Weather { resent_ppm: 100_000, ..Weather::default() });
+        assert!(resent.iter().all(|late| [0, 600].contains(late)));
+        assert!((150..250).contains(&resent.iter().filter(|late| **late == 600).count()));
+    }
+
+    #[test]
     fn bad_weather_loses_doubles_and_reorders() {
         let bad = Weather {
             jitter_percent: 50,
             loss_ppm: 200_000,
             duplicate_ppm: 200_000,
             reorder_ppm: 200_000,
+            ..Weather::default()
         };
         let mut network = two(bad, true);
         let routes: Vec<_> = (0..1_000).map(|at| network.route((0, 1), at)).collect();

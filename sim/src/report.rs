@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::client::ClientEvent;
+use panchayat_consensus::{InstanceId, ReplicaId};
+
+use crate::client::{Answer, ClientEvent};
 use crate::flaw::Flaw;
 use crate::trace::Line;
 
@@ -29,9 +31,10 @@ pub struct Violation {
 pub struct Coverage(pub BTreeMap<String, u64>);
 
 impl Coverage {
-    /// Adds `count` to `name`.
+    /// Adds `count` to `name`. Of names that end in `_max` the largest count stays.
     pub fn add(&mut self, name: &str, count: u64) {
         match self.0.get_mut(name) {
+            Some(largest) if name.ends_with("_max") => *largest = count.max(*largest),
             Some(total) => *total += count,
             None => _ = self.0.insert(name.to_owned(), count),
         }
@@ -46,6 +49,17 @@ impl Coverage {
     pub fn get(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
+}
+
+/// A command was executed somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// In virtual time.
+    pub at_us: u64,
+    /// Where.
+    pub replica: ReplicaId,
+    /// Which.
+    pub id: InstanceId,
 }
 
 /// One run.
@@ -73,6 +87,10 @@ pub struct Report {
     pub steps: u64,
     /// What clients saw.
     pub history: Vec<ClientEvent>,
+    /// How long answered operations took, in the order of their answers.
+    pub answers: Vec<Answer>,
+    /// Who executed what when, those after a restart once more.
+    pub executions: Vec<Execution>,
     /// The readable trace, if it was asked for.
     pub lines: Option<Vec<Line>>,
 }

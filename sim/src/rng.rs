@@ -53,6 +53,13 @@ impl Rng {
         ppm > 0 && self.below(1_000_000) < ppm
     }
 
+    /// From the standard normal distribution (Box and Muller, 1958).
+    pub fn normal(&mut self) -> f64 {
+        let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let (radius, angle) = (unit(self.bits()), unit(self.bits()));
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+
     /// One of `items`.
     ///
     /// # Panics

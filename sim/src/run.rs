@@ -138,6 +138,8 @@ pub(crate) fn finish<P: Subject>(world: World<P>, flaw: Option<Flaw>) -> Report 
         virtual_us: world.now_us,
         steps: world.step,
         history: world.history,
+        answers: world.answers,
+        executions: world.executions,
         lines: world.trace.into_lines(),
     }
 }

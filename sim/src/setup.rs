@@ -278,6 +278,7 @@ fn draw_weather(rng: &mut Rng) -> Weather {
         loss_ppm: *rng.pick(&[0, 0, 500, 20_000]),
         duplicate_ppm: *rng.pick(&[0, 0, 1_000, 50_000]),
         reorder_ppm: *rng.pick(&[0, 0, 1_000, 50_000]),
+        ..Weather::default()
     }
 }
 

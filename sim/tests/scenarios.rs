@@ -155,6 +155,7 @@ fn every_other_class_alone() {
         loss_ppm: 200_000,
         duplicate_ppm: 200_000,
         reorder_ppm: 200_000,
+        ..Weather::default()
     };
     let us = 1_500 * MS;
     let flap = |turn: u64| {

@@ -8,7 +8,7 @@ use panchayat_core::StateMachine;
 use panchayat_core::kv::{KvCommand, KvOutput, KvStore};
 
 use super::{Event, Job, Phase, SCRIPT_TOKENS, World};
-use crate::client::{Acknowledged, ClientEvent, ClientEventKind, Pending, register_of};
+use crate::client::{Acknowledged, Answer, ClientEvent, ClientEventKind, Pending, register_of};
 use crate::flaw::{Flaw, Invariant};
 use crate::subject::{Checks, Subject};
 
@@ -17,6 +17,9 @@ const RETRY_US: u64 = 20_000;
 
 impl<P: Subject> World<P> {
     pub(super) fn client_acts(&mut self, client: usize) -> Result<(), Flaw> {
+        if self.setup.workload.until_us.is_some_and(|until_us| self.now_us >= until_us) {
+            self.commands_left = 0;
+        }
         if self.commands_left == 0 || self.clients[client].pending.is_some() {
             return Ok(());
         }
@@ -36,7 +39,8 @@ impl<P: Subject> World<P> {
         let command =
             workload.command(&format!("o{op}"), &mut self.client_rng, |key| asking.last_seen(key));
         let process = asking.process;
-        let pending = Pending { op, replica, key: register_of(&command) };
+        let (key, asked_us) = (register_of(&command), self.now_us);
+        let pending = Pending { op, replica, key, asked_us, committed: None };
         self.clients[client].pending = Some(pending);
         self.note(process, op, replica, ClientEventKind::Invoke(command.clone()));
         self.stats.commands += 1;
@@ -140,7 +144,7 @@ impl<P: Subject> World<P> {
         (pending.op == op).then(|| (client, pending.clone()))
     }
 
-    pub(super) fn token_committed(&mut self, token: Token, path: Path) {
+    pub(super) fn token_committed(&mut self, replica: usize, token: Token, path: Path) {
         let name = match path {
             Path::Fast => "answers_fast",
             Path::Slow => "answers_slow",
@@ -150,6 +154,14 @@ impl<P: Subject> World<P> {
         if token.0 >= SCRIPT_TOKENS {
             let scripted = &mut self.script[(token.0 - SCRIPT_TOKENS) as usize];
             scripted.committed.get_or_insert((self.now_us, path));
+            return;
+        }
+        let waiting = self.nodes[replica].tokens.get(&token);
+        if let Some((client, op)) = waiting
+            && let Some(pending) = &mut self.clients[*client].pending
+            && pending.op == *op
+        {
+            pending.committed = Some((self.now_us, path));
         }
     }
 
@@ -178,6 +190,12 @@ impl<P: Subject> World<P> {
         self.clients[client].learn(pending.key, &output);
         self.stats.acknowledged += 1;
         self.acknowledged.push(Acknowledged { op: pending.op, id });
+        self.answers.push(Answer {
+            replica: self.nodes[replica].id,
+            asked_us: pending.asked_us,
+            committed: pending.committed,
+            answered_us: self.now_us,
+        });
         let process = self.clients[client].process;
         self.note(process, pending.op, replica, ClientEventKind::Return(output));
         self.client_goes_on(client);

@@ -134,7 +134,8 @@ impl<P: Subject> World<P> {
         };
         if let Some(group) = &node.group {
             for (name, count) in group.protocol().counters() {
-                *self.stats.named.entry(name).or_default() += count;
+                let total = self.stats.named.entry(name).or_default();
+                *total = if name.ends_with("_max") { count.max(*total) } else { *total + count };
             }
         }
         node.disk.crash(keep);

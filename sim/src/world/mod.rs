@@ -19,13 +19,14 @@ use panchayat_core::kv::KvCommand;
 use panchayat_core::{StateHash, StateMachine};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::client::{Acknowledged, Client, ClientEvent};
+use crate::client::{Acknowledged, Answer, Client, ClientEvent};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::flaw::Flaw;
 use crate::invariants::{ExecutionOrder, OneCommand};
 use crate::network::Network;
 use crate::queue::Queue;
+use crate::report::Execution;
 use crate::rng::Rng;
 use crate::setup::Setup;
 use crate::subject::{Checks, Subject};
@@ -118,6 +119,8 @@ pub(crate) struct World<P: Subject> {
     commands_left: u32,
     pub(crate) history: Vec<ClientEvent>,
     acknowledged: Vec<Acknowledged>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) executions: Vec<Execution>,
     pub(crate) script: Vec<Scripted>,
     pub(crate) trace: Trace,
     pub(crate) stats: Stats,
@@ -160,6 +163,8 @@ impl<P: Subject> World<P> {
             commands_left,
             history: Vec::new(),
             acknowledged: Vec::new(),
+            answers: Vec::new(),
+            executions: Vec::new(),
             script: Vec::new(),
             trace: Trace::new(text),
             stats: Stats { messages: vec![0; P::LABELS.len()], ..Stats::default() },

@@ -15,6 +15,7 @@ use panchayat_core::kv::{KvOutput, KvStore};
 use super::{EPOCH, Event, GROUP, Job, World, state_of};
 use crate::fault::{Aftermath, CrashPoint};
 use crate::flaw::{Flaw, Invariant};
+use crate::report::Execution;
 use crate::subject::{Checks, Subject};
 
 /// Something a turn does to the world.
@@ -215,7 +216,7 @@ impl<P: Subject> World<P> {
                 return Ok(true);
             }
             Action::Send { to, message } => return self.send(replica, to, &message, frames),
-            Action::Committed { token, path } => self.token_committed(token, path),
+            Action::Committed { token, path } => self.token_committed(replica, token, path),
             Action::Executing { id, command } => {
                 *last_executed = Some(id);
                 self.executing(replica, id, &command)?;
@@ -307,6 +308,8 @@ impl<P: Subject> World<P> {
     ) -> Result<(), Flaw> {
         self.touch(Some(id));
         self.stats.executions += 1;
+        let by = self.nodes[replica].id;
+        self.executions.push(Execution { at_us: self.now_us, replica: by, id });
         let node = &mut self.nodes[replica];
         let at = node.place();
         self.trace.line(Some(node.id), Some(id), || format!("executes {id} {command:?}"));
