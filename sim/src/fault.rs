@@ -399,6 +399,10 @@ pub fn duel(quorums: Quorums, at_us: u64, scale_us: u64, rng: &mut Rng) -> Vec<P
         Planned { at_us, fault: partial(duellists[0], ids(first_reach), first) },
         Planned { at_us: second_at_us, fault: partial(duellists[1], ids(second_reach), second) },
     ];
+    if second == Aftermath::GoesOn && rng.percent(35) {
+        // It reaches those who know of the first as well. Its coordinator may not wait for them.
+        planned[1].fault = partial(duellists[1], ids(rest), second);
+    }
     if rng.percent(75) && second_reach.len() > 1 {
         // Those reached by the first are far from those reached by the second, but for one.
         let far = &second_reach[1..];
