@@ -184,10 +184,16 @@ impl EPaxos {
         }
     }
 
-    /// Makes everything in a dependency vector known to exist.
-    pub(crate) fn note_all_exist(&mut self, deps: &Deps, now: Now) {
-        for (replica, slot) in deps.lanes() {
-            self.note_exists(replica, slot, now);
+    /// Makes everything in a vector known to exist, as far as the window reaches.
+    ///
+    /// A replica that is far behind must take a decision whose vector reaches beyond its window:
+    /// what it has to execute next may wait for the payload that comes with it. And it must hear
+    /// of the next slots to ask for, however many more there are. What really blocks execution is
+    /// never beyond the window, since the coordinator of a slot had executed its own lane up to a
+    /// window below it.
+    pub(crate) fn note_all_exist(&mut self, vector: &Deps, now: Now) {
+        for (replica, slot) in vector.lanes() {
+            self.note_exists(replica, slot.min(self.reach(replica)), now);
         }
     }
 
@@ -252,15 +258,7 @@ impl EPaxos {
                 self.learn_payload(id, &command, fx);
             }
             Message::Refused { ballot, id } => self.on_refused(ballot, id, now),
-            Message::Status { seen, .. } => self.on_status(&seen, now),
-        }
-    }
-
-    /// Learns what exists, as far as the window reaches: a replica that is far behind must hear of
-    /// the next slots to ask for, however many more there are.
-    fn on_status(&mut self, seen: &Deps, now: Now) {
-        for (replica, slot) in seen.lanes() {
-            self.note_exists(replica, slot.min(self.reach(replica)), now);
+            Message::Status { seen, .. } => self.note_all_exist(&seen, now),
         }
     }
 
@@ -273,15 +271,11 @@ impl EPaxos {
     /// sender repeats what matters.
     fn is_admissible(&self, from: ReplicaId, message: &Message) -> bool {
         let n = self.config.quorums.n();
-        let gossip = matches!(message, Message::Status { .. });
         let fits = |id: InstanceId| id.replica.index() < n && id.slot <= self.reach(id.replica);
         let id_fits = message.instance().is_none_or(|id| {
             fits(id) && message.ballot().is_none_or(|ballot| self.is_near(id, ballot))
         });
-        let vectors_fit = message.vectors().into_iter().flatten().all(|vector| {
-            vector.width() == n
-                && (gossip || vector.lanes().all(|(replica, slot)| slot <= self.reach(replica)))
-        });
+        let vectors_fit = message.vectors().into_iter().flatten().all(|v| v.width() == n);
         let others_fit = match message {
             Message::ValidateOk { invalidators, .. } => invalidators.iter().all(|i| fits(i.id)),
             _ => true,
