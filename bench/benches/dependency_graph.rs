@@ -34,6 +34,7 @@ fn decision(replica: usize, slot: Slot, key: u64, deps: [Slot; REPLICAS]) -> Dec
     let command = Command {
         footprint: Footprint::write(&key.to_be_bytes()),
         proposed_at: WallTime(0),
+        request: None,
         payload: Bytes::new(),
     };
     let id = InstanceId::new(ReplicaId(replica as u8), slot);

@@ -133,6 +133,7 @@ fn commands(seed: u64) -> Vec<Command> {
         Command {
             footprint: Footprint::write(&key.to_be_bytes()),
             proposed_at: WallTime(0),
+            request: None,
             payload: payload.clone(),
         }
     };

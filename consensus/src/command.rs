@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::footprint::Footprint;
+use crate::footprint::{Footprint, Mode};
+use crate::request::Request;
 use crate::time::WallTime;
 use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 
@@ -20,8 +21,21 @@ pub struct Command {
     pub footprint: Footprint,
     /// The coordinator's wall clock when it proposed; grows along a lane.
     pub proposed_at: WallTime,
+    /// Which request of which client it is, if it must be applied once however often it is tried.
+    pub request: Option<Request>,
     /// The state machine's own encoding.
     pub payload: Bytes,
+}
+
+impl Command {
+    /// A command that has not been proposed yet. That of a request also writes the request's key.
+    pub fn new(footprint: Footprint, request: Option<Request>, payload: Bytes) -> Self {
+        let footprint = match request {
+            Some(request) => footprint.with(request.key(), Mode::Write),
+            None => footprint,
+        };
+        Self { footprint, proposed_at: WallTime(0), request, payload }
+    }
 }
 
 /// What an instance can decide on.
@@ -52,6 +66,10 @@ impl Encode for Command {
     fn encode(&self, out: &mut Writer) {
         self.footprint.encode(out);
         out.put_varint(self.proposed_at.0);
+        out.put_u8(u8::from(self.request.is_some()));
+        if let Some(request) = &self.request {
+            request.encode(out);
+        }
         out.put_bytes(&self.payload);
     }
 }
@@ -61,6 +79,11 @@ impl Decode for Command {
         Ok(Self {
             footprint: Footprint::decode(input)?,
             proposed_at: WallTime(input.varint()?),
+            request: match input.u8()? {
+                0 => None,
+                1 => Some(Request::decode(input)?),
+                tag => return Err(DecodeError::UnknownTag { what: "request", tag }),
+            },
             payload: detach(input.bytes()?),
         })
     }
@@ -97,6 +120,9 @@ impl Decode for Value {
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Command({} B", self.payload.len())?;
+        if let Some(Request { client, sequence, .. }) = &self.request {
+            write!(f, " request {client}/{sequence}")?;
+        }
         for (key, mode) in self.footprint.keys() {
             write!(f, " {mode:?}:{:x}", key.0)?;
         }

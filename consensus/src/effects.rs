@@ -245,6 +245,7 @@ mod tests {
         let command = Arc::new(Command {
             footprint: crate::Footprint::barrier(),
             proposed_at: crate::WallTime(0),
+            request: None,
             payload: bytes::Bytes::new(),
         });
         let id = InstanceId::new(ReplicaId(0), 1);

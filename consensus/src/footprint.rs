@@ -84,6 +84,14 @@ impl Footprint {
         Self { keys, barrier: false }
     }
 
+    /// The same with one more key. A barrier conflicts with every key as it is.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn with(self, key: KeyHash, mode: Mode) -> Self {
+        if self.barrier { self } else { Self::new(self.keys.into_iter().chain([(key, mode)])) }
+    }
+
     /// One key, written.
     pub fn write(key: &[u8]) -> Self {
         Self::new([(KeyHash::of(key), Mode::Write)])

@@ -5,8 +5,8 @@ use std::hash::Hash;
 
 use crate::command::Command;
 use crate::effects::{Durable, Effects, Token};
-use crate::ids::ReplicaId;
-use crate::time::Now;
+use crate::ids::{ReplicaId, ReplicaSet};
+use crate::time::{Now, WallTime};
 use crate::wire::{Decode, Encode};
 
 /// Something that happened, told to a protocol.
@@ -63,6 +63,28 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
 
     /// Handles one input.
     fn step(&mut self, now: Now, input: Input<Self::Message>, effects: &mut EffectsOf<Self>);
+
+    /// Everything this replica must still know, as records: [`restore`](Self::restore) from them
+    /// alone gives a replica that keeps every promise this one has made and counts as executed
+    /// what this one has handed out for execution. Taken between steps, it stands for every record
+    /// written before, so a journal may be cut below it.
+    fn image(&self) -> Vec<Self::Record>;
+
+    /// The part of an image that another member may take over: what is decided, never what its
+    /// owner promised or voted for.
+    fn handover(image: Vec<Self::Record>) -> Vec<Self::Record>;
+
+    /// Takes the place where another member stood: `handover` is of the same moment as the state
+    /// that replaces this replica's. Own promises stay. Nothing may leave this replica before its
+    /// [`image`](Self::image) taken after this is durable together with that state.
+    fn install(&mut self, now: Now, handover: Vec<Self::Record>, effects: &mut EffectsOf<Self>);
+
+    /// Members to ask for a state, while this replica is too far behind to catch up otherwise.
+    /// Until one is installed it neither votes nor executes.
+    fn needs_state(&self) -> ReplicaSet;
+
+    /// No command that executes here from now on was proposed at this time or before.
+    fn proposed_after(&self) -> WallTime;
 
     /// What happened so far, by name. For metrics; empty unless a protocol counts.
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -33,7 +33,12 @@ fn command() -> impl Strategy<Value = Arc<Command>> {
     ];
     (footprint, any::<u64>(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(
         |(footprint, wall, payload)| {
-            Arc::new(Command { footprint, proposed_at: WallTime(wall), payload: payload.into() })
+            Arc::new(Command {
+                footprint,
+                proposed_at: WallTime(wall),
+                request: None,
+                payload: payload.into(),
+            })
         },
     )
 }

@@ -75,8 +75,12 @@ impl Cluster {
         match words[..] {
             [who, "proposes", key] => {
                 let footprint = Footprint::write(key.as_bytes());
-                let command =
-                    Command { footprint, proposed_at: WallTime(0), payload: Bytes::new() };
+                let command = Command {
+                    footprint,
+                    proposed_at: WallTime(0),
+                    request: None,
+                    payload: Bytes::new(),
+                };
                 let input = Input::Propose { token: Token(1), command };
                 self.step(replica(who), |epaxos, fx| epaxos.step(Now::default(), input, fx));
             }

@@ -13,7 +13,8 @@ const NOW: Now = Now { monotonic: Time(1), wall: WallTime(1) };
 
 fn decided(id: InstanceId, key: u64, deps: [u64; 3]) -> Message {
     let footprint = Footprint::new([(KeyHash(key), Mode::Write)]);
-    let command = Command { footprint, proposed_at: WallTime(1), payload: Bytes::new() };
+    let command =
+        Command { footprint, proposed_at: WallTime(1), request: None, payload: Bytes::new() };
     let deps: Deps = deps.into_iter().collect();
     Message::Commit { ballot: Ballot::INITIAL, id, value: Proposal::Full(Arc::new(command)), deps }
 }

@@ -198,7 +198,7 @@ pub(crate) fn submit<S: StateMachine>(
     }
     let payload: Bytes = to_bytes(command);
     let footprint = S::footprint(command);
-    let command = Command { footprint, proposed_at: WallTime(0), payload };
+    let command = Command { footprint, proposed_at: WallTime(0), request: None, payload };
     let (reply, result) = oneshot::channel();
     inbox.propose(command, reply)?;
     Ok(result)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
 use panchayat_consensus::{
     After, Command, Effects, Input, InstanceId, Now, Path, Protocol, Quorums, ReplicaId,
-    ReplicaSet, Span, Time, Token,
+    ReplicaSet, Span, Time, Token, WallTime,
 };
 use panchayat_sim::fault::Fault;
 use panchayat_sim::{Checks, Flaw, Invariant, Place, Report, Seat, Setup, Subject, run_setup};
@@ -228,6 +228,26 @@ impl<const BUG: u8> Protocol for Toy<BUG> {
         if self.me != SEQUENCER {
             effects.wake_at(self.retry_at);
         }
+    }
+
+    fn image(&self) -> Vec<Self::Record> {
+        unimplemented!("nobody asks a toy for its image")
+    }
+
+    fn handover(image: Vec<Self::Record>) -> Vec<Self::Record> {
+        image
+    }
+
+    fn install(&mut self, _: Now, _: Vec<Self::Record>, _: &mut Fx) {
+        unimplemented!("a toy never falls behind")
+    }
+
+    fn needs_state(&self) -> ReplicaSet {
+        ReplicaSet::EMPTY
+    }
+
+    fn proposed_after(&self) -> WallTime {
+        WallTime(0)
     }
 
     fn check_invariants(&self) {

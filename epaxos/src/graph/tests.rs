@@ -33,7 +33,7 @@ fn id(replica: u8, slot: u64) -> InstanceId {
 }
 
 fn command(footprint: Footprint) -> Arc<Command> {
-    Arc::new(Command { footprint, proposed_at: WallTime(0), payload: Bytes::new() })
+    Arc::new(Command { footprint, proposed_at: WallTime(0), request: None, payload: Bytes::new() })
 }
 
 fn write(key: u64) -> Arc<Command> {

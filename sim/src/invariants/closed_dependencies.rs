@@ -248,7 +248,12 @@ mod tests {
 
     fn command() -> Command {
         let payload = bytes::Bytes::from_static(b"p");
-        Command { footprint: Footprint::write(b"x"), proposed_at: WallTime(1), payload }
+        Command {
+            footprint: Footprint::write(b"x"),
+            proposed_at: WallTime(1),
+            request: None,
+            payload,
+        }
     }
 
     impl Case {

@@ -247,7 +247,12 @@ mod tests {
 
     fn command() -> Arc<Command> {
         let payload = bytes::Bytes::from_static(b"c");
-        Arc::new(Command { footprint: Footprint::write(b"x"), proposed_at: WallTime(1), payload })
+        Arc::new(Command {
+            footprint: Footprint::write(b"x"),
+            proposed_at: WallTime(1),
+            request: None,
+            payload,
+        })
     }
 
     fn ballot() -> Ballot {

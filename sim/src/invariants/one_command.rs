@@ -44,6 +44,7 @@ mod tests {
         let command = |payload: &'static [u8]| Command {
             footprint: Footprint::write(b"x"),
             proposed_at: WallTime(1),
+            request: None,
             payload: bytes::Bytes::from_static(payload),
         };
         let mut check = OneCommand::default();

@@ -71,6 +71,7 @@ impl<P: Subject> World<P> {
         let command = Command {
             footprint: KvStore::footprint(command),
             proposed_at: WallTime(node.last_proposed_at),
+            request: None,
             payload: to_bytes(command),
         };
         let at = node.place();

@@ -171,7 +171,8 @@ impl Scope {
                 state.proposed.insert(*replica);
                 let payload = Bytes::copy_from_slice(&[replica.0]);
                 let footprint = Footprint::write(b"the key");
-                let command = Command { footprint, proposed_at: WallTime(0), payload };
+                let command =
+                    Command { footprint, proposed_at: WallTime(0), request: None, payload };
                 let input = Input::Propose { token: Token(u64::from(replica.0)), command };
                 state.step(*replica, |epaxos, fx| epaxos.step(Now::default(), input, fx));
             }
