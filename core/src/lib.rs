@@ -11,6 +11,7 @@ pub mod frame;
 mod group;
 pub mod journal;
 pub mod kv;
+pub mod snapshot;
 mod state_machine;
 
 pub use group::{Group, Sink};
