@@ -1,6 +1,8 @@
 //! Commit: the value is decided. It is durable before anyone is told and before it executes.
 
-use panchayat_consensus::{After, Ballot, InstanceId, Now, Path, ReplicaId, ReplicaSet, Token};
+use panchayat_consensus::{
+    After, Ballot, InstanceId, NotApplied, Now, Path, ReplicaId, ReplicaSet, Token,
+};
 
 use crate::accept::in_full;
 use crate::deps::Deps;
@@ -119,6 +121,13 @@ impl EPaxos {
         let (Some(token), Some(payload)) = (instance.token.take(), instance.payload.clone()) else {
             return;
         };
+        if self.lane_is_full() {
+            // Nobody would take a slot beyond the window, and what it holds up would never move it.
+            self.in_flight -= 1;
+            self.counters.overloaded += 1;
+            fx.reject(token, NotApplied::Overloaded);
+            return;
+        }
         self.counters.proposed_again += 1;
         self.coordinate(token, (*payload).clone(), now, fx);
     }

@@ -20,8 +20,7 @@ impl EPaxos {
     pub(crate) fn propose(&mut self, token: Token, command: Command, now: Now, fx: &mut Fx) {
         let limits = &self.config.limits;
         let overloaded = self.in_flight >= limits.in_flight_max
-            || self.lanes.highest(self.me()) - self.graph.executed_upto(self.me())
-                >= limits.lane_window_max
+            || self.lane_is_full()
             || self.graph.unexecuted_on(&command.footprint) >= limits.unexecuted_per_key_max;
         if overloaded {
             self.counters.overloaded += 1;
@@ -31,6 +30,13 @@ impl EPaxos {
         self.in_flight += 1;
         self.counters.proposed += 1;
         self.coordinate(token, command, now, fx);
+    }
+
+    /// Whether the own lane is as far ahead of what is executed as others will follow.
+    pub(crate) fn lane_is_full(&self) -> bool {
+        let me = self.me();
+        let ahead = self.lanes.highest(me) - self.graph.executed_upto(me);
+        ahead >= self.config.limits.lane_window_max
     }
 
     /// Opens a new instance for `command` and coordinates it. Its record is durable before anyone
