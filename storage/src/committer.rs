@@ -30,6 +30,7 @@ pub(crate) struct Committer {
 enum Turn {
     Work,
     Idle,
+    Rotate,
     Close,
 }
 
@@ -76,6 +77,12 @@ impl Committer {
                     self.report();
                 }
                 Turn::Idle => self.write_marker()?,
+                Turn::Rotate => {
+                    self.roll()?;
+                    self.witness_due = true;
+                    self.write_marker()?;
+                    self.shared.space.notify_all();
+                }
                 Turn::Close => return self.write_marker(),
             }
         }
@@ -89,6 +96,10 @@ impl Committer {
         loop {
             if let Some(failed) = &queue.failed {
                 return Err(failed.clone());
+            }
+            if queue.rotate && queue.next.is_some() {
+                queue.rotate = false;
+                return Ok(Turn::Rotate);
             }
             if queue.has_work() {
                 self.batch.clear();
@@ -104,7 +115,8 @@ impl Committer {
             queue.sleeping = true;
             let woken = Queue::wait(&mut queue, &self.shared.work, idle);
             queue.sleeping = false;
-            if !woken && !queue.has_work() && !queue.closing {
+            let rotates = queue.rotate && queue.next.is_some();
+            if !woken && !queue.has_work() && !queue.closing && !rotates {
                 return Ok(Turn::Idle);
             }
         }
@@ -164,6 +176,7 @@ impl Committer {
                 return Err(failed.clone());
             }
             if let Some(next) = queue.next.take() {
+                queue.rotate = false;
                 queue.segments.push(SegmentInfo::empty(next.header.number, next.bytes));
                 self.current = next;
                 self.shared.prepare.notify_one();
@@ -180,11 +193,12 @@ impl Committer {
     fn report(&mut self) {
         let mut queue = self.shared.queue.lock();
         queue.in_flight = 0;
-        let Queue { groups, segments, .. } = &mut *queue;
+        let Queue { groups, segments, durable, .. } = &mut *queue;
         if let Some(segment) = segments.last_mut() {
             for mark in &self.marks {
-                if mark.has_records {
-                    segment.note(groups[mark.slot], mark.upto);
+                durable[mark.slot] = mark.upto;
+                if let Some(before) = mark.before {
+                    segment.note(groups[mark.slot], before, mark.upto);
                 }
             }
         }

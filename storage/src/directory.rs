@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use panchayat_consensus::ids::{ClusterId, NodeId};
 use panchayat_core::journal::{SECTOR, SegmentHeader};
+use parking_lot::Mutex;
 
-use crate::backend::{Backend, BackendFile, write_all_at};
+use crate::backend::{Backend, BackendFile, create_dirs, sync_parent, write_all_at};
 use crate::config::JournalConfig;
 use crate::error::StorageError;
 
@@ -23,6 +24,8 @@ pub(crate) struct Directory {
     cluster: ClusterId,
     node: NodeId,
     segment_bytes: u64,
+    /// Whether a sync of the directory has failed; held while names change.
+    lost: Arc<Mutex<bool>>,
 }
 
 /// A segment that is open for writing.
@@ -51,7 +54,21 @@ impl Directory {
             cluster: config.cluster,
             node: config.node,
             segment_bytes: config.segment_bytes,
+            lost: Arc::default(),
         }
+    }
+
+    /// Creates the directory, durably, if it is not there.
+    pub(crate) fn create_dir(&self) -> Result<(), StorageError> {
+        let failed = StorageError::io("create directory", &self.dir);
+        create_dirs(&*self.backend, &self.dir).map_err(failed)
+    }
+
+    /// Sees to it that the directory of a new journal is found again after power loss, also if it
+    /// was there before: whoever created it may not have synced its name.
+    pub(crate) fn sync_name(&self) -> Result<(), StorageError> {
+        let failed = StorageError::io("sync the parent of", &self.dir);
+        sync_parent(&*self.backend, &self.dir).map_err(failed)
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -96,9 +113,8 @@ impl Directory {
         let unfinished = self.path(number).with_extension(&SUFFIX_UNFINISHED[1..]);
         match self.fill(number, &unfinished, stopped) {
             Ok(Some(segment)) => {
-                let failed = StorageError::io("rename", &unfinished);
-                self.backend.rename(&unfinished, &segment.path).map_err(failed)?;
-                self.sync()?;
+                let rename = || self.backend.rename(&unfinished, &segment.path);
+                self.change("rename", &unfinished, rename)?;
                 Ok(Some(segment))
             }
             Ok(None) => {
@@ -118,20 +134,33 @@ impl Directory {
     pub(crate) fn remove(&self, numbers: impl Iterator<Item = u64>) -> Result<(), StorageError> {
         for number in numbers {
             let path = self.path(number);
-            self.backend.remove(&path).map_err(StorageError::io("remove", &path))?;
-            self.sync()?;
+            self.change("remove", &path, || self.backend.remove(&path))?;
         }
         Ok(())
     }
 
-    /// An error here never counts as a full disk, which would be tried again: the names may be
-    /// lost, and a later sync would not tell.
-    fn sync(&self) -> Result<(), StorageError> {
+    /// Changes a name, durably, and nobody else meanwhile: a sync that fails may have lost any
+    /// name that was not synced before, and tells only the one who called it. After it no change
+    /// succeeds. Nor does its error count as a full disk, which would be tried again.
+    fn change(
+        &self,
+        action: &'static str,
+        path: &Path,
+        change: impl FnOnce() -> std::io::Result<()>,
+    ) -> Result<(), StorageError> {
         let failed = |source| {
             let path = self.dir.clone();
             StorageError::Io { action: "sync directory", path, source }
         };
-        self.backend.sync_dir(&self.dir).map_err(failed)
+        let mut lost = self.lost.lock();
+        if *lost {
+            return Err(failed(std::io::Error::other("a sync of it has failed before")));
+        }
+        change().map_err(StorageError::io(action, path))?;
+        self.backend.sync_dir(&self.dir).map_err(|source| {
+            *lost = true;
+            failed(source)
+        })
     }
 
     fn fill(

@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use panchayat_core::journal::Refusal;
+use panchayat_consensus::ids::GroupId;
+use panchayat_core::journal::{Cause, HeaderError, Refusal};
+use panchayat_core::snapshot::JournalPosition;
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -41,7 +43,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// The journal is damaged, or not ours, or of a newer format.
-    #[error("{}: {refusal}", path.display())]
+    #[error("{}: {refusal}; {}", path.display(), advice(refusal))]
     Refused {
         /// The segment's file.
         path: PathBuf,
@@ -70,6 +72,40 @@ pub enum StorageError {
         number: u64,
         /// The segment in use.
         current: u64,
+    },
+    /// There is no space for another segment.
+    #[error("journal is full: {reason}")]
+    JournalFull {
+        /// Why.
+        reason: FullReason,
+    },
+    /// The journal begins after the snapshot of a group ends: segments, or the newest snapshot,
+    /// were lost.
+    #[error(
+        "records of group {} are missing: the journal begins at segment {first}, but its newest \
+         snapshot covers nothing from segment {due} on: was a snapshot removed or replaced by an \
+         older one? A replica that has lost records must join under a new node id", group.0
+    )]
+    MissingRecords {
+        /// The group.
+        group: GroupId,
+        /// The oldest segment there is.
+        first: u64,
+        /// The first segment that the snapshot does not cover.
+        due: u64,
+    },
+    /// The journal ends before the snapshot of a group was taken: its end was lost.
+    #[error(
+        "records of group {} are missing: its snapshot was taken at segment {}, record {} of it, \
+         and the journal ends before: was the journal replaced by an older one? A replica that \
+         has lost records must join under a new node id",
+        group.0, position.segment, position.skip
+    )]
+    JournalBehind {
+        /// The group.
+        group: GroupId,
+        /// Where the snapshot was taken.
+        position: JournalPosition,
     },
     /// The journal has failed before.
     #[error(transparent)]
@@ -123,6 +159,19 @@ pub enum AppendError {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
+}
+
+/// What to do about a journal that is refused.
+fn advice(refusal: &Refusal) -> &'static str {
+    match refusal.cause {
+        Cause::Header(HeaderError::OtherCluster { .. } | HeaderError::OtherNode { .. }) => {
+            "start with the data directory of this node"
+        }
+        Cause::Header(HeaderError::NewerFormat { .. }) => "start the newer program that wrote it",
+        Cause::Header(HeaderError::OtherNumber { .. }) => "give the file its name back",
+        Cause::SegmentMissing { .. } => "put the missing file back",
+        _ => "with damaged records this replica must join under a new node id",
+    }
 }
 
 /// Whether an error says that there is no space: the device, the quota, or the file-size limit.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use panchayat_consensus::RecordSeq;
 use panchayat_consensus::ids::GroupId;
+use panchayat_core::snapshot::JournalPosition;
 use parking_lot::Mutex;
 
 use crate::backend::DirectoryLock;
@@ -13,7 +15,7 @@ use crate::directory::Directory;
 use crate::error::{JournalFailed, StorageError};
 use crate::housekeeper;
 use crate::opening::{self, Opened};
-use crate::queue::{Health, SegmentInfo, Shared};
+use crate::queue::{Health, Queue, SegmentInfo, Shared};
 use crate::replay::Replay;
 use crate::stats::JournalStats;
 use crate::writer::{JournalWriter, OnDurable};
@@ -44,11 +46,13 @@ impl Journal {
         let config = config.checked()?;
         if config.durability == Durability::Memory {
             let replay = Replay::new(config.cluster, config.node, Vec::new(), None);
-            return Ok((Self::without_threads(config, Vec::new(), None), replay));
+            let directory = Directory::new(&config);
+            return Ok((Self::without_threads(config, directory, Vec::new(), None), replay));
         }
         let Opened { directory, lock, segments, current, next_sequence, replay } =
             opening::open(&config)?;
-        let mut journal = Self::without_threads(config, segments, Some(lock));
+        let of_journal = directory.clone();
+        let mut journal = Self::without_threads(config, of_journal, segments, Some(lock));
         let committer = Committer::new(Arc::clone(&journal.shared), current, next_sequence);
         journal.committer = Some(journal.spawn("journal", move || committer.run())?);
         let shared = Arc::clone(&journal.shared);
@@ -66,6 +70,7 @@ impl Journal {
             Some(on_durable)
         } else {
             queue.groups.push(group);
+            queue.durable.push(RecordSeq(0));
             queue.joining.push(on_durable);
             None
         };
@@ -98,15 +103,99 @@ impl Journal {
             if let Some(failed) = self.shared.queue.lock().failed.clone() {
                 return Err(failed.into());
             }
-            if let Err(error) = self.directory.remove(std::iter::once(old)) {
-                let failed = JournalFailed::from(error);
-                self.shared.fail(failed.clone());
-                return Err(failed.into());
-            }
+            self.directory.remove(std::iter::once(old)).map_err(|error| self.poison(error))?;
             self.shared.queue.lock().segments.retain(|segment| segment.number != old);
             self.shared.prepare.notify_one();
         }
         Ok(())
+    }
+
+    /// Where in the journal `group` goes on after its record `after`: what a snapshot that covers
+    /// everything up to `after` must say of itself
+    /// ([`Owner::journal`](panchayat_core::snapshot::Owner::journal)). `None` while that record is
+    /// not durable.
+    ///
+    /// Records from before this process lie before all others: after record 0 a group goes on
+    /// where this process began to write.
+    ///
+    /// # Errors
+    /// With [`Durability::Os`] the journal up to there is synced first, or after power loss it
+    /// might go on before the snapshot. A failed sync poisons the journal.
+    pub fn position(
+        &self,
+        group: GroupId,
+        after: RecordSeq,
+    ) -> Result<Option<JournalPosition>, StorageError> {
+        if self.shared.config.durability == Durability::Memory {
+            return Ok(Some(JournalPosition::START));
+        }
+        let _removing = self.removing.lock();
+        let position = self.shared.queue.lock().position(group, after);
+        if self.shared.config.durability == Durability::Os && position.is_some() {
+            for segment in self.segments() {
+                let synced = self.directory.open(segment.number).and_then(|file| {
+                    let path = self.directory.path(segment.number);
+                    file.sync_data().map_err(StorageError::io("sync", &path))
+                });
+                synced.map_err(|error| self.poison(error))?;
+            }
+        }
+        Ok(position)
+    }
+
+    /// Says that a durable snapshot covers the records of `group` before `upto`, and removes the
+    /// oldest segments that now no group needs, durably, on the calling thread. How many those
+    /// were. What each group has released is remembered until the journal is closed.
+    ///
+    /// `upto` comes from [`Journal::position`], or from the snapshot that the process started
+    /// with. A group that has left for good is released with the largest position.
+    ///
+    /// # Errors
+    /// As for [`Journal::truncate_below`].
+    pub fn release(&self, group: GroupId, upto: JournalPosition) -> Result<usize, StorageError> {
+        let (needed, before) = {
+            let mut queue = self.shared.queue.lock();
+            let released = queue.released.entry(group).or_insert(0);
+            *released = upto.segment.max(*released);
+            (queue.first_needed(), queue.segments.len())
+        };
+        let Some(needed) = needed else { return Ok(0) };
+        self.truncate_below(needed)?;
+        Ok(before.saturating_sub(self.segments().iter().filter(|s| s.number >= needed).count()))
+    }
+
+    /// Ends the segment being written, so that a journal shorter than a segment can be cut, too.
+    /// Waits until the next one is in use; gives its number. Does nothing if no record was
+    /// written to the current one.
+    ///
+    /// A new segment takes its whole length on disk: call it when a snapshot is due, not often.
+    ///
+    /// # Errors
+    /// [`StorageError::JournalFull`] if there is no space for the next segment.
+    /// [`StorageError::Failed`].
+    pub fn rotate(&self) -> Result<u64, StorageError> {
+        let mut queue = self.shared.queue.lock();
+        let Some(current) = queue.segments.last() else { return Ok(0) };
+        let number = current.number;
+        if current.groups.is_empty() && !queue.has_work() && queue.in_flight == 0 {
+            return Ok(number);
+        }
+        queue.rotate = true;
+        self.shared.work.notify_all();
+        loop {
+            if let Some(failed) = queue.failed.clone() {
+                return Err(failed.into());
+            }
+            match queue.segments.last() {
+                Some(current) if current.number > number => return Ok(current.number),
+                _ => {}
+            }
+            if let Some(reason) = queue.full.clone() {
+                queue.rotate = false;
+                return Err(StorageError::JournalFull { reason });
+            }
+            Queue::wait(&mut queue, &self.shared.space, None);
+        }
     }
 
     /// Whether appends are taken.
@@ -132,17 +221,24 @@ impl Journal {
 
     fn without_threads(
         config: JournalConfig,
+        directory: Directory,
         segments: Vec<SegmentInfo>,
         lock: Option<Box<dyn DirectoryLock>>,
     ) -> Self {
         Self {
-            directory: Directory::new(&config),
+            directory,
             shared: Arc::new(Shared::new(config, segments)),
             committer: None,
             housekeeper: None,
             removing: Mutex::new(()),
             _lock: lock,
         }
+    }
+
+    fn poison(&self, error: StorageError) -> StorageError {
+        let failed = JournalFailed::from(error);
+        self.shared.fail(failed.clone());
+        failed.into()
     }
 
     fn spawn(

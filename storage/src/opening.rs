@@ -9,14 +9,14 @@ use bytes::Bytes;
 use panchayat_consensus::RecordSeq;
 use panchayat_core::journal::{Batch, Record, Recovered, Recovery, Refusal};
 
-use crate::backend::{DirectoryLock, write_all_at};
+use crate::backend::{Backend, DirectoryLock, write_all_at};
 use crate::config::{JournalConfig, SEGMENT_BYTES_MAX};
 use crate::directory::{Directory, Segment};
 use crate::error::StorageError;
 use crate::queue::SegmentInfo;
 use crate::replay::{Replay, Stored};
 
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 /// A journal ready for its threads.
 #[derive(Debug)]
@@ -34,11 +34,14 @@ pub(crate) struct Opened {
 pub(crate) fn open(config: &JournalConfig) -> Result<Opened, StorageError> {
     let directory = Directory::new(config);
     let dir = &config.dir;
-    config.backend.create_dir(dir).map_err(StorageError::io("create directory", dir))?;
-    let lock = lock(config, &dir.join(LOCK))?;
+    directory.create_dir()?;
+    let lock = lock(&*config.backend, &dir.join(LOCK))?;
     let numbers = directory.segments()?;
     if numbers.is_empty() && config.must_exist {
         return Err(StorageError::NoJournal { dir: dir.clone() });
+    }
+    if numbers.is_empty() {
+        directory.sync_name()?;
     }
 
     let mut recovery = Recovery::new(config.cluster, config.node);
@@ -84,8 +87,12 @@ pub(crate) fn open(config: &JournalConfig) -> Result<Opened, StorageError> {
     })
 }
 
-fn lock(config: &JournalConfig, path: &Path) -> Result<Box<dyn DirectoryLock>, StorageError> {
-    config.backend.lock(path).map_err(|error| match error.kind() {
+/// Takes the lock `path`.
+pub(crate) fn lock(
+    backend: &dyn Backend,
+    path: &Path,
+) -> Result<Box<dyn DirectoryLock>, StorageError> {
+    backend.lock(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => StorageError::Locked { path: path.to_owned() },
         _ => StorageError::io("lock", path)(error),
     })
@@ -104,7 +111,7 @@ fn refused(directory: &Directory, refusal: Refusal) -> StorageError {
 fn info(number: u64, bytes: u64, records: &[Record]) -> SegmentInfo {
     let mut info = SegmentInfo::empty(number, bytes);
     for record in records {
-        info.note(record.group, RecordSeq(0));
+        info.note(record.group, RecordSeq(0), RecordSeq(0));
     }
     info
 }

@@ -3,6 +3,7 @@
 //! Records are encoded straight into the pending batch. The committer swaps it for the one that
 //! it has just written: two buffers, reused for ever, no allocation per record.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use panchayat_consensus::RecordSeq;
 use panchayat_consensus::ids::{EpochNumber, GroupId};
 use panchayat_core::journal::{Batch, RECORD_HEADER_BYTES};
+use panchayat_core::snapshot::JournalPosition;
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::JournalConfig;
@@ -55,6 +57,12 @@ pub(crate) struct Queue {
     pub(crate) next: Option<Segment>,
     /// All segments in use, the current one last.
     pub(crate) segments: Vec<SegmentInfo>,
+    /// How far each writer's records are durable, by slot.
+    pub(crate) durable: Vec<RecordSeq>,
+    /// Of each group: the first segment that it still needs.
+    pub(crate) released: BTreeMap<GroupId, u64>,
+    /// The current segment is to be ended early.
+    pub(crate) rotate: bool,
 }
 
 /// What a batch means to one writer.
@@ -63,8 +71,8 @@ pub(crate) struct Mark {
     pub(crate) slot: usize,
     /// With the batch, everything up to this one is durable.
     pub(crate) upto: RecordSeq,
-    /// The batch holds records of this writer.
-    pub(crate) has_records: bool,
+    /// The number before that of the first record; `None` without records.
+    pub(crate) before: Option<RecordSeq>,
 }
 
 /// One segment of the journal and who needs it.
@@ -79,6 +87,8 @@ pub struct SegmentInfo {
     /// before this journal was opened. The segment may go when each of these groups has a durable
     /// snapshot, taken after the opening, that covers that record.
     pub groups: Vec<(GroupId, RecordSeq)>,
+    /// For each of `groups`, the number before that of its first record in the segment.
+    before: Vec<RecordSeq>,
 }
 
 /// Why new appends are refused for now.
@@ -152,7 +162,8 @@ impl Shared {
         for record in records {
             queue.pending.push(group, epoch, record.as_ref());
         }
-        queue.mark(slot, upto, !records.is_empty());
+        let before = RecordSeq(upto.0 - records.len() as u64);
+        queue.mark(slot, upto, (!records.is_empty()).then_some(before));
         self.wake(&mut queue);
         Ok(())
     }
@@ -208,14 +219,41 @@ impl Queue {
 
     /// Notes that the pending batch completes `upto`. A process has few groups: a search is
     /// cheapest.
-    fn mark(&mut self, slot: usize, upto: RecordSeq, has_records: bool) {
+    fn mark(&mut self, slot: usize, upto: RecordSeq, before: Option<RecordSeq>) {
         match self.marks.iter_mut().find(|mark| mark.slot == slot) {
             Some(mark) => {
                 mark.upto = upto;
-                mark.has_records |= has_records;
+                mark.before = mark.before.or(before);
             }
-            None => self.marks.push(Mark { slot, upto, has_records }),
+            None => self.marks.push(Mark { slot, upto, before }),
         }
+    }
+
+    /// Where in the journal `group` goes on after record `after`; `None` while that is not
+    /// durable.
+    pub(crate) fn position(&self, group: GroupId, after: RecordSeq) -> Option<JournalPosition> {
+        let slots = self.groups.iter().zip(&self.durable);
+        let durable = slots.filter(|(known, _)| **known == group).map(|(_, upto)| *upto).max();
+        if after > durable.unwrap_or_default() {
+            return None;
+        }
+        // Records from before this process have the number 0: they lie before every position.
+        let goes_on =
+            |segment: &&SegmentInfo| segment.numbers(group).is_some_and(|(_, last)| last > after);
+        let segment = self.segments.iter().find(goes_on).or(self.segments.last())?;
+        let skip = segment
+            .numbers(group)
+            .map_or(0, |(before, last)| after.min(last).0.saturating_sub(before.0));
+        Some(JournalPosition { segment: segment.number, skip })
+    }
+
+    /// The first segment that must stay: some group needs it, or it is being written.
+    pub(crate) fn first_needed(&self) -> Option<u64> {
+        let released = |group: &GroupId| self.released.get(group).copied().unwrap_or(0);
+        let needed = |segment: &&SegmentInfo| {
+            segment.groups.iter().any(|(group, _)| released(group) <= segment.number)
+        };
+        Some(self.segments.iter().find(needed).or(self.segments.last())?.number)
     }
 
     /// Waits on `condvar` for at most `timeout`; for ever if there is none. False at the timeout.
@@ -252,14 +290,24 @@ pub(crate) fn encoded_bytes<R: AsRef<[u8]>>(records: &[R]) -> usize {
 
 impl SegmentInfo {
     pub(crate) fn empty(number: u64, bytes: u64) -> Self {
-        Self { number, bytes, groups: Vec::new() }
+        Self { number, bytes, groups: Vec::new(), before: Vec::new() }
     }
 
-    pub(crate) fn note(&mut self, group: GroupId, upto: RecordSeq) {
+    /// Notes records of `group`, from the one after `before` to `upto`.
+    pub(crate) fn note(&mut self, group: GroupId, before: RecordSeq, upto: RecordSeq) {
         match self.groups.iter_mut().find(|(known, _)| *known == group) {
             Some((_, last)) => *last = upto.max(*last),
-            None => self.groups.push((group, upto)),
+            None => {
+                self.groups.push((group, upto));
+                self.before.push(before);
+            }
         }
+    }
+
+    /// The number before the first record of `group` in the segment, and that of the last.
+    fn numbers(&self, group: GroupId) -> Option<(RecordSeq, RecordSeq)> {
+        let at = self.groups.iter().position(|(known, _)| *known == group)?;
+        Some((self.before[at], self.groups[at].1))
     }
 }
 

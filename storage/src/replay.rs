@@ -1,11 +1,13 @@
 //! What a journal held when it was opened, record by record.
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::vec;
 
-use panchayat_consensus::ids::{ClusterId, NodeId};
+use panchayat_consensus::ids::{ClusterId, GroupId, NodeId};
 use panchayat_core::journal::{Cut, Record, Recovery};
+use panchayat_core::snapshot::JournalPosition;
 
 use crate::backend::BackendFile;
 use crate::config::SEGMENT_BYTES_MAX;
@@ -22,6 +24,18 @@ pub struct Replay {
     stored: VecDeque<Stored>,
     records: vec::IntoIter<Record>,
     cut: Option<Cut>,
+    last_segment: Option<u64>,
+    /// The segment whose records are handed out.
+    reading: Option<u64>,
+    covered: BTreeMap<GroupId, Covered>,
+}
+
+/// What of a group a snapshot covers.
+#[derive(Debug)]
+struct Covered {
+    position: JournalPosition,
+    /// How many of the records to be skipped in its segment have been.
+    skipped: u64,
 }
 
 /// A segment to be read; open, so that it may be removed meanwhile.
@@ -42,6 +56,9 @@ impl Replay {
         Self {
             recovery: Recovery::new(cluster, node),
             first_segment: stored.first().map(|segment| segment.number),
+            last_segment: stored.last().map(|segment| segment.number),
+            reading: None,
+            covered: BTreeMap::new(),
             stored: stored.into(),
             records: Vec::new().into_iter(),
             cut,
@@ -60,6 +77,62 @@ impl Replay {
         self.cut
     }
 
+    /// Leaves out what snapshots cover. `groups` names every group of the process with the
+    /// position of its newest snapshot ([`Owner::journal`]), or with [`JournalPosition::START`] if
+    /// it has none. (Where the journal may have been cut already, a new group must therefore
+    /// write its first snapshot before its first record.)
+    ///
+    /// The records of other groups are not left out.
+    ///
+    /// # Errors
+    /// [`StorageError::MissingRecords`] if the journal begins too late: what lies between snapshot
+    /// and journal is lost. [`StorageError::JournalBehind`] if the journal ends before the
+    /// snapshot was taken; the iterator may find that, too.
+    ///
+    /// [`Owner::journal`]: panchayat_core::snapshot::Owner::journal
+    pub fn after(
+        mut self,
+        groups: impl IntoIterator<Item = (GroupId, JournalPosition)>,
+    ) -> Result<Self, StorageError> {
+        for (group, position) in groups {
+            let due = position.segment;
+            if let Some(first) = self.first_segment.filter(|first| *first > due) {
+                return Err(StorageError::MissingRecords { group, first, due });
+            }
+            // The segment that was begun last is gone if nothing was written to it.
+            let next = self.last_segment.map_or(1, |last| last + 1);
+            if due > next || due == next && position.skip > 0 {
+                return Err(StorageError::JournalBehind { group, position });
+            }
+            self.covered.insert(group, Covered { position, skipped: 0 });
+        }
+        Ok(self)
+    }
+
+    /// Whether a snapshot covers this record.
+    fn is_covered(&mut self, record: &Record) -> bool {
+        let Some(covered) = self.covered.get_mut(&record.group) else { return false };
+        match record.segment.cmp(&covered.position.segment) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal => {
+                let skips = covered.skipped < covered.position.skip;
+                covered.skipped += u64::from(skips);
+                skips
+            }
+        }
+    }
+
+    /// After segment `number`: what should have been left out of it must have been there.
+    fn check_skipped(&self, number: u64) -> Result<(), StorageError> {
+        let behind = self.covered.iter().find(|(_, covered)| {
+            covered.position.segment == number && covered.skipped < covered.position.skip
+        });
+        behind.map_or(Ok(()), |(group, covered)| {
+            Err(StorageError::JournalBehind { group: *group, position: covered.position })
+        })
+    }
+
     fn read_next(&mut self) -> Option<Result<(), StorageError>> {
         let segment = self.stored.pop_front()?;
         let read = segment.file.read_all(SEGMENT_BYTES_MAX);
@@ -70,6 +143,7 @@ impl Replay {
                 .feed(segment.number, &bytes.into())
                 .map_err(|refusal| StorageError::Refused { path: segment.path, refusal })?;
             self.records = records.into_iter();
+            self.reading = Some(segment.number);
             Ok(())
         }))
     }
@@ -80,10 +154,17 @@ impl Iterator for Replay {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(record) = self.records.next() {
-                return Some(Ok(record));
+            while let Some(record) = self.records.next() {
+                if !self.is_covered(&record) {
+                    return Some(Ok(record));
+                }
             }
-            if let Err(error) = self.read_next()? {
+            let finished = self.reading.take().map_or(Ok(()), |number| self.check_skipped(number));
+            let read = match finished {
+                Ok(()) => self.read_next()?,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = read {
                 self.stored.clear();
                 return Some(Err(error));
             }

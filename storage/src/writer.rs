@@ -22,6 +22,8 @@ pub struct JournalWriter {
     shared: Arc<Shared>,
     group: GroupId,
     slot: usize,
+    /// The number of the last record taken.
+    upto: RecordSeq,
     /// Called at once, if nothing is kept.
     memory: Option<OnDurable>,
 }
@@ -33,10 +35,11 @@ impl JournalWriter {
         slot: usize,
         memory: Option<OnDurable>,
     ) -> Self {
-        Self { shared, group, slot, memory }
+        Self { shared, group, slot, upto: RecordSeq(0), memory }
     }
 
-    /// Appends `records`, of which the last has the number `upto`. When they and all before them
+    /// Appends `records`, of which the last has the number `upto`: a process numbers the records
+    /// of a group from 1 without a gap. When they and all before them
     /// are durable, the callback is given `upto`, or a later number if more has become durable.
     /// Without records, it is given when everything appended before is durable.
     ///
@@ -47,20 +50,28 @@ impl JournalWriter {
     ///
     /// # Errors
     /// [`AppendError`]: nothing of this append was taken.
+    ///
+    /// # Panics
+    /// If `upto` is not the number that is due.
     pub fn append<R: AsRef<[u8]>>(
         &mut self,
         epoch: EpochNumber,
         records: &[R],
         upto: RecordSeq,
     ) -> Result<(), AppendError> {
+        let due = self.upto.0 + records.len() as u64;
+        assert_eq!(upto.0, due, "records are numbered without a gap");
         let Some(on_durable) = &self.memory else {
-            return self.shared.append(self.slot, epoch, records, upto);
+            self.shared.append(self.slot, epoch, records, upto)?;
+            self.upto = upto;
+            return Ok(());
         };
         self.shared.queue.lock().check_open()?;
         let mut counters = self.shared.counters.lock();
         counters.records += records.len() as u64;
         counters.bytes += encoded_bytes(records) as u64;
         drop(counters);
+        self.upto = upto;
         on_durable(Ok(upto));
         Ok(())
     }

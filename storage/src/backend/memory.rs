@@ -4,7 +4,7 @@
 //! [`MemoryDisk::restart`] makes the disk that is found afterwards: with the cache intact after a
 //! killed process, without it, or with an arbitrary choice of sectors and names after power loss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::memory_file::{Inode, MemoryFile};
-use super::{Backend, BackendFile, DirectoryLock};
+use super::{Backend, BackendFile, DirectoryLock, parent};
 
 /// A whole disk in memory. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,8 @@ pub enum FaultyCall {
     Sync,
     /// [`Backend::create`].
     Create,
+    /// [`Backend::create_dir`] of a directory that is missing.
+    CreateDirectory,
     /// [`Backend::rename`].
     Rename,
     /// [`Backend::remove`].
@@ -54,19 +56,30 @@ pub enum FaultyCall {
 
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    visible: BTreeMap<PathBuf, u64>,
-    durable: BTreeMap<PathBuf, u64>,
-    /// Changes of names since their directory was synced. Each is atomic.
-    pending: Vec<Vec<(PathBuf, Option<u64>)>>,
+    visible: Names,
+    durable: Names,
+    /// Changes of names since their directory was synced. Each is atomic, within one directory.
+    pending: Vec<Change>,
     pub(super) inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
-    locked: bool,
+    locked: BTreeSet<PathBuf>,
     calls: u64,
     power_fails_at: Option<u64>,
     faults: Vec<Fault>,
     pub(super) capacity: Option<u64>,
     pub(super) write_bytes_max: Option<usize>,
     pub(super) sync_delay: Duration,
+}
+
+type Names = BTreeMap<PathBuf, Entry>;
+/// Names that come, or that go.
+type Change = Vec<(PathBuf, Option<Entry>)>;
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    File(u64),
+    Directory,
 }
 
 #[derive(Debug)]
@@ -118,7 +131,9 @@ impl MemoryDisk {
 
     /// The names of all files.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.state.lock().visible.keys().cloned().collect()
+        let disk = self.state.lock();
+        let files = disk.visible.iter().filter(|(_, entry)| **entry != Entry::Directory);
+        files.map(|(path, _)| path.clone()).collect()
     }
 
     /// Changes the bytes of a file behind everybody's back: bits that rot.
@@ -127,7 +142,7 @@ impl MemoryDisk {
     /// If there is no such file.
     pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut disk = self.state.lock();
-        let inode = disk.visible[path];
+        let inode = disk.file(path).expect("a file");
         disk.inode(inode).damage(change);
     }
 
@@ -164,7 +179,7 @@ impl MemoryDisk {
     fn name(
         &self,
         call: FaultyCall,
-        change: impl FnOnce(&mut Disk) -> io::Result<Vec<(PathBuf, Option<u64>)>>,
+        change: impl FnOnce(&mut Disk) -> io::Result<Change>,
     ) -> io::Result<()> {
         let mut disk = self.state.lock();
         let power = disk.begin(call)?;
@@ -209,13 +224,31 @@ impl Disk {
 
     /// Bytes that files may still grow by.
     pub(super) fn room(&self) -> u64 {
-        let used: u64 = self.visible.values().map(|inode| self.inodes[inode].length()).sum();
+        let used: u64 = self.visible.values().map(|entry| entry.length(&self.inodes)).sum();
         self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(used))
     }
 
-    fn settle(&mut self, names: BTreeMap<PathBuf, u64>, mut content: impl FnMut(u64) -> Vec<u8>) {
-        for inode in names.values() {
-            self.inodes.entry(*inode).or_insert_with(|| Inode::settled(content(*inode)));
+    /// The file of this name.
+    fn file(&self, path: &Path) -> io::Result<u64> {
+        match self.visible.get(path) {
+            Some(Entry::File(inode)) => Ok(*inode),
+            Some(Entry::Directory) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn check_parent(&self, path: &Path) -> io::Result<()> {
+        if is_reachable(&self.visible, path) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Takes over what is durable. What lies in a directory without a name cannot be reached.
+    fn settle(&mut self, mut names: Names, mut content: impl FnMut(u64) -> Vec<u8>) {
+        let all = names.clone();
+        names.retain(|path, _| is_reachable(&all, path));
+        for entry in names.values() {
+            if let Entry::File(inode) = entry {
+                self.inodes.entry(*inode).or_insert_with(|| Inode::settled(content(*inode)));
+            }
         }
         self.visible.clone_from(&names);
         self.durable = names;
@@ -235,16 +268,32 @@ impl Power {
 }
 
 impl Backend for MemoryDisk {
-    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
-        Ok(())
+    fn create_dir(&self, dir: &Path) -> io::Result<bool> {
+        {
+            let disk = self.state.lock();
+            disk.has_power()?;
+            match disk.visible.get(dir) {
+                Some(Entry::File(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+                Some(Entry::Directory) => return Ok(false),
+                None if dir.file_name().is_none() => return Ok(false),
+                None => {}
+            }
+        }
+        self.name(FaultyCall::CreateDirectory, |disk| {
+            disk.check_parent(dir)?;
+            Ok(vec![(dir.to_owned(), Some(Entry::Directory))])
+        })?;
+        Ok(true)
     }
 
-    fn lock(&self, _path: &Path) -> io::Result<Box<dyn DirectoryLock>> {
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DirectoryLock>> {
         let mut disk = self.state.lock();
-        if std::mem::replace(&mut disk.locked, true) {
+        disk.has_power()?;
+        disk.check_parent(path)?;
+        if !disk.locked.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(MemoryLock { state: Arc::clone(&self.state) }))
+        Ok(Box::new(MemoryLock { state: Arc::clone(&self.state), path: path.to_owned() }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -260,10 +309,11 @@ impl Backend for MemoryDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
         let mut created = 0;
         self.name(FaultyCall::Create, |disk| {
+            disk.check_parent(path)?;
             created = disk.next_inode;
             disk.next_inode += 1;
             disk.inodes.insert(created, Inode::default());
-            Ok(vec![(path.to_owned(), Some(created))])
+            Ok(vec![(path.to_owned(), Some(Entry::File(created)))])
         })?;
         Ok(Box::new(MemoryFile::new(Arc::clone(&self.state), created)))
     }
@@ -271,30 +321,38 @@ impl Backend for MemoryDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
         let disk = self.state.lock();
         disk.has_power()?;
-        let inode = *disk.visible.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let inode = disk.file(path)?;
         Ok(Box::new(MemoryFile::new(Arc::clone(&self.state), inode)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.name(FaultyCall::Rename, |disk| {
-            let inode = *disk.visible.get(from).ok_or(io::ErrorKind::NotFound)?;
-            Ok(vec![(from.to_owned(), None), (to.to_owned(), Some(inode))])
+            assert_eq!(from.parent(), to.parent(), "names move within a directory");
+            let inode = disk.file(from)?;
+            Ok(vec![(from.to_owned(), None), (to.to_owned(), Some(Entry::File(inode)))])
         })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.name(FaultyCall::Remove, |disk| {
-            disk.visible.get(path).ok_or(io::ErrorKind::NotFound)?;
+            disk.file(path)?;
             Ok(vec![(path.to_owned(), None)])
         })
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut disk = self.state.lock();
-        let power = disk.begin(FaultyCall::SyncDirectory)?;
+        let power = disk.begin(FaultyCall::SyncDirectory);
+        // Without power nothing happens any more, not even a loss.
+        disk.has_power().or_else(|error| if power.is_ok() { Ok(()) } else { Err(error) })?;
         let pending = std::mem::take(&mut disk.pending);
-        for change in pending {
-            apply(&mut disk.durable, &change);
+        let is_inside = |change: &Change| change.iter().all(|(path, _)| parent(path) == dir);
+        let (inside, outside): (Vec<_>, _) = pending.into_iter().partition(is_inside);
+        disk.pending = outside;
+        // Like the bytes of a file, names whose sync has failed will never be durable.
+        let power = power?;
+        for change in &inside {
+            apply(&mut disk.durable, change);
         }
         power.check()
     }
@@ -303,13 +361,14 @@ impl Backend for MemoryDisk {
 #[derive(Debug)]
 struct MemoryLock {
     state: Arc<Mutex<Disk>>,
+    path: PathBuf,
 }
 
 impl DirectoryLock for MemoryLock {}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.state.lock().locked = false;
+        self.state.lock().locked.remove(&self.path);
     }
 }
 
@@ -326,10 +385,25 @@ impl Random {
     }
 }
 
-fn apply(names: &mut BTreeMap<PathBuf, u64>, change: &[(PathBuf, Option<u64>)]) {
-    for (path, inode) in change {
-        match inode {
-            Some(inode) => names.insert(path.clone(), *inode),
+impl Entry {
+    fn length(self, inodes: &BTreeMap<u64, Inode>) -> u64 {
+        match self {
+            Self::File(inode) => inodes[&inode].length(),
+            Self::Directory => 0,
+        }
+    }
+}
+
+/// Whether every directory above `path` has a name.
+fn is_reachable(names: &Names, path: &Path) -> bool {
+    let mut above = path.ancestors().skip(1).filter(|dir| dir.file_name().is_some());
+    above.all(|dir| names.get(dir) == Some(&Entry::Directory))
+}
+
+fn apply(names: &mut Names, change: &[(PathBuf, Option<Entry>)]) {
+    for (path, entry) in change {
+        match entry {
+            Some(entry) => names.insert(path.clone(), *entry),
             None => names.remove(path),
         };
     }

@@ -118,6 +118,22 @@ impl BackendFile for MemoryFile {
         Ok(inode.visible.clone())
     }
 
+    fn length(&self) -> io::Result<u64> {
+        let mut disk = self.state.lock();
+        disk.has_power()?;
+        Ok(disk.inode(self.inode).length())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let mut disk = self.state.lock();
+        disk.has_power()?;
+        let visible = &disk.inode(self.inode).visible;
+        let rest = visible.get(offset as usize..).unwrap_or_default();
+        let length = rest.len().min(out.len());
+        out[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         let mut disk = self.state.lock();
         let power = disk.begin(FaultyCall::Write)?;
@@ -153,7 +169,10 @@ impl BackendFile for MemoryFile {
                 power.check()
             }
             Err(error) => {
-                disk.inode(self.inode).pending.clear();
+                // Without power nothing happens any more, not even a loss.
+                if disk.has_power().is_ok() {
+                    disk.inode(self.inode).pending.clear();
+                }
                 Err(error)
             }
         }

@@ -23,11 +23,12 @@ pub use unsynced::UnsyncedInMemory;
 
 /// A file system as the journal uses it. Calls come from several threads.
 pub trait Backend: fmt::Debug + Send + Sync {
-    /// Creates `dir` and what is missing above it, durably.
+    /// Creates the directory `dir`, whose parent exists; whether it was missing. Its name is
+    /// durable after a sync of the parent.
     ///
     /// # Errors
-    /// Any error of the file system.
-    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// [`io::ErrorKind::NotFound`] if the parent is missing; any error of the file system.
+    fn create_dir(&self, dir: &Path) -> io::Result<bool>;
 
     /// Takes the exclusive lock `path` until the value is dropped or the process ends.
     ///
@@ -81,6 +82,19 @@ pub trait BackendFile: fmt::Debug + Send + Sync {
     /// system.
     fn read_all(&self, bytes_max: u64) -> io::Result<Vec<u8>>;
 
+    /// Length of the file, in bytes.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Reads from `offset` on, and says how many bytes: 0 only at the end of the file or if `out`
+    /// is empty.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+
     /// Writes at `offset`, and says how many bytes were taken: possibly fewer than given.
     ///
     /// # Errors
@@ -109,6 +123,42 @@ pub trait BackendFile: fmt::Debug + Send + Sync {
 
 /// Holds a data directory for one process, until dropped.
 pub trait DirectoryLock: fmt::Debug + Send + Sync {}
+
+/// Creates `dir` and what is missing above it, durably.
+///
+/// # Errors
+/// Any error of the file system.
+pub(crate) fn create_dirs(backend: &dyn Backend, dir: &Path) -> io::Result<()> {
+    let missing = match backend.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && parent(dir) != dir => {
+            create_dirs(backend, parent(dir))?;
+            backend.create_dir(dir)?
+        }
+        other => other?,
+    };
+    if missing { backend.sync_dir(parent(dir)) } else { Ok(()) }
+}
+
+/// Makes the name of a directory durable that somebody else has created: the operator, or a
+/// process that died before its sync. A parent which we may not even open is not ours to sync.
+///
+/// # Errors
+/// Any other error of the file system.
+pub(crate) fn sync_parent(backend: &dyn Backend, dir: &Path) -> io::Result<()> {
+    match backend.sync_dir(parent(dir)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+/// The directory that holds the name of `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
 
 /// Writes all of `bytes`, however many calls it takes.
 ///

@@ -18,20 +18,15 @@ use super::{Backend, BackendFile, DirectoryLock};
 pub struct RealFiles;
 
 impl Backend for RealFiles {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+    fn create_dir(&self, dir: &Path) -> io::Result<bool> {
+        // A directory that exists may lie where nothing may be created.
         if dir.as_os_str().is_empty() || dir.is_dir() {
-            return Ok(());
+            return Ok(false);
         }
-        let parent = match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        self.create_dir(parent)?;
         match std::fs::create_dir(dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(false),
+            other => other.map(|()| true),
         }
-        self.sync_dir(parent)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirectoryLock>> {
@@ -101,6 +96,14 @@ impl BackendFile for RealFile {
         }
         bytes.truncate(at);
         Ok(bytes)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(out, offset)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {

@@ -84,7 +84,7 @@ impl Inode {
 }
 
 impl Backend for UnsyncedInMemory {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+    fn create_dir(&self, dir: &Path) -> io::Result<bool> {
         RealFiles.create_dir(dir)
     }
 
@@ -205,6 +205,28 @@ impl BackendFile for UnsyncedFile {
         }
         bytes.truncate(unsynced.length as usize);
         Ok(bytes)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.inode.unsynced.lock().length)
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let unsynced = self.inode.unsynced.lock();
+        let end = unsynced.length.saturating_sub(offset).min(out.len() as u64) as usize;
+        let mut at = 0;
+        while at < end {
+            let position = offset + at as u64;
+            let (page, inside) = (position / PAGE, (position % PAGE) as usize);
+            let length = (PAGE as usize - inside).min(end - at);
+            let here = inside..inside + length;
+            match unsynced.pages.get(&page) {
+                Some(content) => out[at..at + length].copy_from_slice(&content[here]),
+                None => out[at..at + length].copy_from_slice(&self.inode.real_page(page)?[here]),
+            }
+            at += length;
+        }
+        Ok(end)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {

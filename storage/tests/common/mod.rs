@@ -124,6 +124,8 @@ pub enum Site {
     Replayed,
     /// Of the directory, after a segment was removed.
     Removal,
+    /// Of the parent, after a directory was created or found empty.
+    NewDirectory,
 }
 
 /// A backend that leaves out one kind of sync.
@@ -157,7 +159,8 @@ impl Eliding {
 }
 
 impl Backend for Eliding {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+    fn create_dir(&self, dir: &Path) -> io::Result<bool> {
+        *self.last_name.lock().unwrap() = Site::NewDirectory;
         self.inner.create_dir(dir)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirectoryLock>> {
@@ -210,6 +213,12 @@ impl ElidingFile {
 impl BackendFile for ElidingFile {
     fn read_all(&self, bytes_max: u64) -> io::Result<Vec<u8>> {
         self.inner.read_all(bytes_max)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.inner.length()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_at(offset, out)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         self.inner.write_at(offset, bytes)
