@@ -126,6 +126,19 @@ impl ReplicaSet {
     }
 }
 
+impl Encode for ReplicaSet {
+    fn encode(&self, out: &mut Writer) {
+        out.put_varint(u64::from(self.0));
+    }
+}
+
+impl Decode for ReplicaSet {
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        let bits = input.varint()?.try_into();
+        bits.map(Self).map_err(|_| DecodeError::OutOfRange("replica set"))
+    }
+}
+
 impl FromIterator<ReplicaId> for ReplicaSet {
     fn from_iter<I: IntoIterator<Item = ReplicaId>>(replicas: I) -> Self {
         let mut set = Self::EMPTY;

@@ -83,6 +83,10 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
     /// Until one is installed it neither votes nor executes.
     fn needs_state(&self) -> ReplicaSet;
 
+    /// Keeps for a while what a member will need that takes over a state taken here after this
+    /// call. To be repeated while the transfer goes on.
+    fn hold(&mut self, now: Now);
+
     /// No command that executes here from now on was proposed at this time or before.
     fn proposed_after(&self) -> WallTime;
 

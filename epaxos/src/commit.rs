@@ -137,6 +137,9 @@ impl EPaxos {
     pub(crate) fn execute(&mut self, fx: &mut Fx) {
         let early = self.mutated(Mutation::ReplyBeforePersist);
         let after = if early { After::NOTHING } else { fx.after_last() };
+        for (lane, pledges) in self.collector.pledges.iter_mut().enumerate() {
+            pledges.executed(self.graph.executed_upto(ReplicaId(lane as u8)));
+        }
         for (id, command) in self.graph.take_executable() {
             self.counters.executed += 1;
             let token = self.lanes.get_mut(id).and_then(|instance| instance.token.take());

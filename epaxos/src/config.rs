@@ -35,6 +35,9 @@ pub struct Timing {
     pub status_interval: Span,
     /// How long beyond n−f replies a coordinator waits for a fast quorum that is still possible.
     pub fast_quorum_wait: Span,
+    /// How long what a member needs that takes over a state from here is kept, after the last word
+    /// of its driver that the transfer goes on.
+    pub hold: Span,
 }
 
 /// Limits. At one of them a proposal is rejected as overloaded, or a message is dropped and will
@@ -51,6 +54,11 @@ pub struct Limits {
     pub recoveries_max: usize,
     /// Most instances asked for in one `stagger`.
     pub fetches_max: usize,
+    /// Above so many instances kept, members that hold up their collection are counted as absent
+    /// and will need a state. At four times as many, proposals are rejected.
+    pub retained_max: usize,
+    /// The same in bytes of payload.
+    pub retained_bytes_max: usize,
 }
 
 impl Config {
@@ -79,6 +87,7 @@ impl Timing {
             stagger: Span(rtt_max.0 * 2).max(Span::from_ms(50)),
             status_interval: patience,
             fast_quorum_wait: Span(0),
+            hold: Span::from_ms(30_000),
         }
     }
 }
@@ -91,6 +100,8 @@ impl Default for Limits {
             lane_window_max: 1 << 17,
             recoveries_max: 64,
             fetches_max: 2048,
+            retained_max: 1 << 18,
+            retained_bytes_max: 256 << 20,
         }
     }
 }

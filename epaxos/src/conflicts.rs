@@ -2,8 +2,8 @@
 //!
 //! Constant work per key and lane. For every key it keeps, per lane and mode, the last slot that
 //! touches the key; since a dependency vector stands for whole prefixes, the last is all it takes.
-//! Entries are only ever added: an instance that turns out as Nop stays counted, which adds a
-//! dependency and never loses one.
+//! An instance that turns out as Nop stays counted, which adds a dependency and never loses one.
+//! A key goes when everything on it is collected: the coordinator's dependencies cover that anyway.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,8 @@ pub(crate) struct Conflicts {
     keys: FxHashMap<u64, u32>,
     /// `n * Mode::COUNT` slots per key: lane by lane, mode by mode.
     cursors: Vec<Slot>,
+    /// Places in `cursors` that belonged to a key that is gone; all zero.
+    free: Vec<u32>,
     /// The last slot per lane with a known payload: what a barrier depends on.
     last: Vec<Slot>,
     /// The last barrier per lane: what everything depends on.
@@ -34,6 +36,7 @@ impl Conflicts {
             n,
             keys: FxHashMap::default(),
             cursors: Vec::new(),
+            free: Vec::new(),
             last: vec![0; n],
             last_barrier: vec![0; n],
             orphans: BTreeSet::new(),
@@ -49,14 +52,39 @@ impl Conflicts {
         }
         let stride = self.n * Mode::COUNT;
         for (key, mode) in footprint.keys() {
-            let start = *self.keys.entry(key.0).or_insert_with(|| {
-                let start = self.cursors.len();
-                self.cursors.resize(start + stride, 0);
-                (start / stride) as u32
-            }) as usize
-                * stride;
+            let place = *self.keys.entry(key.0).or_insert_with(|| {
+                self.free.pop().unwrap_or_else(|| {
+                    let start = self.cursors.len();
+                    self.cursors.resize(start + stride, 0);
+                    (start / stride) as u32
+                })
+            });
+            let start = place as usize * stride;
             raise(&mut self.cursors[start + lane * Mode::COUNT + *mode as usize], id.slot);
         }
+    }
+
+    /// Forgets the keys of `footprint` on which everything counted is within `collected`.
+    pub(crate) fn forget(&mut self, footprint: &Footprint, collected: &Deps) {
+        let stride = self.n * Mode::COUNT;
+        for (key, _) in footprint.keys() {
+            let Some(place) = self.keys.get(&key.0).copied() else { continue };
+            let start = place as usize * stride;
+            let cursors = &mut self.cursors[start..start + stride];
+            let by_lane = cursors.chunks_exact(Mode::COUNT).zip(collected.lanes());
+            let gone =
+                |(of_lane, (_, upto)): (&[Slot], (_, Slot))| of_lane.iter().all(|s| *s <= upto);
+            if by_lane.into_iter().all(gone) {
+                cursors.fill(0);
+                self.keys.remove(&key.0);
+                self.free.push(place);
+            }
+        }
+    }
+
+    /// How many keys are remembered.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.len()
     }
 
     /// Counts `id` as conflicting with everything, until [`forget_orphan`](Self::forget_orphan).

@@ -66,6 +66,20 @@ counters! {
     refusals,
     /// Messages dropped: not of this epoch's shape, or too far ahead.
     dropped,
+    /// Instances dropped because everyone who counts has executed them.
+    collected,
+    /// Times a member was counted as absent from then on.
+    marked_absent,
+    /// Times a member was taken back.
+    taken_back,
+    /// Messages of absent members dropped.
+    fenced,
+    /// Messages about collected instances answered as gone.
+    gone,
+    /// Own endorsements withdrawn when a state was taken over.
+    withdrawn,
+    /// States taken over from other members.
+    installed,
     /// Commands executed.
     executed,
     /// Strongly connected components of more than one instance executed.

@@ -49,6 +49,13 @@ impl Deps {
         }
     }
 
+    /// Shortens every prefix to that of `other`, where that is shorter.
+    pub fn meet(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine = (*mine).min(*theirs);
+        }
+    }
+
     /// Every lane with the last slot depended on, zeros included.
     pub fn lanes(&self) -> impl Iterator<Item = (ReplicaId, Slot)> + '_ {
         self.0.iter().enumerate().map(|(index, last)| (ReplicaId(index as u8), *last))

@@ -18,6 +18,8 @@
 //! | when to help an instance along | `attend`, `watch` |
 //! | execution order | `graph` |
 //! | restart | `restore`, `record` |
+//! | what all have executed goes | `collect`, `status`, `pledge` |
+//! | snapshots and taking over a state | `image` |
 //!
 //! [`Effects`]: panchayat_consensus::Effects
 
@@ -26,12 +28,14 @@
 mod accept;
 mod attempt;
 mod attend;
+mod collect;
 mod commit;
 mod config;
 mod conflicts;
 mod counters;
 mod deps;
 pub mod graph;
+mod image;
 mod instance;
 mod lanes;
 mod message;
@@ -40,11 +44,13 @@ mod message;
     allow(dead_code, unreachable_pub, reason = "only the simulator lists them")
 )]
 mod mutation;
+mod pledge;
 mod preaccept;
 mod record;
 mod recover;
 mod replica;
 mod restore;
+mod status;
 mod validate;
 mod waiting;
 mod watch;
@@ -58,3 +64,4 @@ pub use message::{INVALIDATORS_MAX, Invalidator, Message, Proposal, Report};
 pub use mutation::Mutation;
 pub use record::Record;
 pub use replica::EPaxos;
+pub use status::Status;

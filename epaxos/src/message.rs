@@ -10,6 +10,7 @@ use panchayat_consensus::{Ballot, Command, InstanceId, Value};
 
 use crate::deps::Deps;
 use crate::instance::Phase;
+use crate::status::Status;
 
 /// Most invalidators one reply may name. They are ids in flight, so a real one stays far below.
 pub const INVALIDATORS_MAX: usize = 1 << 20;
@@ -140,7 +141,7 @@ pub enum Message {
         /// |R|: how many of its quorum had pre-accepted it unchanged.
         endorsers: u8,
     },
-    /// What do you know of this instance? Answered by `Commit`, else by `Payload`, else not.
+    /// What do you know of this instance? Answered by `Commit`, `Payload` or `Gone`, or not at all.
     Fetch {
         /// Which instance.
         id: InstanceId,
@@ -159,13 +160,14 @@ pub enum Message {
         /// Which instance.
         id: InstanceId,
     },
-    /// What the sender has seen, so that nothing lost goes unnoticed.
-    Status {
-        /// The highest slot it knows to exist, per lane.
-        seen: Deps,
-        /// The slots below which everything is executed and durable there, per lane.
-        executed: Deps,
+    /// The sender no longer keeps this instance: everyone who counts has executed it. It says
+    /// nothing else of it; whoever was recovering it gives up.
+    Gone {
+        /// Which instance.
+        id: InstanceId,
     },
+    /// What the sender has seen and executed, so that nothing lost goes unnoticed.
+    Status(Box<Status>),
 }
 
 impl Message {
@@ -184,8 +186,9 @@ impl Message {
             | Self::Waiting { id, .. }
             | Self::Fetch { id }
             | Self::Payload { id, .. }
-            | Self::Refused { id, .. } => Some(*id),
-            Self::Status { .. } => None,
+            | Self::Refused { id, .. }
+            | Self::Gone { id } => Some(*id),
+            Self::Status(_) => None,
         }
     }
 
@@ -205,17 +208,20 @@ impl Message {
     }
 
     /// Every dependency vector it carries, for checks of their width and reach.
-    pub(crate) fn vectors(&self) -> [Option<&Deps>; 2] {
-        match self {
+    pub(crate) fn vectors(&self) -> impl Iterator<Item = &Deps> {
+        let (two, status) = match self {
             Self::PreAccept { deps, .. }
             | Self::PreAcceptOk { deps, .. }
             | Self::Accept { deps, .. }
             | Self::Commit { deps, .. }
-            | Self::Validate { deps, .. } => [Some(deps), None],
-            Self::RecoverOk { report, .. } => [Some(&report.deps), report.init_deps.as_ref()],
-            Self::Status { seen, executed } => [Some(seen), Some(executed)],
-            _ => [None, None],
-        }
+            | Self::Validate { deps, .. } => ([Some(deps), None], None),
+            Self::RecoverOk { report, .. } => {
+                ([Some(&report.deps), report.init_deps.as_ref()], None)
+            }
+            Self::Status(status) => ([None, None], Some(status.vectors())),
+            _ => ([None, None], None),
+        };
+        two.into_iter().flatten().chain(status.into_iter().flatten())
     }
 }
 
@@ -333,12 +339,9 @@ impl Encode for Message {
                 }
             }
             Self::Waiting { endorsers, .. } => out.put_u8(*endorsers),
-            Self::Fetch { .. } => {}
+            Self::Fetch { .. } | Self::Gone { .. } => {}
             Self::Payload { command, .. } => command.encode(out),
-            Self::Status { seen, executed } => {
-                seen.encode(out);
-                executed.encode(out);
-            }
+            Self::Status(status) => status.encode(out),
         }
     }
 }
@@ -361,7 +364,8 @@ impl Message {
             Self::Fetch { .. } => 10,
             Self::Payload { .. } => 11,
             Self::Refused { .. } => 12,
-            Self::Status { .. } => Self::STATUS_TAG,
+            Self::Status(_) => Self::STATUS_TAG,
+            Self::Gone { .. } => 14,
         }
     }
 }
@@ -370,7 +374,7 @@ impl Decode for Message {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         let tag = input.u8()?;
         if tag == Self::STATUS_TAG {
-            return Ok(Self::Status { seen: Deps::decode(input)?, executed: Deps::decode(input)? });
+            return Ok(Self::Status(Box::new(Status::decode(input)?)));
         }
         let id = InstanceId::decode(input)?;
         match tag {
@@ -411,6 +415,7 @@ impl Decode for Message {
             10 => Ok(Self::Fetch { id }),
             11 => Ok(Self::Payload { id, command: shared_command(input)? }),
             12 => Ok(Self::Refused { ballot: Ballot::decode(input)?, id }),
+            14 => Ok(Self::Gone { id }),
             tag => Err(DecodeError::UnknownTag { what: "EPaxos message", tag }),
         }
     }

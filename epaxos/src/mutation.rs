@@ -3,7 +3,12 @@
 //! With the feature `mutations` a replica can be configured to make one. Without it the question
 //! is always answered no, and the compiler removes the wrong branch.
 
-use crate::replica::EPaxos;
+use panchayat_consensus::{After, Ballot, InstanceId, Now, ReplicaId, ReplicaSet};
+
+use crate::deps::Deps;
+use crate::instance::Phase;
+use crate::message::{Message, Report};
+use crate::replica::{EPaxos, Fx};
 
 macro_rules! mutations {
     ($($(#[doc = $doc:literal])* $variant:ident $name:literal,)*) => {
@@ -52,6 +57,16 @@ mutations! {
     ForgetFastCommit "forget a fast commit on restart",
     /// Own undecided instances are forgotten by a restart, and their slots given out again.
     ReuseSlot "slot reuse after restart",
+    /// Watermarks cover what is merely known.
+    WatermarkEarly "executed watermark advanced too early",
+    /// A collected id is answered as if it had never been heard of.
+    CollectedAsInitial "GC'd id answered as phase=initial",
+    /// An id that others have collected is taken for executed.
+    ExecuteBelowWatermark "a replica below the GC watermark goes on executing",
+    /// Messages of members that were collected without go on counting.
+    NoFence "messages of absent members go on counting",
+    /// Who takes over a state keeps endorsing what ignores the commands collected before.
+    KeepEndorsements "endorsements kept when a state is taken over",
     /// Only the last command on a key is a dependency, whatever its lane.
     LastWriterOnly "per-key \"last writer only\" dependencies",
 }
@@ -69,5 +84,40 @@ impl EPaxos {
     #[inline(always)]
     pub(crate) fn mutated(&self, _mutation: Mutation) -> bool {
         false
+    }
+}
+
+impl EPaxos {
+    /// The mistake of knowing nothing of what is collected, and saying so.
+    pub(crate) fn answer_as_initial(&mut self, from: ReplicaId, message: &Message, fx: &mut Fx) {
+        let reply = match message {
+            Message::Recover { ballot, id } => Message::RecoverOk {
+                ballot: *ballot,
+                id: *id,
+                report: Report {
+                    accepted_ballot: Ballot::INITIAL,
+                    phase: Phase::Initial,
+                    value: None,
+                    deps: Deps::none(self.config.quorums.n()),
+                    init_deps: None,
+                },
+            },
+            Message::Validate { ballot, id, .. } => {
+                Message::ValidateOk { ballot: *ballot, id: *id, invalidators: Vec::new() }
+            }
+            Message::Accept { ballot, id, .. } => Message::AcceptOk { ballot: *ballot, id: *id },
+            _ => return,
+        };
+        fx.send(ReplicaSet::only(from), reply, After::NOTHING);
+    }
+
+    /// The mistake of taking what others have forgotten for executed here.
+    pub(crate) fn take_for_executed(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
+        if !self.ensure(id, now).is_committed() {
+            self.ensure(id, now).nop = true;
+            let none = Deps::none(self.config.quorums.n());
+            let path = panchayat_consensus::Path::Recovered;
+            self.commit(id, Ballot::INITIAL, none, path, now, fx);
+        }
     }
 }

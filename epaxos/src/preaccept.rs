@@ -21,6 +21,8 @@ impl EPaxos {
         let limits = &self.config.limits;
         let overloaded = self.in_flight >= limits.in_flight_max
             || self.lane_is_full()
+            || self.keeps_too_much()
+            || !self.members_ahead().is_empty()
             || self.graph.unexecuted_on(&command.footprint) >= limits.unexecuted_per_key_max;
         if overloaded {
             self.counters.overloaded += 1;
@@ -47,7 +49,9 @@ impl EPaxos {
         self.last_proposed_at = command.proposed_at;
         let command = Arc::new(command);
         let id = InstanceId::new(self.me(), self.lanes.highest(self.me()) + 1);
-        let mut deps = Deps::none(self.config.quorums.n());
+        // What is collected here counts as a conflict, so that replicas that still keep it add
+        // nothing to what the coordinator knew.
+        let mut deps = self.lanes.all_collected();
         self.add_conflicts(&command.footprint, &mut deps);
         self.ensure(id, now);
         let record = self.pre_accept(id, &command, deps.clone(), deps.clone(), fx);
@@ -123,12 +127,13 @@ impl EPaxos {
             Phase::Committed => self.send_commit(id, to, fx),
             _ if !instance.ballot.is_initial() => {
                 let ballot = instance.ballot;
-                self.learn_payload(id, &command, fx);
+                self.learn_alone(id, &command, fx);
                 fx.send(to, Message::Refused { ballot, id }, fx.after_last());
             }
             Phase::Initial => {
                 let mut deps = init_deps.clone();
                 self.add_conflicts(&command.footprint, &mut deps);
+                deps.union(&self.collector.fence);
                 // Of its own lane the coordinator knew every conflict, and what comes later there
                 // knows of this one.
                 let deps = deps.with(id.replica, init_deps.last(id.replica));

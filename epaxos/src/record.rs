@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
-use panchayat_consensus::{Ballot, Command, InstanceId};
+use panchayat_consensus::{Ballot, Command, InstanceId, ReplicaId, ReplicaSet, Slot, WallTime};
 
 use crate::deps::Deps;
 use crate::message::Proposal;
@@ -61,17 +61,62 @@ pub enum Record {
         /// What its coordinator sent.
         init_deps: Deps,
     },
+    /// The command submitted under an id became known, and nothing else.
+    Learned {
+        /// Which.
+        id: InstanceId,
+        /// The command.
+        command: Arc<Command>,
+    },
+    /// The members counted as absent changed.
+    Absent {
+        /// They.
+        absent: ReplicaSet,
+        /// The highest slots seen then.
+        seen_then: Deps,
+    },
+    /// No own proposal will be made at this time or before, once the replica has restarted.
+    ClockBound {
+        /// The time.
+        until: WallTime,
+    },
+    /// The first record of an image: what is collected.
+    Collected {
+        /// Everything up to here is executed and gone.
+        collected: Deps,
+        /// What had been collected in states taken over: nothing is endorsed that ignores it.
+        fence: Deps,
+        /// What was executed in the state taken over last.
+        caught_up: Deps,
+    },
+    /// In an image, before the instances: what is executed in a lane.
+    Executed {
+        /// The lane.
+        lane: ReplicaId,
+        /// Everything up to here.
+        upto: Slot,
+        /// And these above.
+        beyond: Vec<Slot>,
+    },
 }
 
+/// Most executed slots above the prefix that an image may name per lane.
+const BEYOND_MAX: usize = 1 << 24;
+
 impl Record {
-    /// The instance it is about.
-    pub fn instance(&self) -> InstanceId {
+    /// The instance it is about, if about one.
+    pub fn instance(&self) -> Option<InstanceId> {
         match self {
             Self::PreAccepted { id, .. }
             | Self::Accepted { id, .. }
             | Self::Committed { id, .. }
             | Self::Joined { id, .. }
-            | Self::Validated { id, .. } => *id,
+            | Self::Validated { id, .. }
+            | Self::Learned { id, .. } => Some(*id),
+            Self::Absent { .. }
+            | Self::ClockBound { .. }
+            | Self::Collected { .. }
+            | Self::Executed { .. } => None,
         }
     }
 }
@@ -111,6 +156,35 @@ impl Encode for Record {
                 init_deps.encode(out);
                 command.encode(out);
             }
+            Self::Learned { id, command } => {
+                out.put_u8(5);
+                id.encode(out);
+                command.encode(out);
+            }
+            Self::Absent { absent, seen_then } => {
+                out.put_u8(6);
+                absent.encode(out);
+                seen_then.encode(out);
+            }
+            Self::ClockBound { until } => {
+                out.put_u8(7);
+                out.put_varint(until.0);
+            }
+            Self::Collected { collected, fence, caught_up } => {
+                out.put_u8(8);
+                collected.encode(out);
+                fence.encode(out);
+                caught_up.encode(out);
+            }
+            Self::Executed { lane, upto, beyond } => {
+                out.put_u8(9);
+                out.put_u8(lane.0);
+                out.put_varint(*upto);
+                out.put_varint(beyond.len() as u64);
+                for slot in beyond {
+                    out.put_varint(*slot);
+                }
+            }
         }
     }
 }
@@ -118,6 +192,9 @@ impl Encode for Record {
 impl Decode for Record {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         let tag = input.u8()?;
+        if let 6..=9 = tag {
+            return decode_general(tag, input);
+        }
         let id = InstanceId::decode(input)?;
         match tag {
             0 => {
@@ -139,7 +216,30 @@ impl Decode for Record {
                 let command = Arc::new(Command::decode(input)?);
                 Ok(Self::Validated { id, command, init_deps })
             }
+            5 => Ok(Self::Learned { id, command: Arc::new(Command::decode(input)?) }),
             tag => Err(DecodeError::UnknownTag { what: "EPaxos record", tag }),
         }
     }
+}
+
+/// A record that is not about one instance.
+fn decode_general(tag: u8, input: &mut Reader) -> Result<Record, DecodeError> {
+    Ok(match tag {
+        6 => {
+            let absent = ReplicaSet::decode(input)?;
+            Record::Absent { absent, seen_then: Deps::decode(input)? }
+        }
+        7 => Record::ClockBound { until: WallTime(input.varint()?) },
+        8 => Record::Collected {
+            collected: Deps::decode(input)?,
+            fence: Deps::decode(input)?,
+            caught_up: Deps::decode(input)?,
+        },
+        _ => {
+            let (lane, upto) = (ReplicaId(input.u8()?), input.varint()?);
+            let count = input.count("executed slots", 1, BEYOND_MAX)?;
+            let beyond = (0..count).map(|_| input.varint()).collect::<Result<_, _>>()?;
+            Record::Executed { lane, upto, beyond }
+        }
+    })
 }

@@ -14,6 +14,7 @@ use panchayat_consensus::{
     ReplicaSet, Slot, Span, Time, WallTime,
 };
 
+use crate::collect::Collector;
 use crate::config::Config;
 use crate::conflicts::Conflicts;
 use crate::counters::Counters;
@@ -22,6 +23,8 @@ use crate::graph::{ComponentSizes, Graph};
 use crate::instance::{Instance, Phase};
 use crate::lanes::Lanes;
 use crate::message::{Message, Proposal};
+use crate::mutation::Mutation;
+use crate::pledge::Pledges;
 use crate::record::Record;
 use crate::watch::Watch;
 
@@ -48,6 +51,7 @@ pub struct EPaxos {
     pub(crate) conflicts: Conflicts,
     pub(crate) graph: Graph,
     pub(crate) watch: Watch,
+    pub(crate) collector: Collector,
     pub(crate) counters: Counters,
     pub(crate) durable: Durable,
     /// Own votes in the order of their records.
@@ -75,12 +79,33 @@ impl EPaxos {
         self.config.replica
     }
 
-    /// What this replica knows of `id`; `None` if nothing at or above its slot is known.
+    /// What this replica knows of `id`; `None` if nothing at or above its slot is known, or if it
+    /// is collected.
     pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
         self.lanes.get(id)
     }
 
-    /// Every instance known to exist, lane by lane.
+    /// Whether `id` is executed by everyone who counts, and gone here.
+    pub fn is_collected(&self, id: InstanceId) -> bool {
+        self.lanes.is_collected(id)
+    }
+
+    /// The members this replica counts as absent: it collects without them.
+    pub fn absent(&self) -> ReplicaSet {
+        self.collector.absent
+    }
+
+    /// How many instances are kept.
+    pub fn retained(&self) -> usize {
+        self.lanes.retained()
+    }
+
+    /// How many keys the conflict index remembers.
+    pub fn keys_known(&self) -> usize {
+        self.conflicts.keys()
+    }
+
+    /// Every instance known to exist and not collected, lane by lane.
     pub fn instances(&self) -> impl Iterator<Item = (InstanceId, &Instance)> {
         self.lanes.iter()
     }
@@ -141,6 +166,7 @@ impl EPaxos {
             conflicts: Conflicts::new(n),
             graph: Graph::new(n),
             watch: Watch::default(),
+            collector: Collector::new(n),
             counters: Counters::default(),
             durable: Durable::default(),
             own_votes: VecDeque::new(),
@@ -204,10 +230,22 @@ impl EPaxos {
             return;
         }
         instance.payload = Some(command.clone());
+        self.collector.retained_bytes += command.payload.len();
         self.conflicts.note(id, &command.footprint);
         self.conflicts.forget_orphan(id);
         self.graph.known(id, command);
         self.execute(fx);
+    }
+
+    /// Takes a payload that came without a promise to keep it. It is kept all the same: what could
+    /// execute for knowing it must be able to again after a restart.
+    pub(crate) fn learn_alone(&mut self, id: InstanceId, command: &Arc<Command>, fx: &mut Fx) {
+        self.learn_payload(id, command, fx);
+        if let Some(instance) = self.lanes.get_mut(id)
+            && !std::mem::replace(&mut instance.payload_recorded, true)
+        {
+            fx.persist(Record::Learned { id, command: command.clone() });
+        }
     }
 
     /// How a journal record names the payload of `id`: in full the first time, then by reference.
@@ -226,6 +264,19 @@ impl EPaxos {
 
     fn receive(&mut self, from: ReplicaId, message: Message, now: Now, fx: &mut Fx) {
         if !self.is_admissible(from, &message) {
+            self.counters.dropped += 1;
+            return;
+        }
+        let harmless = matches!(message, Message::Status(_) | Message::Fetch { .. });
+        if !harmless && self.is_fenced(from) {
+            self.counters.fenced += 1;
+            return;
+        }
+        if let Some(id) = message.instance().filter(|id| self.lanes.is_collected(*id)) {
+            self.answer_collected(from, id, &message, fx);
+            return;
+        }
+        if !matches!(message, Message::Status(_)) && !self.members_ahead().is_empty() {
             self.counters.dropped += 1;
             return;
         }
@@ -255,10 +306,47 @@ impl EPaxos {
             Message::Fetch { id } => self.on_fetch(from, id, fx),
             Message::Payload { id, command } => {
                 self.ensure(id, now);
-                self.learn_payload(id, &command, fx);
+                self.learn_alone(id, &command, fx);
             }
             Message::Refused { ballot, id } => self.on_refused(ballot, id, now),
-            Message::Status { seen, .. } => self.note_all_exist(&seen, now),
+            Message::Gone { id } => self.on_gone(id, now, fx),
+            Message::Status(status) => self.on_status(from, *status, now, fx),
+        }
+    }
+
+    /// A message about an instance that is gone: never answered as if nothing were known of it.
+    fn answer_collected(
+        &mut self,
+        from: ReplicaId,
+        id: InstanceId,
+        message: &Message,
+        fx: &mut Fx,
+    ) {
+        if self.mutated(Mutation::CollectedAsInitial) {
+            self.answer_as_initial(from, message, fx);
+            return;
+        }
+        let asks = matches!(
+            message,
+            Message::PreAccept { .. }
+                | Message::Accept { .. }
+                | Message::Recover { .. }
+                | Message::Validate { .. }
+                | Message::Fetch { .. }
+        );
+        if asks {
+            self.counters.gone += 1;
+            fx.send(ReplicaSet::only(from), Message::Gone { id }, After::NOTHING);
+        }
+    }
+
+    /// Others have executed and forgotten `id`: there is nothing to recover. A state will come.
+    fn on_gone(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
+        if self.mutated(Mutation::ExecuteBelowWatermark) {
+            self.take_for_executed(id, now, fx);
+        } else if self.recovering.contains(&id) {
+            self.end_attempt(id);
+            self.leave_to_other(id, now);
         }
     }
 
@@ -275,7 +363,7 @@ impl EPaxos {
         let id_fits = message.instance().is_none_or(|id| {
             fits(id) && message.ballot().is_none_or(|ballot| self.is_near(id, ballot))
         });
-        let vectors_fit = message.vectors().into_iter().flatten().all(|v| v.width() == n);
+        let vectors_fit = message.vectors().all(|v| v.width() == n);
         let others_fit = match message {
             Message::ValidateOk { invalidators, .. } => invalidators.iter().all(|i| fits(i.id)),
             _ => true,
@@ -310,12 +398,9 @@ impl EPaxos {
     fn tell_status(&mut self, now: Now, fx: &mut Fx) {
         if now.monotonic >= self.status_due {
             self.status_due = now.monotonic + self.config.timing.status_interval;
-            let seen = self.lanes.all_highest();
-            let replicas = 0..self.config.quorums.n() as u8;
-            let executed: Deps =
-                replicas.map(|replica| self.graph.executed_upto(ReplicaId(replica))).collect();
+            let status = Box::new(self.status(now, fx));
             let after = fx.after_last();
-            fx.send(self.others(), Message::Status { seen, executed }, after);
+            fx.send(self.others(), Message::Status(status), after);
         }
     }
 
@@ -352,30 +437,39 @@ impl Protocol for EPaxos {
             Input::PeerSuspected(peer) => _ = self.suspected.insert(peer),
             Input::Wake => {}
         }
-        self.attend_due(now, effects);
-        self.count_own_votes(now, effects);
+        if self.members_ahead().is_empty() {
+            self.attend_due(now, effects);
+            self.count_own_votes(now, effects);
+        }
         self.tell_status(now, effects);
+        self.collect();
         self.ask_for_wake(effects);
     }
 
     fn image(&self) -> Vec<Record> {
-        unimplemented!("images are being written")
+        self.all_records()
     }
 
-    fn handover(_image: Vec<Record>) -> Vec<Record> {
-        unimplemented!("images are being written")
+    fn handover(image: Vec<Record>) -> Vec<Record> {
+        Self::decided(image)
     }
 
-    fn install(&mut self, _now: Now, _handover: Vec<Record>, _effects: &mut Fx) {
-        unimplemented!("images are being written")
+    fn install(&mut self, now: Now, handover: Vec<Record>, effects: &mut Fx) {
+        self.take_over(handover, now, effects);
+        self.ask_for_wake(effects);
     }
 
     fn needs_state(&self) -> ReplicaSet {
-        ReplicaSet::EMPTY
+        self.members_ahead()
+    }
+
+    fn hold(&mut self, now: Now) {
+        self.hold_watermark(now);
     }
 
     fn proposed_after(&self) -> WallTime {
-        WallTime(0)
+        let after = self.collector.pledges.iter().map(Pledges::after);
+        after.min().unwrap_or_default()
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -4,7 +4,7 @@
 //! undecided goes through recovery at a new ballot, like anyone else's. It never goes on at a
 //! ballot it used before, since it cannot know how far that had come.
 
-use panchayat_consensus::{After, Ballot, InstanceId, Now, ReplicaSet, Slot};
+use panchayat_consensus::{After, Ballot, InstanceId, Now, ReplicaSet};
 
 use crate::attempt::{Attempt, PreAccepting, Stage};
 use crate::deps::Deps;
@@ -29,16 +29,40 @@ impl EPaxos {
         if self.mutated(Mutation::ContinueAtOldBallot) {
             self.continue_at_old_ballot(now, fx);
         }
-        let own = 1..=self.lanes.highest(self.me());
-        let proposed_at = own.filter_map(|slot: Slot| {
-            let instance = self.lanes.get(InstanceId::new(self.me(), slot))?;
-            instance.payload.as_ref().map(|command| command.proposed_at)
-        });
-        self.last_proposed_at = proposed_at.max().unwrap_or_default();
+        let own = self.lanes.iter().filter(|(id, _)| id.replica == self.me());
+        let proposed_at =
+            own.filter_map(|(_, instance)| Some(instance.payload.as_ref()?.proposed_at));
+        let last = proposed_at.max().unwrap_or_default();
+        self.last_proposed_at = last.max(self.collector.clock_bound);
     }
 
-    fn replay_one(&mut self, record: Record, now: Now, fx: &mut Fx) {
-        let id = record.instance();
+    pub(crate) fn replay_one(&mut self, record: Record, now: Now, fx: &mut Fx) {
+        match record.instance() {
+            Some(id) if self.lanes.is_collected(id) => {}
+            Some(id) => self.replay_of(id, record, now, fx),
+            None => self.replay_general(record),
+        }
+    }
+
+    fn replay_general(&mut self, record: Record) {
+        match record {
+            Record::Collected { .. } => self.begin_above(record),
+            Record::Executed { lane, upto, beyond } => {
+                self.graph.were_executed(lane, upto);
+                for slot in beyond {
+                    self.graph.was_executed(InstanceId::new(lane, slot));
+                }
+            }
+            Record::Absent { absent, seen_then } => {
+                self.collector.absent = absent;
+                self.collector.seen_then = seen_then;
+            }
+            Record::ClockBound { until } => self.collector.clock_bound = until,
+            _ => unreachable!("every other record is about an instance"),
+        }
+    }
+
+    fn replay_of(&mut self, id: InstanceId, record: Record, now: Now, fx: &mut Fx) {
         self.ensure(id, now);
         match record {
             Record::PreAccepted { command, init_deps, deps, .. } => {
@@ -79,6 +103,14 @@ impl EPaxos {
                 instance.payload_recorded = true;
                 instance.init_deps = Some(init_deps);
             }
+            Record::Learned { command, .. } => {
+                self.learn_payload(id, &command, fx);
+                self.ensure(id, now).payload_recorded = true;
+            }
+            Record::Absent { .. }
+            | Record::ClockBound { .. }
+            | Record::Collected { .. }
+            | Record::Executed { .. } => {}
         }
     }
 
@@ -104,7 +136,7 @@ impl EPaxos {
 
     /// The mistakes of a replica that forgets some of its records.
     fn forgets(&self, record: &Record) -> bool {
-        let own = record.instance().replica == self.me();
+        let own = record.instance().is_some_and(|id| id.replica == self.me());
         match record {
             Record::Joined { ballot, .. } => {
                 self.mutated(Mutation::ReuseBallot) && ballot.owner() == Some(self.me())
@@ -113,13 +145,13 @@ impl EPaxos {
                 self.mutated(Mutation::ForgetFastCommit) && own && ballot.is_initial()
             }
             Record::PreAccepted { .. } => self.mutated(Mutation::ReuseSlot) && own,
-            Record::Accepted { .. } | Record::Validated { .. } => false,
+            _ => false,
         }
     }
 
     /// The mistake of taking up an own instance again where it began.
     fn continue_at_old_ballot(&mut self, now: Now, fx: &mut Fx) {
-        for slot in 1..=self.lanes.highest(self.me()) {
+        for slot in self.lanes.collected(self.me()) + 1..=self.lanes.highest(self.me()) {
             let id = InstanceId::new(self.me(), slot);
             let n = self.config.quorums.n();
             let Some(instance) = self.lanes.get_mut(id) else { continue };

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use panchayat_consensus::wire::{Decode, Encode, from_bytes, to_bytes};
 use panchayat_consensus::{
-    Ballot, Command, Footprint, InstanceId, KeyHash, Mode, ReplicaId, Value, WallTime,
+    Ballot, Command, Footprint, InstanceId, KeyHash, Mode, ReplicaId, ReplicaSet, Value, WallTime,
 };
-use panchayat_epaxos::{Deps, Invalidator, Message, Phase, Proposal, Record, Report};
+use panchayat_epaxos::{Deps, Invalidator, Message, Phase, Proposal, Record, Report, Status};
 use proptest::prelude::*;
 
 fn id() -> impl Strategy<Value = InstanceId> {
@@ -60,6 +60,19 @@ fn report() -> impl Strategy<Value = Report> {
     })
 }
 
+fn absent() -> impl Strategy<Value = ReplicaSet> {
+    prop::collection::vec(0u8..16, 0..4)
+        .prop_map(|seats| seats.into_iter().map(ReplicaId).collect())
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    (prop::array::uniform5(deps()), absent(), any::<u64>()).prop_map(|(vectors, absent, wall)| {
+        let [seen, executed, collected, caught_up, seen_then] = vectors;
+        let proposed_after = WallTime(wall);
+        Status { seen, executed, collected, caught_up, absent, seen_then, proposed_after }
+    })
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let invalidator =
         (id(), any::<bool>()).prop_map(|(id, committed)| Invalidator { id, committed });
@@ -92,7 +105,8 @@ fn message() -> impl Strategy<Value = Message> {
         id().prop_map(|id| Message::Fetch { id }),
         (id(), command()).prop_map(|(id, command)| Message::Payload { id, command }),
         (ballot(), id()).prop_map(|(ballot, id)| Message::Refused { ballot, id }),
-        (deps(), deps()).prop_map(|(seen, executed)| Message::Status { seen, executed }),
+        id().prop_map(|id| Message::Gone { id }),
+        status().prop_map(|status| Message::Status(Box::new(status))),
     ]
 }
 
@@ -111,6 +125,17 @@ fn record() -> impl Strategy<Value = Record> {
             command,
             init_deps
         }),
+        (id(), command()).prop_map(|(id, command)| Record::Learned { id, command }),
+        (absent(), deps()).prop_map(|(absent, seen_then)| Record::Absent { absent, seen_then }),
+        any::<u64>().prop_map(|until| Record::ClockBound { until: WallTime(until) }),
+        (deps(), deps(), deps()).prop_map(|(collected, fence, caught_up)| Record::Collected {
+            collected,
+            fence,
+            caught_up
+        }),
+        (0u8..16, any::<u64>(), prop::collection::vec(any::<u64>(), 0..5)).prop_map(
+            |(lane, upto, beyond)| Record::Executed { lane: ReplicaId(lane), upto, beyond }
+        ),
     ]
 }
 

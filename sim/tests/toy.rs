@@ -246,6 +246,8 @@ impl<const BUG: u8> Protocol for Toy<BUG> {
         ReplicaSet::EMPTY
     }
 
+    fn hold(&mut self, _: Now) {}
+
     fn proposed_after(&self) -> WallTime {
         WallTime(0)
     }

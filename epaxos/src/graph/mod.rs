@@ -63,6 +63,26 @@ impl Graph {
         }
     }
 
+    /// `id` was executed before this graph began. Nothing may be known of it yet.
+    pub fn was_executed(&mut self, id: InstanceId) {
+        let lane = &mut self.lanes[id.replica.index()];
+        if let Some(node) = lane.ensure(id.slot) {
+            assert_eq!(node.state, State::Unknown, "{id} is known already");
+            node.state = State::Executed;
+            lane.advance();
+        }
+    }
+
+    /// Everything in a lane up to `upto` was executed before this graph began.
+    pub fn were_executed(&mut self, replica: ReplicaId, upto: Slot) {
+        self.lanes[replica.index()].begin_above(upto);
+    }
+
+    /// The executed instances of a lane above [`executed_upto`](Self::executed_upto).
+    pub fn executed_beyond(&self, replica: ReplicaId) -> Vec<Slot> {
+        self.lanes[replica.index()].executed_beyond()
+    }
+
     /// The payload of `id` is known. A repetition does nothing.
     pub fn known(&mut self, id: InstanceId, command: &Arc<Command>) {
         let lane = &mut self.lanes[id.replica.index()];

@@ -109,6 +109,20 @@ impl Lane {
         self.nodes.get_mut(at)
     }
 
+    /// Makes a lane of which nothing is known begin above `executed`.
+    pub(super) fn begin_above(&mut self, executed: Slot) {
+        assert!(self.nodes.is_empty() && self.executed <= executed, "the lane has begun");
+        self.executed = executed;
+        self.known = self.known.max(executed);
+    }
+
+    /// The executed slots above the prefix.
+    pub(super) fn executed_beyond(&self) -> Vec<Slot> {
+        let slots = (self.executed + 1..).zip(&self.nodes);
+        let executed = slots.filter(|(_, node)| node.state == State::Executed);
+        executed.map(|(slot, _)| slot).collect()
+    }
+
     /// How far up nodes exist.
     pub(super) fn highest(&self) -> Slot {
         self.executed + self.nodes.len() as Slot

@@ -1,0 +1,283 @@
+//! Garbage collection: what everyone who counts has executed goes.
+//!
+//! Every replica advertises a *watermark*: up to there everything is executed and durable here, and
+//! so is everything that was known here when that had been executed. The second half is what makes
+//! collecting safe. An instance that was pre-accepted somewhere before a collected, conflicting one
+//! was known there is then decided there; so a recovery never depends on hearing, in a Validate,
+//! of an instance that is gone.
+//!
+//! # Members that stay away
+//!
+//! A dead or very slow member would hold up collection for ever. When too much is kept, up to f
+//! such members are counted as *absent*. From the moment a replica counts B as absent it takes no
+//! message of B that votes or proposes (a fence; durable before it says so). It collects past B
+//! only when
+//!
+//! - all who are not absent count the same members as absent, and
+//! - everything that any of them had seen when it settled on that is executed at all of them.
+//!
+//! So whatever B may have helped to commit on the fast path is decided where it matters: those who
+//! fence B no longer help it, what they helped before they did is among what they had seen, and a
+//! fast quorum is larger than f. B is taken back when it has executed, or has taken over a state
+//! in which was executed, everything collected without it.
+//!
+//! Who takes over a state withdraws its endorsements of proposals that ignore what was collected
+//! in it (`image`): it cannot know any more what they conflict with, and no fast commit needs them.
+//!
+//! A replica that serves its state keeps its own watermark until the member is taken back by all;
+//! since every other's collection waits for that, the state does not become too old on its way.
+
+use panchayat_consensus::{Now, ReplicaId, ReplicaSet, Time, WallTime};
+
+use crate::deps::Deps;
+use crate::mutation::Mutation;
+use crate::pledge::Pledges;
+use crate::record::Record;
+use crate::replica::{EPaxos, Fx};
+use crate::status::Status;
+
+/// Most instances dropped in one step, so that none takes long.
+const COLLECTED_PER_STEP: usize = 256;
+/// Times `retained_max` that proposals and held states may make a replica keep.
+const RETAINED_TIMES_MAX: usize = 4;
+/// How far ahead the bound on proposal times is made durable, in microseconds of wall time.
+const CLOCK_BOUND_AHEAD_US: u64 = 10_000_000;
+
+/// What collection knows: the own watermark, and the last word of every other member.
+#[derive(Clone, Debug)]
+pub(crate) struct Collector {
+    /// The last status of every member; none of oneself.
+    pub(crate) heard: Vec<Option<Status>>,
+    /// The own watermark.
+    pub(crate) executed: Deps,
+    /// The next watermark, and what must be executed before it is one.
+    next: Option<(Deps, Deps)>,
+    /// Everything up to here may be dropped.
+    pub(crate) collectable: Deps,
+    pub(crate) absent: ReplicaSet,
+    pub(crate) seen_then: Deps,
+    /// What had been collected in states taken over: nothing is endorsed that ignores it.
+    pub(crate) fence: Deps,
+    pub(crate) caught_up: Deps,
+    /// Until when the own watermark stays for a member that takes over a state.
+    held_until: Option<Time>,
+    pub(crate) pledges: Vec<Pledges>,
+    pub(crate) clock_bound: WallTime,
+    pub(crate) retained_bytes: usize,
+}
+
+impl Collector {
+    pub(crate) fn new(n: usize) -> Self {
+        let none = Deps::none(n);
+        Self {
+            heard: vec![None; n],
+            executed: none.clone(),
+            next: None,
+            collectable: none.clone(),
+            absent: ReplicaSet::EMPTY,
+            seen_then: none.clone(),
+            fence: none.clone(),
+            caught_up: none,
+            held_until: None,
+            pledges: vec![Pledges::default(); n],
+            clock_bound: WallTime(0),
+            retained_bytes: 0,
+        }
+    }
+}
+
+impl EPaxos {
+    /// What every replica says of itself now and then.
+    pub(crate) fn status(&mut self, now: Now, fx: &mut Fx) -> Status {
+        self.advance_watermark(now);
+        self.count_absent(fx);
+        self.last_proposed_at = self.last_proposed_at.max(now.wall);
+        let pledged = self.last_proposed_at;
+        if pledged >= self.collector.clock_bound {
+            let until = WallTime(pledged.0 + CLOCK_BOUND_AHEAD_US);
+            self.collector.clock_bound = until;
+            fx.persist(Record::ClockBound { until });
+        }
+        let (me, highest) = (self.me(), self.lanes.highest(self.me()));
+        self.collector.pledges[me.index()].heard(highest, pledged);
+        self.update_collectable();
+        let collector = &self.collector;
+        Status {
+            seen: self.lanes.all_highest(),
+            executed: collector.executed.clone(),
+            collected: collector.collectable.clone(),
+            caught_up: collector.caught_up.clone(),
+            absent: collector.absent,
+            seen_then: collector.seen_then.clone(),
+            proposed_after: pledged,
+        }
+    }
+
+    pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, now: Now, fx: &mut Fx) {
+        self.note_all_exist(&status.seen, now);
+        let collector = &mut self.collector;
+        let seen = status.seen.last(from);
+        collector.pledges[from.index()].heard(seen, status.proposed_after);
+        collector.heard[from.index()] = Some(status);
+        if self.collector.absent.contains(from) && self.is_back(from) {
+            self.counters.taken_back += 1;
+            self.settle_on_absent(self.collector.absent.without(from), fx);
+        }
+        self.update_collectable();
+    }
+
+    /// Whether an absent member has all that was collected without it, and little else to catch up.
+    fn is_back(&self, member: ReplicaId) -> bool {
+        let Some(status) = &self.collector.heard[member.index()] else { return false };
+        let collectable = &self.collector.collectable;
+        let kept = self.lanes.retained().max(self.config.limits.retained_max);
+        (status.executed.covers(collectable) || status.caught_up.covers(collectable))
+            && self.lag(member) <= kept as u64 / 4
+    }
+
+    /// How many of the commands executed here a member has not reported as executed.
+    fn lag(&self, member: ReplicaId) -> u64 {
+        let status = self.collector.heard[member.index()].as_ref();
+        let reported = |lane| {
+            status.map_or(0, |status| status.executed.last(lane).max(status.caught_up.last(lane)))
+        };
+        let behind = |(lane, slot): (ReplicaId, u64)| slot.saturating_sub(reported(lane));
+        self.all_executed().lanes().map(behind).sum()
+    }
+
+    /// Whether a message counts although its sender is absent: it votes and proposes nothing.
+    pub(crate) fn is_fenced(&self, from: ReplicaId) -> bool {
+        self.collector.absent.contains(from) && !self.mutated(Mutation::NoFence)
+    }
+
+    /// Drops some of what may be dropped.
+    pub(crate) fn collect(&mut self) {
+        let mut left = COLLECTED_PER_STEP;
+        for lane in (0..self.config.quorums.n() as u8).map(ReplicaId) {
+            while left > 0 && self.lanes.collected(lane) < self.collector.collectable.last(lane) {
+                let Some(instance) = self.lanes.collect(lane) else { break };
+                left -= 1;
+                self.counters.collected += 1;
+                if let Some(command) = &instance.payload {
+                    self.collector.retained_bytes -= command.payload.len();
+                    self.conflicts.forget(&command.footprint, &self.collector.collectable);
+                }
+            }
+        }
+    }
+
+    /// Members that collected without this one what it has not executed.
+    pub(crate) fn members_ahead(&self) -> ReplicaSet {
+        let collector = &self.collector;
+        let ahead = collector.heard.iter().enumerate().filter(|(_, status)| {
+            status.as_ref().is_some_and(|status| {
+                status.absent.contains(self.me())
+                    && !collector.caught_up.covers(&status.collected)
+                    && !self.all_executed().covers(&status.collected)
+                    && status.executed.covers(&collector.collectable)
+            })
+        });
+        ahead.map(|(seat, _)| ReplicaId(seat as u8)).collect()
+    }
+
+    /// Whether so much is kept that nothing may be added.
+    pub(crate) fn keeps_too_much(&self) -> bool {
+        self.keeps_more_than(RETAINED_TIMES_MAX)
+    }
+
+    pub(crate) fn hold_watermark(&mut self, now: Now) {
+        self.collector.held_until = Some(now.monotonic + self.config.timing.hold);
+    }
+
+    fn keeps_more_than(&self, times: usize) -> bool {
+        let limits = &self.config.limits;
+        self.lanes.retained() > limits.retained_max.saturating_mul(times)
+            || self.collector.retained_bytes > limits.retained_bytes_max.saturating_mul(times)
+    }
+
+    fn advance_watermark(&mut self, now: Now) {
+        if self.mutated(Mutation::WatermarkEarly) {
+            self.collector.executed = self.lanes.all_highest();
+            return;
+        }
+        if self.is_held(now) {
+            return;
+        }
+        let executed = self.all_executed();
+        if let Some((watermark, seen)) = &self.collector.next
+            && executed.covers(seen)
+        {
+            self.collector.executed = watermark.clone();
+            self.collector.next = None;
+        }
+        if self.collector.next.is_none() {
+            self.collector.next = Some((executed, self.lanes.all_highest()));
+        }
+    }
+
+    pub(crate) fn all_executed(&self) -> Deps {
+        let lanes = (0..self.config.quorums.n() as u8).map(ReplicaId);
+        lanes.map(|lane| self.graph.executed_upto(lane)).collect()
+    }
+
+    /// Whether the own watermark stays where it is for a member that takes over a state.
+    fn is_held(&mut self, now: Now) -> bool {
+        let Some(until) = self.collector.held_until else { return false };
+        let collector = &self.collector;
+        let absent = collector.heard.iter().flatten().map(|status| status.absent);
+        let needed = absent.chain([collector.absent]).any(|absent| !absent.is_empty());
+        if !needed || until <= now.monotonic || self.keeps_too_much() {
+            self.collector.held_until = None;
+        }
+        self.collector.held_until.is_some()
+    }
+
+    /// Counts the member that holds up collection most as absent, if too much is kept.
+    fn count_absent(&mut self, fx: &mut Fx) {
+        let absent = self.collector.absent;
+        if !self.keeps_more_than(1) || absent.len() >= self.config.quorums.f() {
+            return;
+        }
+        let worst = self.others().minus(absent).iter().max_by_key(|member| self.lag(*member));
+        let kept = self.lanes.retained() as u64;
+        if let Some(worst) = worst.filter(|worst| self.lag(*worst) > kept / 2) {
+            let mut absent = absent;
+            absent.insert(worst);
+            self.counters.marked_absent += 1;
+            self.settle_on_absent(absent, fx);
+        }
+    }
+
+    fn settle_on_absent(&mut self, absent: ReplicaSet, fx: &mut Fx) {
+        let seen_then = self.lanes.all_highest();
+        fx.persist(Record::Absent { absent, seen_then: seen_then.clone() });
+        self.collector.absent = absent;
+        self.collector.seen_then = seen_then;
+    }
+
+    /// The minimum of the watermarks of all who count, if they agree on who that is.
+    fn update_collectable(&mut self) {
+        let collector = &self.collector;
+        let counted = self.others().minus(collector.absent);
+        let mut lowest = collector.executed.clone();
+        let mut seen_then = collector.seen_then.clone();
+        for member in counted.iter() {
+            let Some(status) = &collector.heard[member.index()] else { return };
+            if status.absent != collector.absent {
+                return;
+            }
+            lowest.meet(&status.executed);
+            seen_then.union(&status.seen_then);
+        }
+        if !collector.absent.is_empty() && !lowest.covers(&seen_then) {
+            return;
+        }
+        self.collector.collectable.union(&lowest);
+        // Never beyond what is executed here, whatever others believe.
+        let executed = self.all_executed();
+        debug_assert!(
+            self.mutated(Mutation::WatermarkEarly) || executed.covers(&self.collector.collectable)
+        );
+        self.collector.collectable.meet(&executed);
+    }
+}

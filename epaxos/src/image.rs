@@ -1,0 +1,159 @@
+//! All that a replica must still know, as records: for snapshots, and for members that take over.
+//!
+//! An image begins with what is collected and executed; then come the instances, in the records
+//! that a journal would hold of them. What another member may take over of it is what is decided,
+//! and who is counted as absent.
+
+use panchayat_consensus::{InstanceId, Now, ReplicaId};
+use rustc_hash::FxHashSet;
+
+use crate::instance::{Instance, Phase};
+use crate::lanes::Lanes;
+use crate::message::Proposal;
+use crate::mutation::Mutation;
+use crate::record::Record;
+use crate::replica::{EPaxos, Fx};
+
+impl EPaxos {
+    pub(crate) fn all_records(&self) -> Vec<Record> {
+        let mut records = vec![Record::Collected {
+            collected: self.lanes.all_collected(),
+            fence: self.collector.fence.clone(),
+            caught_up: self.collector.caught_up.clone(),
+        }];
+        for lane in (0..self.config.quorums.n() as u8).map(ReplicaId) {
+            let upto = self.graph.executed_upto(lane);
+            let beyond = self.graph.executed_beyond(lane);
+            records.push(Record::Executed { lane, upto, beyond });
+        }
+        records.push(Record::Absent {
+            absent: self.collector.absent,
+            seen_then: self.collector.seen_then.clone(),
+        });
+        records.push(Record::ClockBound { until: self.collector.clock_bound });
+        for (id, instance) in self.lanes.iter() {
+            describe(id, instance, &mut records);
+        }
+        records
+    }
+
+    /// What is decided, without anything that its owner promised or is.
+    pub(crate) fn decided(image: Vec<Record>) -> Vec<Record> {
+        let is_committed = |record: &Record| match record {
+            Record::Committed { id, .. } => Some(*id),
+            _ => None,
+        };
+        let committed: FxHashSet<InstanceId> = image.iter().filter_map(is_committed).collect();
+        let stays = |record: &Record| match record {
+            Record::Collected { .. } | Record::Executed { .. } | Record::Absent { .. } => true,
+            Record::Learned { id, .. }
+            | Record::Validated { id, .. }
+            | Record::Committed { id, .. } => committed.contains(id),
+            _ => false,
+        };
+        image.into_iter().filter(stays).collect()
+    }
+
+    /// Puts this replica where the owner of `handover` stood. Of its own it keeps its promises and
+    /// its votes on what is undecided, and what it knows to be decided.
+    pub(crate) fn take_over(&mut self, handover: Vec<Record>, now: Now, fx: &mut Fx) {
+        let mut own = self.all_records();
+        let mut fresh = Self::new(self.config.clone(), now);
+        fresh.counters = self.counters;
+        fresh.durable = self.durable;
+        fresh.suspected = self.suspected;
+        fresh.commit_age = self.commit_age;
+        fresh.collector.heard = std::mem::take(&mut self.collector.heard);
+        let mut fence = self.collector.fence.clone();
+        let mut decided = FxHashSet::default();
+        for record in handover {
+            match &record {
+                Record::Collected { collected, .. } => fence.union(collected),
+                Record::Committed { id, .. } => _ = decided.insert(*id),
+                _ => {}
+            }
+            fresh.replay_one(record, now, fx);
+        }
+        fresh.collector.fence = fence;
+        fresh.collector.caught_up = fresh.all_executed();
+        own.retain(|record| match record {
+            Record::Collected { .. } | Record::Executed { .. } | Record::Absent { .. } => false,
+            record => record
+                .instance()
+                .is_none_or(|id| !decided.contains(&id) && !fresh.lanes.is_collected(id)),
+        });
+        for record in own {
+            let record = fresh.withdraw(record);
+            fresh.replay_one(record, now, fx);
+        }
+        // It goes by the same members, and counts from here what it had seen when it did.
+        fresh.collector.absent = fresh.collector.absent.without(self.me());
+        fresh.collector.seen_then = fresh.lanes.all_highest();
+        fresh.last_proposed_at = self.last_proposed_at;
+        fresh.counters.installed += 1;
+        *self = fresh;
+        self.execute(fx);
+    }
+
+    /// An endorsement that ignores commands collected in a state taken over becomes mere knowledge
+    /// of what was proposed: which of those commands it conflicts with cannot be told any more.
+    fn withdraw(&mut self, record: Record) -> Record {
+        match record {
+            Record::PreAccepted { id, command, init_deps, .. }
+                if !init_deps.covers(&self.collector.fence)
+                    && !self.mutated(Mutation::KeepEndorsements) =>
+            {
+                self.counters.withdrawn += 1;
+                Record::Validated { id, command, init_deps }
+            }
+            record => record,
+        }
+    }
+}
+
+/// The records that make an instance what it is.
+fn describe(id: InstanceId, instance: &Instance, records: &mut Vec<Record>) {
+    let ballot = instance.accepted_ballot;
+    match (&instance.payload, &instance.init_deps) {
+        (Some(command), Some(init_deps)) if instance.phase == Phase::PreAccepted => {
+            let (command, init_deps) = (command.clone(), init_deps.clone());
+            records.push(Record::PreAccepted {
+                id,
+                command,
+                init_deps,
+                deps: instance.deps.clone(),
+            });
+        }
+        (Some(command), Some(init_deps)) => {
+            let (command, init_deps) = (command.clone(), init_deps.clone());
+            records.push(Record::Validated { id, command, init_deps });
+        }
+        (Some(command), None) => records.push(Record::Learned { id, command: command.clone() }),
+        (None, _) => {}
+    }
+    let value = if instance.nop { Proposal::Nop } else { Proposal::Original };
+    let deps = instance.deps.clone();
+    match instance.phase {
+        Phase::Accepted => records.push(Record::Accepted { ballot, id, value, deps }),
+        Phase::Committed => records.push(Record::Committed { ballot, id, value, deps }),
+        Phase::Initial | Phase::PreAccepted => {}
+    }
+    if instance.ballot > ballot {
+        records.push(Record::Joined { ballot: instance.ballot, id });
+    }
+}
+
+impl EPaxos {
+    /// The first record of an image: nothing below is known any more.
+    pub(crate) fn begin_above(&mut self, record: Record) {
+        let Record::Collected { collected, fence, caught_up } = record else { return };
+        self.lanes = Lanes::above(&collected);
+        for (lane, upto) in collected.lanes() {
+            self.graph.were_executed(lane, upto);
+        }
+        self.collector.executed = collected.clone();
+        self.collector.collectable = collected;
+        self.collector.fence = fence;
+        self.collector.caught_up = caught_up;
+    }
+}
