@@ -27,7 +27,7 @@
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.
 
-use panchayat_consensus::{Now, ReplicaId, ReplicaSet, Time, WallTime};
+use panchayat_consensus::{Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
 
 use crate::deps::Deps;
 use crate::mutation::Mutation;
@@ -98,8 +98,7 @@ impl EPaxos {
             self.collector.clock_bound = until;
             fx.persist(Record::ClockBound { until });
         }
-        let (me, highest) = (self.me(), self.lanes.highest(self.me()));
-        self.collector.pledges[me.index()].heard(highest, pledged);
+        self.hear_pledge(self.me(), self.lanes.highest(self.me()), pledged);
         self.update_collectable();
         let collector = &self.collector;
         Status {
@@ -115,15 +114,21 @@ impl EPaxos {
 
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, now: Now, fx: &mut Fx) {
         self.note_all_exist(&status.seen, now);
+        self.hear_pledge(from, status.seen.last(from), status.proposed_after);
         let collector = &mut self.collector;
-        let seen = status.seen.last(from);
-        collector.pledges[from.index()].heard(seen, status.proposed_after);
         collector.heard[from.index()] = Some(status);
         if self.collector.absent.contains(from) && self.is_back(from) {
             self.counters.taken_back += 1;
             self.settle_on_absent(self.collector.absent.without(from), fx);
         }
         self.update_collectable();
+    }
+
+    fn hear_pledge(&mut self, lane: ReplicaId, slot: Slot, time: WallTime) {
+        let executed = self.graph.executed_upto(lane);
+        let pledges = &mut self.collector.pledges[lane.index()];
+        pledges.heard(slot, time);
+        pledges.executed(executed);
     }
 
     /// Whether an absent member has all that was collected without it, and little else to catch up.
