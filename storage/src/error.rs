@@ -4,15 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use panchayat_consensus::ids::GroupId;
+use panchayat_consensus::ids::{GroupId, NodeId};
 use panchayat_core::journal::{Cause, HeaderError, Refusal};
-use panchayat_core::snapshot::JournalPosition;
+use panchayat_core::snapshot::{JournalPosition, SnapshotError};
 use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::queue::FullReason;
 
-/// Why a journal could not be opened, probed or truncated.
+/// Why a journal could not be opened, probed or cut; what became of a snapshot.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StorageError {
@@ -110,6 +110,94 @@ pub enum StorageError {
     /// The journal has failed before.
     #[error(transparent)]
     Failed(#[from] JournalFailed),
+    /// A snapshot is damaged, not ours, or of a newer format.
+    #[error("snapshot {}: {source}{}", path.display(), snapshot_advice(source))]
+    Snapshot {
+        /// Its file.
+        path: PathBuf,
+        /// What was found, and where.
+        source: SnapshotError,
+    },
+    /// A snapshot of another node lies in the store.
+    #[error(
+        "snapshot {} belongs to {found}, not to {expected}: start with the data directory of this \
+         node; a peer's snapshot can only be received or imported", path.display()
+    )]
+    SnapshotOwner {
+        /// Its file.
+        path: PathBuf,
+        /// The node found.
+        found: NodeId,
+        /// Ours.
+        expected: NodeId,
+    },
+    /// A write, a rename or a sync of a snapshot has failed, now or before. It is not retried.
+    #[error("snapshots failed for good: cannot {action} {}: {source}", path.display())]
+    SnapshotsFailed {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The file system's word.
+        source: Arc<io::Error>,
+    },
+    /// There is one at a time.
+    #[error("{what}: one at a time")]
+    Busy {
+        /// What is going on.
+        what: &'static str,
+    },
+    /// A snapshot would cover less of the journal than the newest does.
+    #[error(
+        "a snapshot up to segment {}, record {} of the journal comes too late: the newest covers \
+         it up to segment {}, record {}",
+        position.segment, position.skip, latest.segment, latest.skip
+    )]
+    SnapshotBehind {
+        /// What it covers.
+        position: JournalPosition,
+        /// What the newest covers.
+        latest: JournalPosition,
+    },
+    /// A snapshot is longer than the settings allow.
+    #[error("a snapshot of {bytes} bytes exceeds the limit of {bytes_max} (snapshot_bytes_max)")]
+    SnapshotTooLarge {
+        /// Its length, in bytes.
+        bytes: u64,
+        /// The limit, in bytes.
+        bytes_max: u64,
+    },
+    /// These are not the bytes of the transfer that come next.
+    #[error("bytes of a snapshot from offset {offset}, and those from {due} are due")]
+    TransferOffset {
+        /// Where the bytes belong.
+        offset: u64,
+        /// What should have come.
+        due: u64,
+    },
+    /// A transfer was ended too early.
+    #[error("{received} of {bytes} bytes of the snapshot have been received")]
+    TransferIncomplete {
+        /// Bytes received.
+        received: u64,
+        /// Bytes there are.
+        bytes: u64,
+    },
+    /// There is nothing to export.
+    #[error("no snapshot in {}", dir.display())]
+    NoSnapshot {
+        /// The store's directory.
+        dir: PathBuf,
+    },
+    /// Only an empty store can take an import.
+    #[error(
+        "{} has a snapshot already: import a backup only into the data directory of a new node",
+        dir.display()
+    )]
+    NotEmpty {
+        /// The store's directory.
+        dir: PathBuf,
+    },
 }
 
 /// The journal has stopped for good. What was reported durable stays; what was not is unknown.
@@ -161,6 +249,17 @@ pub enum AppendError {
     Closed,
 }
 
+/// What to do about a snapshot that is refused. The header's errors say so themselves.
+fn snapshot_advice(error: &SnapshotError) -> &'static str {
+    match error {
+        SnapshotError::Damaged { .. } => {
+            "; an older snapshot must not take its place, because the journal between them may be \
+             gone: put back an intact copy, or let this replica join under a new node id"
+        }
+        _ => "",
+    }
+}
+
 /// What to do about a journal that is refused.
 fn advice(refusal: &Refusal) -> &'static str {
     match refusal.cause {
@@ -181,6 +280,16 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 }
 
 impl StorageError {
+    /// Whether nothing may be tried again: the replica must stop.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::SnapshotsFailed { .. })
+    }
+
+    /// Whether there was no space: nothing was harmed, and it may be tried again later.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::DiskFull { .. } | Self::JournalFull { .. })
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| {
             let path = path.to_owned();

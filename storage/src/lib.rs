@@ -1,4 +1,5 @@
-//! The file backend of the journal: segments on disk, group commit, recovery at start.
+//! The file backend of the journal and of snapshots: segments on disk, group commit, recovery at
+//! start; whole snapshots that let the journal be cut.
 //!
 //! One [`Journal`] per process, one thread behind it. Groups append through their
 //! [`JournalWriter`]s; whatever was appended while the last batch was being synced becomes the
@@ -17,6 +18,8 @@
 //! - A full disk is met when space is reserved, which is ahead of need: new appends are refused
 //!   with [`AppendError::DiskFull`]; what was accepted stays, and appends are accepted again when
 //!   there is space.
+//! - The journal is cut only below what each group has released ([`Journal::release`]); whether
+//!   snapshots and journal still meet is checked at the next start ([`Replay::after`]).
 //! - Memory is bounded: [`JournalConfig::queue_bytes_max`]. At the limit `append` waits.
 //!
 //! A replica that reports state must wait for the callback; nothing here sends anything.
@@ -34,6 +37,7 @@ mod opening;
 mod probe;
 mod queue;
 mod replay;
+pub mod snapshots;
 mod stats;
 mod writer;
 
@@ -42,8 +46,13 @@ pub use error::{AppendError, JournalFailed, StorageError};
 pub use journal::Journal;
 pub use panchayat_consensus::RecordSeq;
 pub use panchayat_core::journal::{Cut, Damage, Record};
+pub use panchayat_core::snapshot::JournalPosition;
 pub use probe::{SyncLatency, measure_sync};
 pub use queue::{FullReason, Health, SegmentInfo};
 pub use replay::Replay;
+pub use snapshots::{
+    FileReader, Incoming, Received, SnapshotConfig, SnapshotFile, SnapshotStore, StoredSnapshot,
+    TransferId,
+};
 pub use stats::JournalStats;
 pub use writer::{JournalWriter, OnDurable};

@@ -37,7 +37,7 @@ impl SnapshotVerifier {
         self.buffer.extend_from_slice(bytes);
         let checked = self.check();
         if checked.is_err() {
-            self.buffer.truncate(self.intact);
+            self.forget_unverified();
         }
         checked
     }
@@ -50,6 +50,12 @@ impl SnapshotVerifier {
     /// How many bytes were pushed: the next one has this offset.
     pub fn pushed(&self) -> u64 {
         self.taken + self.buffer.len() as u64
+    }
+
+    /// Forgets what is not a whole chunk, so that the bytes behind
+    /// [`SnapshotVerifier::verified`] can be pushed anew.
+    pub fn forget_unverified(&mut self) {
+        self.buffer.truncate(self.intact);
     }
 
     /// The header, once it is verified.

@@ -21,6 +21,8 @@ pub struct SnapshotWriter<W> {
     section: Section,
     chunk: Vec<u8>,
     chunk_bytes: usize,
+    /// The output has failed: what it has got is unknown, and nothing may follow.
+    failed: bool,
 }
 
 impl<W: Write> SnapshotWriter<W> {
@@ -43,7 +45,8 @@ impl<W: Write> SnapshotWriter<W> {
         let mut chunk = Vec::with_capacity(CHUNK_HEADER_BYTES + chunk_bytes);
         chunk.resize(CHUNK_HEADER_BYTES, 0);
         let section = Section::Machine;
-        Ok(Self { out, chain: Chain::new(header), section, chunk, chunk_bytes })
+        let chain = Chain::new(header);
+        Ok(Self { out, chain, section, chunk, chunk_bytes, failed: false })
     }
 
     /// Goes on to `section`. Sections left out are empty.
@@ -103,9 +106,10 @@ impl<W: Write> SnapshotWriter<W> {
     /// Ends the snapshot. The output has everything then, but has not been flushed.
     ///
     /// # Errors
-    /// Any error of the output.
+    /// Any error of the output, also if it was before.
     pub fn finish(mut self, owner: Owner) -> io::Result<(W, SnapshotInfo)> {
         self.end_chunk()?;
+        self.check()?;
         let (trailer, info) = self.chain.trailer(owner);
         self.out.write_all(&trailer)?;
         Ok((self.out, info))
@@ -131,11 +135,18 @@ impl<W: Write> SnapshotWriter<W> {
 
     fn end_chunk(&mut self) -> io::Result<()> {
         if self.chunk.len() > CHUNK_HEADER_BYTES {
+            self.check()?;
             self.chain.seal(self.section, &mut self.chunk);
+            self.failed = true;
             self.out.write_all(&self.chunk)?;
+            self.failed = false;
             self.chunk.truncate(CHUNK_HEADER_BYTES);
         }
         Ok(())
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.failed { Err(io::Error::other("an earlier write has failed")) } else { Ok(()) }
     }
 }
 

@@ -54,6 +54,14 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Any error of the file system.
     fn open(&self, path: &Path) -> io::Result<Box<dyn BackendFile>>;
 
+    /// Opens a file for reading. Nothing needs to be allowed but that.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
+        self.open(path)
+    }
+
     /// Gives a file another name in the same directory, atomically.
     ///
     /// # Errors

@@ -53,6 +53,10 @@ impl Backend for RealFiles {
         Ok(Box::new(RealFile { file }))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
+        Ok(Box::new(RealFile { file: File::open(path)? }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }

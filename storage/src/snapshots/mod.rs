@@ -1,0 +1,44 @@
+//! Snapshots in files, beside the journal.
+//!
+//! One [`SnapshotStore`] per group, in `snapshots/<group>/` of the data directory. What the bytes
+//! mean is [`panchayat_core::snapshot`].
+//!
+//! # Promises
+//!
+//! - A snapshot is written beside (`*.partial`), synced, renamed, and its directory synced. Only
+//!   when [`SnapshotFile::finish`] has returned is it durable, and may the journal be cut below
+//!   its position ([`Journal::release`](crate::Journal::release)). Whenever the power fails there
+//!   is the newest snapshot that was finished, or a newer one.
+//! - A damaged newest snapshot is refused with file and offset. An older one is never taken in
+//!   its place: the journal between the two may be gone.
+//! - Snapshots have one owner: another cluster's, group's or node's is refused.
+//! - One snapshot is written at a time, and none may cover less of the journal than the last.
+//! - A full disk harms nothing: the unfinished file is removed, and it can be tried again. After
+//!   any other error of a write, a rename or a sync **nothing is retried**: the store is poisoned
+//!   ([`StorageError::SnapshotsFailed`]), and the replica should stop.
+//!
+//! # Beside a journal
+//!
+//! A snapshot of gigabytes must not starve the syncs of the journal on the same disk. So it is
+//! written in pieces of at most 256 KiB, each synced before the next is written beyond
+//! [`SnapshotConfig::sync_bytes`], and no faster than [`SnapshotConfig::bytes_per_second_max`].
+//! Without the syncs in between, the kernel collects the file in memory and one final sync makes
+//! every other sync wait behind it.
+
+mod backup;
+mod config;
+mod file;
+mod incoming;
+mod store;
+mod stored;
+mod writing;
+
+pub use config::SnapshotConfig;
+pub use file::FileReader;
+pub use incoming::{Incoming, Received, TransferId};
+pub use store::SnapshotStore;
+pub use stored::StoredSnapshot;
+pub use writing::SnapshotFile;
+
+#[cfg(doc)]
+use crate::StorageError;
