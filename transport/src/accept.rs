@@ -7,12 +7,13 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::bulk::streams_max;
 use crate::error::Refusal;
 use crate::hello::{authenticate, lost, welcome};
 use crate::identity::Subject;
 use crate::lane::LANES;
 use crate::request::serve_client;
-use crate::shared::{Role, Shared, all_lanes_bytes, transport_config};
+use crate::shared::{Role, Shared, all_streams_bytes, transport_config};
 use crate::tls::{CLIENT_ALPN, MESH_ALPN};
 
 /// Takes connections until the endpoint is closed.
@@ -103,9 +104,10 @@ async fn admit_node(
     // The lower id dials: a higher one that dials has another idea of the cluster than we have.
     let peer = shared.peer(node).filter(|_| node < shared.me);
     let peer = peer.ok_or(Refusal::UnknownPeer(node))?;
-    let window = VarInt::from_u64(all_lanes_bytes(&shared.limits)).unwrap_or(VarInt::MAX);
+    let window = VarInt::from_u64(all_streams_bytes(&shared.limits)).unwrap_or(VarInt::MAX);
     connection.set_receive_window(window);
     connection.set_max_concurrent_uni_streams((LANES as u32).into());
+    connection.set_max_concurrent_bi_streams(streams_max(&shared.limits).into());
     hear_hello(shared, connection, &Subject::Node(node)).await?;
     peer.arrive(connection.clone()).map_err(|_| Refusal::Overloaded)
 }

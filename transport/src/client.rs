@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use panchayat_consensus::NodeId;
-use quinn::{
-    Connection, Endpoint, EndpointConfig, ReadToEndError, RecvStream, SendStream, TokioRuntime,
-};
+use quinn::{Connection, Endpoint, EndpointConfig, ReadToEndError, RecvStream, TokioRuntime};
 
 use crate::close::CloseCode;
 use crate::config::{Limits, Timing};
@@ -18,6 +16,7 @@ use crate::identity::{Identity, NODE_DNS_NAME};
 use crate::request::{REQUEST_VERSION, STATUS_OK, STATUS_OVERLOADED, STATUS_REJECTED};
 use crate::shared::{Role, transport_config};
 use crate::tls::{CLIENT_ALPN, quic_client};
+use crate::unfinished::Unfinished;
 
 /// A client's limits and timeouts.
 #[derive(Clone, Debug)]
@@ -185,7 +184,8 @@ impl Client {
 
     async fn exchange(&self, request: Bytes) -> Result<Bytes, ClientError> {
         let (send, receive) = self.connection.open_bi().await.map_err(|e| self.lost(&e))?;
-        let mut send = Unfinished(Some(send));
+        // A request given up while it is sent must not look like a whole one.
+        let mut send = Unfinished::new(send);
         let mut chunks = [Bytes::from_static(&[REQUEST_VERSION]), request];
         // A node that answers without reading everything stops the stream: read its answer then.
         match send.write_all_chunks(&mut chunks).await {
@@ -235,34 +235,5 @@ impl Client {
         self.connection.close(CloseCode::Shutdown.into(), b"client closed");
         let patience = Timing::default().shutdown_timeout;
         let _ = tokio::time::timeout(patience, self.endpoint.wait_idle()).await;
-    }
-}
-
-/// The request's stream: reset when it is dropped before its end. quinn would finish it, and the
-/// node would take the part of a request that was sent before the caller gave up for all of it.
-struct Unfinished(Option<SendStream>);
-
-impl Unfinished {
-    async fn write_all_chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), quinn::WriteError> {
-        match &mut self.0 {
-            Some(stream) => stream.write_all_chunks(chunks).await,
-            None => Err(quinn::WriteError::ClosedStream),
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(mut stream) = self.0.take() {
-            // Cannot have been finished before; a reset by the node shows when its answer is read.
-            let _ = stream.finish();
-        }
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Some(stream) = &mut self.0 {
-            // An error means that the stream is gone already.
-            let _ = stream.reset(CloseCode::Dropped.into());
-        }
     }
 }

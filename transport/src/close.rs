@@ -75,6 +75,8 @@ close_codes! {
     Protocol = 0x22, "protocol violation";
     /// A request longer than the limit.
     RequestTooLarge = 0x30, "request over the limit";
+    /// A transfer in which nothing moved for the stall timeout.
+    Stalled = 0x31, "stalled";
 }
 
 impl From<CloseCode> for VarInt {

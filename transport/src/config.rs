@@ -11,6 +11,9 @@ use crate::identity::Identity;
 use crate::lane::LANES;
 use crate::wan::WanControl;
 
+/// The highest [`Limits::transfers_per_peer_max`]: every connection has windows for so many.
+const TRANSFERS_PER_PEER_MAX: usize = 1024;
+
 /// Where a mesh receives.
 #[derive(Debug)]
 pub enum Listen {
@@ -60,6 +63,15 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// Memory of all requests being read or handled; beyond, they are answered `Overloaded`.
     pub request_memory_bytes_max: usize,
+    /// Bulk transfers in progress with one peer, in each direction. 0: none at all.
+    pub transfers_per_peer_max: usize,
+    /// Bulk transfers in progress with all peers together, in each direction. One that is not
+    /// read costs [`Limits::lane_window_bytes`] of memory, on each side.
+    pub transfers_max: usize,
+    /// Longest request for a bulk transfer.
+    pub transfer_request_bytes_max: usize,
+    /// Most of a bulk transfer that is handed over at once: to QUIC, and to whoever reads it.
+    pub transfer_chunk_bytes: usize,
     /// Wanted size of the socket's kernel buffers; the kernel may grant less.
     pub socket_buffer_bytes: usize,
 }
@@ -77,6 +89,10 @@ impl Default for Limits {
             requests_max: 4096,
             request_bytes_max: 8 << 20,
             request_memory_bytes_max: 128 << 20,
+            transfers_per_peer_max: 2,
+            transfers_max: 8,
+            transfer_request_bytes_max: 64 << 10,
+            transfer_chunk_bytes: 256 << 10,
             socket_buffer_bytes: 4 << 20,
         }
     }
@@ -104,6 +120,11 @@ pub struct Timing {
     /// A client's request that is not received whole, or whose response is not taken, within this
     /// time is given up: it holds a place that others want.
     pub request_transfer_timeout: Duration,
+    /// A bulk transfer in which nothing moves for this long is ended, on both sides: its owner
+    /// writes nothing, or the fetcher reads nothing, or the lanes leave nothing over. QUIC lets
+    /// the writer go on in steps of an eighth of [`Limits::lane_window_bytes`], so a path (or a
+    /// reader) that takes longer for so much counts as stalled.
+    pub transfer_stall_timeout: Duration,
     /// Round trip assumed where none is configured.
     pub initial_rtt: Duration,
     /// How long shutdown waits for peers to learn of it.
@@ -121,6 +142,7 @@ impl Default for Timing {
             reconnect_max: Duration::from_millis(500),
             handshake_timeout: Duration::from_secs(10),
             request_transfer_timeout: Duration::from_secs(10),
+            transfer_stall_timeout: Duration::from_secs(30),
             initial_rtt: Duration::from_millis(50),
             shutdown_timeout: Duration::from_secs(1),
         }
@@ -180,6 +202,15 @@ impl MeshConfig {
                 limits.request_memory_bytes_max > limits.request_bytes_max,
                 "request_memory_bytes_max must hold the longest request",
             ),
+            (
+                limits.transfers_per_peer_max <= TRANSFERS_PER_PEER_MAX,
+                "transfers_per_peer_max must be at most 1024",
+            ),
+            (limits.transfer_chunk_bytes > 0, "transfer_chunk_bytes must not be 0"),
+            (u32::try_from(limits.transfer_chunk_bytes).is_ok(), {
+                "transfer_chunk_bytes must fit 32 bits"
+            }),
+            (!timing.transfer_stall_timeout.is_zero(), "transfer_stall_timeout must not be 0"),
             (!timing.heartbeat.is_zero(), "heartbeat must not be 0"),
             (timing.silent_after > timing.heartbeat, "silent_after must exceed heartbeat"),
             (timing.idle_timeout > timing.silent_after, "idle_timeout must exceed silent_after"),

@@ -1,4 +1,5 @@
-//! What the owner of a mesh implements to receive frames, link changes and client requests.
+//! What the owner of a mesh implements: it receives frames, link changes and client requests, and
+//! serves bulk transfers.
 
 use std::fmt;
 use std::future::Future;
@@ -8,6 +9,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use panchayat_consensus::NodeId;
 
+use crate::bulk::BulkSink;
 use crate::error::DownReason;
 use crate::lane::Lane;
 
@@ -45,7 +47,7 @@ pub struct ClientIdentity {
     pub remote: SocketAddr,
 }
 
-/// Why a request was answered without a result.
+/// Why a request was answered without a result, or a transfer refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -77,4 +79,24 @@ pub trait MeshHandler: Send + Sync + 'static {
         client: ClientIdentity,
         request: Bytes,
     ) -> BoxFuture<Result<Bytes, RequestError>>;
+
+    /// A peer fetches something in bulk ([`crate::Mesh::fetch`]): write it to `sink`, which waits
+    /// for the fetcher, and drop the sink. The transfer has come to its end for the fetcher when
+    /// this is ready with `Ok` and the sink is gone, and all of it is there. An error is told to
+    /// the fetcher with its text, even in the middle.
+    ///
+    /// The future is dropped when the fetcher gives up, the link ends, or nothing is written or
+    /// taken for [`crate::Timing::transfer_stall_timeout`]; so prepare what takes long before
+    /// peers ask for it. It runs on the mesh's runtime: read files elsewhere.
+    ///
+    /// Only peers get here, not clients. Unless implemented, everything is refused.
+    fn serve(
+        &self,
+        from: NodeId,
+        request: Bytes,
+        sink: BulkSink,
+    ) -> BoxFuture<Result<(), RequestError>> {
+        let _ = (from, request, sink);
+        Box::pin(async { Err(RequestError::Rejected("this node serves no transfers".into())) })
+    }
 }

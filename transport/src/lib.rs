@@ -5,6 +5,8 @@
 //! * [`identity`]: who a process is, by X.509 certificate: cluster and node, or cluster and client.
 //! * [`Mesh`]: one authenticated QUIC connection per pair of nodes, three lanes of framed messages
 //!   with bounded queues, heartbeats, statistics, orderly shutdown.
+//! * [`Mesh::fetch`] and [`MeshHandler::serve`]: transfers of any size between nodes, below every
+//!   lane in priority.
 //! * [`Client`]: request and response towards one node, over the same port.
 //! * [`wan`]: delay, jitter, loss, bandwidth and partitions under QUIC, per directed link.
 //!
@@ -21,12 +23,13 @@
 //! ```text
 //! UDP socket → wan::socket (counts strangers, delays, drops) → quinn → tls/identity/hello
 //!            → peer (one supervisor per peer: dial, race, replace) → link (tasks of one connection)
-//!            → frame + queue (lanes) → Mesh / MeshHandler
+//!            → frame + queue (lanes), bulk (transfers) → Mesh / MeshHandler
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod accept;
+mod bulk;
 mod client;
 mod close;
 mod config;
@@ -46,8 +49,10 @@ mod shared;
 mod stats;
 mod tasks;
 mod tls;
+mod unfinished;
 pub mod wan;
 
+pub use bulk::{BulkReader, BulkSink, FetchError, RateLimit, TransferEnded, TransferStats};
 pub use client::{Client, ClientConfig, ClientError};
 pub use close::CloseCode;
 pub use config::{Limits, Listen, MeshConfig, PeerConfig, Timing};

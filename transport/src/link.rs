@@ -3,7 +3,8 @@
 //! Per lane a writer and a reader, each on its own unidirectional stream; heartbeats as QUIC
 //! datagrams in tasks of their own. So a consumer that does not take frames stops the reader of
 //! that lane and nothing else, and never makes this node look dead: datagrams do not wait for
-//! streams, and their tasks wait for nobody.
+//! streams, and their tasks wait for nobody. A task more takes the peer's bulk transfers, which are
+//! bidirectional streams and come and go ([`crate::bulk`]).
 //!
 //! ```text
 //! stream:    lane u8, then frames
@@ -18,6 +19,7 @@ use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendDatagramErro
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::bulk::serve_transfers;
 use crate::close::CloseCode;
 use crate::error::DownReason;
 use crate::frame::{FrameError, FrameReader, encode};
@@ -105,6 +107,10 @@ impl Link {
         spawn(Box::pin(read_datagrams(context_shared, context_peer, context_connection)));
         let (context_shared, _, context_connection) = context();
         spawn(Box::pin(send_heartbeats(context_shared, context_connection)));
+        let (context_shared, context_peer, context_connection) = context();
+        spawn(Box::pin(async move {
+            Err(serve_transfers(&context_shared, &context_peer, &context_connection).await.into())
+        }));
         let (_, _, context_connection) = context();
         spawn(Box::pin(async move { Err(context_connection.closed().await.into()) }));
         Self { since: Instant::now(), shared: Arc::clone(shared), connection, tasks }

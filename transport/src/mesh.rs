@@ -15,6 +15,7 @@ use quinn::{Endpoint, EndpointConfig, ServerConfig};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::accept::accept;
+use crate::bulk::{BulkReader, FetchError, fetch};
 use crate::close::CloseCode;
 use crate::config::{Limits, Listen, MeshConfig, PeerConfig};
 use crate::error::{DownReason, SendError, TransportError};
@@ -123,6 +124,8 @@ impl Mesh {
             clients: semaphore(limits.clients_max),
             requests: semaphore(limits.requests_max),
             request_bytes: semaphore(limits.request_memory_bytes_max),
+            served: semaphore(limits.transfers_max),
+            fetched: semaphore(limits.transfers_max),
             limits,
             timing: config.timing,
             start: Instant::now(),
@@ -199,6 +202,23 @@ impl Mesh {
             };
             dropped.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// Fetches something of any size from a peer: see [`MeshHandler::serve`], which gets `request`
+    /// there. Returns once the peer's owner has begun to answer, or has refused. Call it, and read,
+    /// within a tokio runtime that has its timers enabled.
+    ///
+    /// The bytes travel below [`Lane::Bulk`] in priority, and only as fast as they are read. They
+    /// come over the link there is now: when that ends or is replaced, the transfer breaks with an
+    /// error, never silently, and what goes on from there is a new one with its own request.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`]; the limits are those of [`Limits`], here and at the peer.
+    pub async fn fetch(&self, from: NodeId, request: Bytes) -> Result<BulkReader, FetchError> {
+        let shared = &self.running.shared;
+        let peer = shared.peer(from).ok_or(FetchError::UnknownPeer)?;
+        fetch(shared, &peer, request).await
     }
 
     /// This node.

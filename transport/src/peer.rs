@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 
+use crate::bulk::Transfers;
 use crate::close::CloseCode;
 use crate::config::{Limits, PeerConfig};
 use crate::dial::{Backoff, Hello, answered, dial};
@@ -37,6 +38,9 @@ pub(crate) struct Peer {
     pub(crate) rtt: Option<Duration>,
     pub(crate) queue: SendQueue,
     pub(crate) counters: PeerCounters,
+    /// Transfers to this peer, and from it.
+    pub(crate) served: Transfers,
+    pub(crate) fetched: Transfers,
     addr: Mutex<SocketAddr>,
     up: AtomicBool,
     /// Microseconds since the mesh's start, plus 1; 0 is never.
@@ -57,6 +61,8 @@ impl Peer {
             rtt: config.rtt,
             queue: SendQueue::new(limits.queue_bytes_max),
             counters: PeerCounters::new(),
+            served: Transfers::new(limits.transfers_per_peer_max),
+            fetched: Transfers::new(limits.transfers_per_peer_max),
             addr: Mutex::new(config.addr),
             up: AtomicBool::new(false),
             last_heard: AtomicU64::new(0),
@@ -95,6 +101,11 @@ impl Peer {
             mpsc::error::TrySendError::Full(connection)
             | mpsc::error::TrySendError::Closed(connection) => connection,
         })
+    }
+
+    /// The link's connection, if there is one.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        self.connection.lock().clone()
     }
 
     /// Closes the link's connection, if there is one, at once.
@@ -136,8 +147,7 @@ impl Peer {
     }
 
     pub(crate) fn stats(&self, shared: &Shared) -> PeerStats {
-        let connection = self.connection.lock().clone();
-        let now = connection.map(|connection| connection.stats());
+        let now = self.connection().map(|connection| connection.stats());
         let mut totals = *self.counters.past.lock();
         if let Some(now) = &now {
             totals.add(now);
@@ -166,6 +176,8 @@ impl Peer {
             dropped_full: counters.dropped_full.load(Ordering::Relaxed),
             dropped_down: counters.dropped_down.load(Ordering::Relaxed),
             ping: counters.pings(),
+            served: self.served.stats(),
+            fetched: self.fetched.stats(),
         }
     }
 }

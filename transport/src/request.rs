@@ -28,7 +28,7 @@ pub(crate) const STATUS_REJECTED: u8 = 2;
 /// them cannot be read yet, because something before it is missing, is bounded by this alone.
 const CLIENT_WINDOW_BYTES: u32 = 1 << 20;
 
-/// Longest reason a client is told.
+/// Longest reason a client, or a fetching peer, is told.
 pub(crate) const REASON_BYTES_MAX: usize = 1024;
 
 /// Answers a client's requests until its connection ends. Requests in progress end with it.
@@ -136,16 +136,21 @@ fn reserve(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit
     Arc::clone(memory).try_acquire_many_owned(bytes).map_err(|_| Unread::Overloaded)
 }
 
+/// As much of `reason` as is told.
+pub(crate) fn reason_bytes(reason: &str) -> &[u8] {
+    let mut end = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason.as_bytes()[..end]
+}
+
 async fn respond(shared: &Shared, send: &mut SendStream, result: Result<Bytes, RequestError>) {
     let (status, body) = match result {
         Ok(body) => (STATUS_OK, body),
         Err(RequestError::Overloaded) => (STATUS_OVERLOADED, Bytes::new()),
         Err(RequestError::Rejected(reason)) => {
-            let mut end = reason.len().min(REASON_BYTES_MAX);
-            while !reason.is_char_boundary(end) {
-                end -= 1;
-            }
-            (STATUS_REJECTED, Bytes::copy_from_slice(&reason.as_bytes()[..end]))
+            (STATUS_REJECTED, Bytes::copy_from_slice(reason_bytes(&reason)))
         }
     };
     let mut chunks = [Bytes::copy_from_slice(&[status]), body];

@@ -13,6 +13,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AsyncTimer, AsyncUdpSocket, Endpoint, IdleTimeout, Runtime, TransportConfig, VarInt};
 use tokio::sync::Semaphore;
 
+use crate::bulk::streams_max;
 use crate::config::{Limits, Timing};
 use crate::error::Refusal;
 use crate::handler::MeshHandler;
@@ -49,6 +50,9 @@ pub(crate) struct Shared {
     pub(crate) requests: Arc<Semaphore>,
     /// One permit per byte of requests being read or handled.
     pub(crate) request_bytes: Arc<Semaphore>,
+    /// Transfers to all peers together, and from them.
+    pub(crate) served: Arc<Semaphore>,
+    pub(crate) fetched: Arc<Semaphore>,
     /// The zero of heartbeat timestamps and of [`Peer`]'s last-heard times.
     pub(crate) start: Instant,
 }
@@ -104,15 +108,17 @@ impl Shared {
 pub(crate) enum Role {
     /// Accepts: at first only the hello; more once the other end is known.
     Acceptor,
-    /// A node that dials: the acceptor opens a stream per lane towards it.
+    /// A node that dials: the acceptor opens a stream per lane towards it, and its transfers.
     DiallingNode,
     /// A client: nobody opens streams towards it.
     Client,
 }
 
-/// The window of a whole connection between nodes: every lane's and the hello's.
-pub(crate) fn all_lanes_bytes(limits: &Limits) -> u64 {
-    u64::from(limits.lane_window_bytes) * (LANES as u64 + 1)
+/// The window of a whole connection between nodes: every lane's, the hello's, and that of every
+/// transfer there can be, both ways.
+pub(crate) fn all_streams_bytes(limits: &Limits) -> u64 {
+    let transfers = 2 * limits.transfers_per_peer_max as u64;
+    u64::from(limits.lane_window_bytes).saturating_mul(LANES as u64 + 1 + transfers)
 }
 
 /// QUIC's settings for one connection.
@@ -124,20 +130,20 @@ pub(crate) fn transport_config(
 ) -> Arc<TransportConfig> {
     let (bidirectional, unidirectional) = match role {
         Role::Acceptor => (1u32, 0u32),
-        Role::DiallingNode => (0, LANES as u32),
+        Role::DiallingNode => (streams_max(limits), LANES as u32),
         Role::Client => (0, 0),
     };
-    // Each lane is limited by its own stream's window; the connection's window and the send
-    // buffer hold all lanes at their limits, so a full bulk lane never stops an urgent one.
-    let all_lanes = all_lanes_bytes(limits);
+    // Each stream is limited by its own window; the connection's window and the send buffer hold
+    // all streams at their limits, so a full bulk lane or transfer never stops an urgent one.
+    let all_streams = all_streams_bytes(limits);
     let receive_window = match role {
         Role::Acceptor => HELLO_WINDOW_BYTES.into(),
-        Role::DiallingNode | Role::Client => all_lanes,
+        Role::DiallingNode | Role::Client => all_streams,
     };
     let idle = IdleTimeout::try_from(timing.idle_timeout).ok();
     // Fairness must be on. Without it quinn finishes the stream it has begun before it looks at any
     // other, whatever their priorities: a bulk lane that is never empty then starves the votes for
-    // seconds. With it, only streams of equal priority take turns, and ours all differ.
+    // seconds. With it, only streams of equal priority take turns: here those of transfers.
     let fairness = true;
     let mut config = TransportConfig::default();
     config
@@ -145,7 +151,7 @@ pub(crate) fn transport_config(
         .max_concurrent_uni_streams(unidirectional.into())
         .stream_receive_window(limits.lane_window_bytes.into())
         .receive_window(VarInt::from_u64(receive_window).unwrap_or(VarInt::MAX))
-        .send_window(all_lanes)
+        .send_window(all_streams)
         .send_fairness(fairness)
         .initial_rtt(initial_rtt)
         .keep_alive_interval(Some(timing.keep_alive))

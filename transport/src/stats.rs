@@ -11,6 +11,7 @@ use panchayat_consensus::NodeId;
 use parking_lot::Mutex;
 use quinn::ConnectionStats;
 
+use crate::bulk::TransferStats;
 use crate::lane::{LANES, Lane};
 
 /// The longest round trip told apart, in microseconds; longer counts as this.
@@ -32,6 +33,24 @@ pub struct MeshStats {
     pub clients: usize,
     /// Client requests in progress.
     pub requests: usize,
+}
+
+impl MeshStats {
+    /// Bulk transfers that this node serves, to all peers it has now.
+    pub fn served(&self) -> TransferStats {
+        self.transfers(|peer| &peer.served)
+    }
+
+    /// Bulk transfers that this node fetches, from all peers it has now.
+    pub fn fetched(&self) -> TransferStats {
+        self.transfers(|peer| &peer.fetched)
+    }
+
+    fn transfers(&self, of: impl Fn(&PeerStats) -> &TransferStats) -> TransferStats {
+        let mut sum = TransferStats::default();
+        self.peers.values().for_each(|peer| sum.add(of(peer)));
+        sum
+    }
 }
 
 /// One lane's traffic with one peer, since the start.
@@ -110,6 +129,10 @@ pub struct PeerStats {
     pub dropped_down: u64,
     /// Heartbeat round trips since the start or the last reset.
     pub ping: PingStats,
+    /// Bulk transfers that this node serves to the peer.
+    pub served: TransferStats,
+    /// Bulk transfers that this node fetches from the peer.
+    pub fetched: TransferStats,
 }
 
 macro_rules! refusals {
@@ -171,6 +194,8 @@ refusals! {
     protocol Protocol;
     /// Client requests over the limit.
     request_too_large RequestTooLarge;
+    /// Transfer requests over the limit, or of another version.
+    transfer_request TransferRequest;
     /// Datagrams that are not QUIC version 1. Seen at the socket, before QUIC drops them.
     garbage_datagrams GarbageDatagram;
     /// QUIC datagrams for connections this process never had.
