@@ -40,6 +40,9 @@ pub(crate) struct PreAccepting {
     pub(crate) replies: ReplicaSet,
     /// Who replied with exactly the coordinator's dependencies.
     pub(crate) agreeing: ReplicaSet,
+    /// Members taken back since it was sent: a reply of theirs may be from before they took over
+    /// a state, and say what they no longer stand for.
+    pub(crate) ignored: ReplicaSet,
     /// All dependencies replied.
     pub(crate) union: Deps,
     /// When the coordinator sent it.

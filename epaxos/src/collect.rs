@@ -24,11 +24,15 @@
 //! Who takes over a state withdraws its endorsements of proposals that ignore what was collected
 //! in it (`image`): it cannot know any more what they conflict with, and no fast commit needs them.
 //!
+//! What was asked while B was absent does not count a reply of B that comes after: it may be from
+//! before B took over a state.
+//!
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.
 
-use panchayat_consensus::{Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
+use panchayat_consensus::{InstanceId, Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
 
+use crate::attempt::Stage;
 use crate::deps::Deps;
 use crate::mutation::Mutation;
 use crate::pledge::Pledges;
@@ -119,6 +123,7 @@ impl EPaxos {
         collector.heard[from.index()] = Some(status);
         if self.collector.absent.contains(from) && self.is_back(from) {
             self.counters.taken_back += 1;
+            self.ignore_old_replies(from);
             self.settle_on_absent(self.collector.absent.without(from), fx);
         }
         self.update_collectable();
@@ -138,6 +143,22 @@ impl EPaxos {
         let kept = self.lanes.retained().max(self.config.limits.retained_max);
         (status.executed.covers(collectable) || status.caught_up.covers(collectable))
             && self.lag(member) <= kept as u64 / 4
+    }
+
+    /// Replies under way from a member that is taken back may be from before it took over a state
+    /// and withdrew endorsements: what was asked while it was absent must not count them.
+    fn ignore_old_replies(&mut self, member: ReplicaId) {
+        for id in std::mem::take(&mut self.recovering) {
+            // Tried again at a higher ballot.
+            self.end_attempt(id);
+        }
+        for slot in self.lanes.collected(self.me()) + 1..=self.lanes.highest(self.me()) {
+            let own = self.lanes.get_mut(InstanceId::new(self.config.replica, slot));
+            let attempt = own.and_then(|instance| instance.attempt.as_deref_mut());
+            if let Some(Stage::PreAccepting(replies)) = attempt.map(|attempt| &mut attempt.stage) {
+                replies.ignored.insert(member);
+            }
+        }
     }
 
     /// How many of the commands executed here a member has not reported as executed.

@@ -63,6 +63,7 @@ impl EPaxos {
             stage: Stage::PreAccepting(PreAccepting {
                 replies: ReplicaSet::EMPTY,
                 agreeing: ReplicaSet::EMPTY,
+                ignored: ReplicaSet::EMPTY,
                 union: deps.clone(),
                 sent_at: now.monotonic,
                 wait_until: None,
@@ -166,7 +167,7 @@ impl EPaxos {
         let Some(instance) = self.lanes.get_mut(id) else { return };
         let Some(attempt) = instance.attempt.as_mut() else { return };
         let Stage::PreAccepting(replies) = &mut attempt.stage else { return };
-        if replies.replies.insert(from) {
+        if !replies.ignored.contains(from) && replies.replies.insert(from) {
             attempt.progress = now.monotonic;
             replies.union.union(deps);
             if instance.init_deps.as_ref() == Some(deps) {

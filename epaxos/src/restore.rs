@@ -171,6 +171,7 @@ impl EPaxos {
                 stage: Stage::PreAccepting(PreAccepting {
                     replies,
                     agreeing: replies,
+                    ignored: ReplicaSet::EMPTY,
                     union: deps.clone(),
                     sent_at: now.monotonic,
                     wait_until: None,
