@@ -147,6 +147,11 @@ impl Journal {
     /// oldest segments that now no group needs, durably, on the calling thread. How many those
     /// were. What each group has released is remembered until the journal is closed.
     ///
+    /// Every group with a writer, or with records in the journal, has to release a segment before
+    /// it goes, also a group that has written nothing for long: at the next start the journal
+    /// must reach back to its newest snapshot, or it could not be told from one that has lost
+    /// records. So the group whose snapshot is oldest is the one to take a new one.
+    ///
     /// `upto` comes from [`Journal::position`], or from the snapshot that the process started
     /// with. A group that has left for good is released with the largest position.
     ///

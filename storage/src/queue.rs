@@ -247,11 +247,14 @@ impl Queue {
         Some(JournalPosition { segment: segment.number, skip })
     }
 
-    /// The first segment that must stay: some group needs it, or it is being written.
+    /// The first segment that must stay: some group has records in it that it needs, or will look
+    /// for the next ones from there on, or it is being written.
     pub(crate) fn first_needed(&self) -> Option<u64> {
         let released = |group: &GroupId| self.released.get(group).copied().unwrap_or(0);
+        let of_known = self.groups.iter().chain(self.released.keys()).map(released).min();
         let needed = |segment: &&SegmentInfo| {
-            segment.groups.iter().any(|(group, _)| released(group) <= segment.number)
+            of_known.is_none_or(|first| segment.number >= first)
+                || segment.groups.iter().any(|(group, _)| released(group) <= segment.number)
         };
         Some(self.segments.iter().find(needed).or(self.segments.last())?.number)
     }

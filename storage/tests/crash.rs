@@ -152,7 +152,14 @@ fn nothing_promised_is_lost_whenever_the_power_fails() {
 
 #[test]
 fn leaving_out_any_one_sync_is_noticed() {
-    for site in [Site::Batch, Site::NewSegment, Site::NewName, Site::Replayed, Site::Removal] {
+    for site in [
+        Site::Batch,
+        Site::NewSegment,
+        Site::NewName,
+        Site::Replayed,
+        Site::Removal,
+        Site::NewDirectory,
+    ] {
         let (findings, elided) = explore(Some(site), true);
         assert!(elided > 0, "{site:?} was never synced");
         assert!(!findings.lost.is_empty(), "nobody misses the sync {site:?}");

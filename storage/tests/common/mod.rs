@@ -126,6 +126,12 @@ pub enum Site {
     Removal,
     /// Of the parent, after a directory was created or found empty.
     NewDirectory,
+    /// Of a snapshot, before it gets its name.
+    SnapshotContent,
+    /// Of the directory, after a snapshot got its name.
+    SnapshotName,
+    /// Of the directory of snapshots, when it is opened.
+    SnapshotsFound,
 }
 
 /// A backend that leaves out one kind of sync.
@@ -135,11 +141,27 @@ pub struct Eliding {
     site: Option<Site>,
     pub elided: Arc<AtomicUsize>,
     last_name: Mutex<Site>,
+    last_name_of_snapshots: Mutex<Site>,
 }
 
 impl Eliding {
     pub fn new(inner: Arc<dyn Backend>, site: Option<Site>) -> Arc<Self> {
-        Arc::new(Self { inner, site, elided: Arc::default(), last_name: Mutex::new(Site::NewName) })
+        Arc::new(Self {
+            inner,
+            site,
+            elided: Arc::default(),
+            last_name: Mutex::new(Site::NewName),
+            last_name_of_snapshots: Mutex::new(Site::SnapshotsFound),
+        })
+    }
+
+    /// Notes what the next sync of the directory of `path` will be for.
+    fn name(&self, path: &Path, site: Site) {
+        if is_of_snapshots(path) {
+            *self.last_name_of_snapshots.lock().unwrap() = Site::SnapshotName;
+        } else {
+            *self.last_name.lock().unwrap() = site;
+        }
     }
 
     pub fn count(&self) -> usize {
@@ -161,6 +183,7 @@ impl Eliding {
 impl Backend for Eliding {
     fn create_dir(&self, dir: &Path) -> io::Result<bool> {
         *self.last_name.lock().unwrap() = Site::NewDirectory;
+        *self.last_name_of_snapshots.lock().unwrap() = Site::SnapshotsFound;
         self.inner.create_dir(dir)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirectoryLock>> {
@@ -170,21 +193,34 @@ impl Backend for Eliding {
         self.inner.list(dir)
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
-        Ok(self.file(self.inner.create(path)?, true))
+        let file = self.inner.create(path)?;
+        if is_of_snapshots(path) {
+            let (site, elided) = (self.site, Arc::clone(&self.elided));
+            return Ok(Box::new(ElidingSnapshot { inner: file, site, elided }));
+        }
+        Ok(self.file(file, true))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
         Ok(self.file(self.inner.open(path)?, false))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        *self.last_name.lock().unwrap() = Site::NewName;
+        self.name(from, Site::NewName);
         self.inner.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        *self.last_name.lock().unwrap() = Site::Removal;
+        if !is_of_snapshots(path) {
+            self.name(path, Site::Removal);
+        }
         self.inner.remove(path)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let site = *self.last_name.lock().unwrap();
+        let site = if dir.ends_with("snapshots/1") {
+            *self.last_name_of_snapshots.lock().unwrap()
+        } else if dir.ends_with("snapshots") {
+            Site::NewDirectory
+        } else {
+            *self.last_name.lock().unwrap()
+        };
         if self.skips(site) { Ok(()) } else { self.inner.sync_dir(dir) }
     }
 }
@@ -240,5 +276,45 @@ impl BackendFile for ElidingFile {
         self.named.store(true, Ordering::SeqCst);
         let site = if self.created { Site::NewSegment } else { Site::Replayed };
         self.sync(site, || self.inner.sync_all())
+    }
+}
+
+fn is_of_snapshots(path: &Path) -> bool {
+    path.parent().is_some_and(|dir| dir.ends_with("snapshots/1"))
+}
+
+/// A snapshot that is written: only its last sync promises anything.
+#[derive(Debug)]
+struct ElidingSnapshot {
+    inner: Box<dyn BackendFile>,
+    site: Option<Site>,
+    elided: Arc<AtomicUsize>,
+}
+
+impl BackendFile for ElidingSnapshot {
+    fn read_all(&self, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.inner.read_all(bytes_max)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.inner.length()
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.inner.read_at(offset, out)
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write_at(offset, bytes)
+    }
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.inner.set_len(bytes)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.inner.sync_data()
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        if self.site == Some(Site::SnapshotContent) {
+            self.elided.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        }
+        self.inner.sync_all()
     }
 }
