@@ -2,17 +2,24 @@
 //!
 //! [`Group`] drives a [`Protocol`](panchayat_consensus::Protocol) and a [`StateMachine`] in turns;
 //! the threads of `panchayat` and the simulator both run this very code. [`frame`] is what goes
-//! over the wire, [`journal`] what goes to disk, [`kv`] the key-value state machine.
+//! over the wire, [`journal`] and [`snapshot`] what goes to disk, [`sessions`] what makes retries
+//! harmless, [`kv`] the key-value state machine, [`cow`] the table that it and the sessions live in.
 
 #![forbid(unsafe_code)]
 
+pub mod cow;
 pub mod detector;
 pub mod frame;
 mod group;
 pub mod journal;
 pub mod kv;
+#[cfg(feature = "mutations")]
+pub mod mutation;
+pub mod sessions;
 pub mod snapshot;
 mod state_machine;
+mod stream;
 
-pub use group::{Group, Sink};
-pub use state_machine::{ApplyContext, StateHash, StateMachine};
+pub use group::{Answer, Base, Doubt, Effect, Group, MarkError, Sink, SnapshotParts};
+pub use sessions::{SessionConfig, Sessions};
+pub use state_machine::{ApplyContext, RestoreError, StateHash, StateMachine};

@@ -1,9 +1,11 @@
 //! The replicated state: what a user of the library writes.
 
 use std::fmt;
+use std::io::{self, Read, Write};
 
-use panchayat_consensus::wire::{Decode, Encode};
+use panchayat_consensus::wire::{Decode, DecodeError, Encode};
 use panchayat_consensus::{Footprint, InstanceId, WallTime};
+use thiserror::Error;
 
 /// What `apply` may know besides the command: agreed data, the same at every replica.
 #[derive(Clone, Copy, Debug)]
@@ -18,17 +20,56 @@ pub struct ApplyContext {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StateHash(pub u64);
 
+/// Why a written state could not be read back.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The source failed or ended too early.
+    #[error("reading the state: {0}")]
+    Io(#[from] io::Error),
+    /// It was written in another format than this code reads.
+    #[error("the state is in format {found}; this version reads up to {newest}")]
+    Version {
+        /// The format found.
+        found: u8,
+        /// The newest format that can be read.
+        newest: u8,
+    },
+    /// A part of it cannot be decoded.
+    #[error("a part of the state cannot be decoded: {0}")]
+    Decode(#[from] DecodeError),
+    /// It contradicts itself, or a limit.
+    #[error("the state is malformed: {0}")]
+    Malformed(&'static str),
+    /// It was written under another configuration, where this one must be equal at all members.
+    #[error("the state was written with {what} {found}, but {expected} is configured")]
+    Configuration {
+        /// What differs.
+        what: &'static str,
+        /// The value it was written with.
+        found: u64,
+        /// The value configured here.
+        expected: u64,
+    },
+}
+
 /// A deterministic state machine.
 ///
 /// `apply` must depend on nothing but the state, the context and the command: no clock, no
 /// randomness, no iteration over a hash map that reaches the result. It must touch only keys that
 /// the command's footprint names, because commands with disjoint footprints execute in different
 /// orders at different replicas.
+///
+/// A state is saved without stopping the world: [`view`](Self::view) freezes it for next to
+/// nothing on the replica's thread, [`write`](Self::write) streams the frozen state from another
+/// thread while commands go on. [`CowTable`](crate::cow::CowTable) is a map that can do that.
 pub trait StateMachine: Send + 'static {
     /// What changes or reads the state in agreed order.
     type Command: Encode + Decode + Send + 'static;
     /// What `apply` answers.
     type Output: Encode + Decode + Send + 'static;
+    /// The state as it was at one moment, whatever is applied after.
+    type View: Send + 'static;
 
     /// What `command` touches. Computed once, by the replica that proposes it, on the thread of
     /// the caller; it travels with the command. A function of the command alone.
@@ -39,6 +80,24 @@ pub trait StateMachine: Send + 'static {
 
     /// A fingerprint of the state, independent of the order of non-conflicting commands.
     fn state_hash(&self) -> StateHash;
+
+    /// Freezes the state. It runs between two commands, so it must take microseconds however large
+    /// the state is: share, do not copy.
+    fn view(&mut self) -> Self::View;
+
+    /// Writes a frozen state, piece by piece: it may be larger than memory has room for twice.
+    ///
+    /// # Errors
+    /// Those of `sink`.
+    fn write(view: &Self::View, sink: &mut dyn Write) -> io::Result<()>;
+
+    /// Reads back what [`write`](Self::write) wrote. `source` ends where the state ends.
+    ///
+    /// # Errors
+    /// Any [`RestoreError`]; what was written by someone else, or damaged, is never believed.
+    fn restore(source: &mut dyn Read) -> Result<Self, RestoreError>
+    where
+        Self: Sized;
 }
 
 impl fmt::Debug for StateHash {

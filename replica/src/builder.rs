@@ -7,7 +7,8 @@ use std::sync::Arc;
 use panchayat_consensus::wire::{Decode, from_bytes};
 use panchayat_consensus::{EpochNumber, GroupId, Protocol, Quorums, Span};
 use panchayat_core::detector::Detector;
-use panchayat_core::{Group, StateMachine};
+use panchayat_core::journal::Entry;
+use panchayat_core::{Base, Group, SessionConfig, StateMachine};
 use panchayat_epaxos::{Config, EPaxos, Record};
 use panchayat_storage::backend::Backend;
 use panchayat_storage::{Durability, Journal, JournalConfig, Replay};
@@ -148,7 +149,7 @@ impl Builder {
         }
         let opened = tokio::task::spawn_blocking(move || {
             let (journal, replay) = Journal::open(journal_config)?;
-            let records = read_records::<Record>(replay, ADDRESS)?;
+            let records = read_records::<Entry<Record>>(replay, ADDRESS)?;
             Ok::<_, StartError>((journal, records))
         });
         let (journal, records) =
@@ -175,8 +176,9 @@ impl Builder {
         let outbox = Outbox::new(mesh.clone(), members.clone(), ADDRESS.group, ADDRESS.epoch);
         let now = clock.now();
         let timeout = suspicion_timeout(rtt_max);
+        let base = Base::birth(machine, SessionConfig::default());
         let driver = Driver {
-            group: Group::<EPaxos, S>::restore(config, machine, records, now),
+            group: Group::<EPaxos, S>::restore(config, base, records, now)?,
             clock,
             address: ADDRESS,
             detector: Detector::new(seat, members.len(), timeout, now.monotonic),

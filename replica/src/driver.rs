@@ -17,7 +17,8 @@ use panchayat_consensus::{
 };
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::frame::{FrameHeader, next_message, open_frame};
-use panchayat_core::{Group, Sink, StateMachine};
+use panchayat_core::journal::Entry;
+use panchayat_core::{Answer, Group, Sink, SnapshotParts, StateMachine};
 use panchayat_storage::JournalFailed;
 use panchayat_transport::Mesh;
 use parking_lot::Mutex;
@@ -148,8 +149,8 @@ impl<O> Outside<O> {
 }
 
 impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
-    fn persist(&mut self, record: P::Record) {
-        self.records.push(&record);
+    fn persist(&mut self, entry: Entry<P::Record>) {
+        self.records.push(&entry);
     }
 
     fn persisted(&mut self, _upto: RecordSeq) {
@@ -176,13 +177,23 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
         self.executing = id;
     }
 
-    fn applied(&mut self, token: Token, output: Option<S::Output>) {
-        let unreadable = ProposeError::NotApplied("the state machine cannot decode its command");
-        self.answer(token, output.ok_or(unreadable));
+    fn answered(&mut self, token: Token, answer: Answer<S::Output>) {
+        let result = match answer {
+            Answer::Applied(output) | Answer::Duplicate(output) => Ok(output),
+            Answer::Undecodable => {
+                Err(ProposeError::NotApplied("the state machine cannot decode its command"))
+            }
+            Answer::OutputNotKept | Answer::Unknown(_) => Err(ProposeError::Unknown),
+        };
+        self.answer(token, result);
     }
 
     fn rejected(&mut self, token: Token, reason: NotApplied) {
         self.answer(token, Err(reason.into()));
+    }
+
+    fn snapshot(&mut self, parts: SnapshotParts<P, S>) {
+        unreachable!("nobody asked for snapshot {}", parts.number);
     }
 }
 

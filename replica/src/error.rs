@@ -26,6 +26,9 @@ pub enum StartError {
         /// The oldest segment there is.
         first: u64,
     },
+    /// Journal and snapshot do not belong together.
+    #[error(transparent)]
+    Marks(#[from] panchayat_core::MarkError),
     /// The limits contradict each other.
     #[error("limits: {0}")]
     Limits(&'static str),

@@ -77,11 +77,13 @@
 //! bytes is ever written with other bytes: batches are padded to whole sectors.
 
 mod batch;
+mod entry;
 mod recovery;
 mod scan;
 mod segment;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, BatchHeader, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES};
+pub use entry::Entry;
 pub use recovery::{Cause, Cut, Recovered, Recovery, Refusal, Span, Tail, recover};
 pub use scan::{Damage, Evidence, Outcome, Record, Scan, scan_segment};
 pub use segment::{FORMAT_VERSION, HeaderError, SegmentHeader};

@@ -1,20 +1,21 @@
 //! The store itself.
 
-use std::collections::HashMap;
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use panchayat_consensus::{Footprint, KeyHash, Mode};
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::command::{Condition, KvCommand, KvOp, KvOutput, KvValue, VALUE_BYTES_MAX};
-use crate::state_machine::{ApplyContext, StateHash, StateMachine};
+use super::row::{Entry, print};
+use super::view::{self, KvView};
+use crate::cow::CowTable;
+use crate::state_machine::{ApplyContext, RestoreError, StateHash, StateMachine};
 
 /// An in-memory key-value store with a state hash kept up to date on every write.
-///
-/// Values are owned copies, never slices of received frames, which would keep whole frames alive.
 #[derive(Clone, Debug, Default)]
 pub struct KvStore {
-    entries: HashMap<Box<[u8]>, Box<[u8]>>,
+    entries: CowTable<Entry>,
     /// The wrapping sum of the entries' hashes: the order of writes to different keys is no matter.
     hash: u64,
 }
@@ -22,7 +23,7 @@ pub struct KvStore {
 impl KvStore {
     /// The value of `key` in this replica's current state.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.entries.get(key).map(|value| &**value)
+        self.entries.get(key).map(|entry| &*entry.value)
     }
 
     /// How many keys there are.
@@ -39,18 +40,19 @@ impl KvStore {
         self.get(key).map(Bytes::copy_from_slice)
     }
 
-    fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
-        if let Some(slot) = self.entries.get_mut(key) {
-            self.hash = self.hash.wrapping_sub(entry_hash(key, slot));
-            match value {
-                Some(value) => *slot = value.into(),
-                None => _ = self.entries.remove(key),
+    fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else {
+            if let Some(entry) = self.entries.remove(key) {
+                self.hash = self.hash.wrapping_sub(entry.print());
             }
-        } else if let Some(value) = value {
-            self.entries.insert(key.into(), value.into());
-        }
-        if let Some(value) = value {
-            self.hash = self.hash.wrapping_add(entry_hash(key, value));
+            return;
+        };
+        self.hash = self.hash.wrapping_add(print(key, value));
+        if let Some(entry) = self.entries.get_mut(key) {
+            self.hash = self.hash.wrapping_sub(entry.print());
+            entry.value = value.into();
+        } else {
+            self.entries.insert(Entry { key: key.into(), value: value.into() });
         }
     }
 
@@ -62,7 +64,7 @@ impl KvStore {
         match op {
             KvOp::Get { key } => KvOutput::Value(self.read(&key)),
             KvOp::Put { key, value } => {
-                self.write(&key, Some(&value));
+                self.set(&key, Some(&value));
                 KvOutput::Done
             }
             KvOp::Append { key, suffix } => {
@@ -71,18 +73,18 @@ impl KvStore {
                     return KvOutput::TooLarge;
                 }
                 let new = [old, &suffix].concat();
-                self.write(&key, Some(&new));
+                self.set(&key, Some(&new));
                 KvOutput::Value(Some(new.into()))
             }
             KvOp::Delete { key } => {
-                self.write(&key, None);
+                self.set(&key, None);
                 KvOutput::Done
             }
             KvOp::CompareAndSet { key, expected, new } => {
                 let found = self.read(&key);
                 let applied = found == expected;
                 if applied {
-                    self.write(&key, new.as_deref());
+                    self.set(&key, new.as_deref());
                 }
                 KvOutput::Compared { applied, found }
             }
@@ -93,7 +95,7 @@ impl KvStore {
                 hasher.update(&context.id.slot.to_le_bytes());
                 hasher.update(&salt);
                 let new = hasher.digest().to_le_bytes();
-                self.write(&key, Some(&new));
+                self.set(&key, Some(&new));
                 KvOutput::Value(Some(Bytes::copy_from_slice(&new)))
             }
         }
@@ -103,6 +105,7 @@ impl KvStore {
 impl StateMachine for KvStore {
     type Command = KvCommand;
     type Output = KvOutput;
+    type View = KvView;
 
     fn footprint(command: &KvCommand) -> Footprint {
         let key = |op: &KvOp| {
@@ -136,11 +139,19 @@ impl StateMachine for KvStore {
     fn state_hash(&self) -> StateHash {
         StateHash(self.hash)
     }
-}
 
-fn entry_hash(key: &[u8], value: &[u8]) -> u64 {
-    xxh3_64(key).rotate_left(17).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        ^ xxh3_64(value).wrapping_add(1)
+    fn view(&mut self) -> KvView {
+        KvView { entries: self.entries.clone(), hash: self.hash }
+    }
+
+    fn write(view: &KvView, sink: &mut dyn Write) -> io::Result<()> {
+        view::write(view, sink)
+    }
+
+    fn restore(source: &mut dyn Read) -> Result<Self, RestoreError> {
+        let KvView { entries, hash } = view::read(source)?;
+        Ok(Self { entries, hash })
+    }
 }
 
 #[cfg(test)]

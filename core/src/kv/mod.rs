@@ -6,8 +6,11 @@
 
 mod command;
 mod machine;
+mod row;
+mod view;
 
 pub use command::{
     Condition, KEY_BYTES_MAX, KvCommand, KvOp, KvOutput, KvValue, OPS_MAX, VALUE_BYTES_MAX,
 };
 pub use machine::KvStore;
+pub use view::KvView;

@@ -2,10 +2,12 @@
 
 use panchayat_consensus::Span;
 use panchayat_consensus::wire::from_bytes;
-use panchayat_core::Group;
 use panchayat_core::detector::Detector;
+use panchayat_core::journal::Entry;
 use panchayat_core::kv::KvStore;
+use panchayat_core::{Base, Group};
 
+use super::snapshots::decode;
 use super::{Event, Phase, Power, World};
 use crate::clock::Clock;
 use crate::fault::Fault;
@@ -179,12 +181,13 @@ impl<P: Subject> World<P> {
             return Err(Flaw::general(Invariant::Journal, text));
         }
         node.durable_records = opened.payloads.len();
-        let mut records = Vec::with_capacity(opened.payloads.len());
+        let mut entries = Vec::with_capacity(opened.payloads.len());
         for payload in opened.payloads {
-            records.push(from_bytes::<P::Record>(payload).map_err(|error| {
+            let entry = from_bytes::<Entry<P::Record>>(payload).map_err(|error| {
                 let text = format!("r{replica} cannot read its own record: {error}");
                 Flaw::general(Invariant::Codec, text)
-            })?);
+            })?;
+            entries.push(entry);
         }
         node.incarnation += 1;
         let (drift, skew) = (self.setup.drift_ppm[replica], node.clock.skew_us());
@@ -199,12 +202,37 @@ impl<P: Subject> World<P> {
             mistake: self.setup.mistake,
         };
         self.trace.line(Some(node.id), None, || {
-            format!("STARTS with {} records, torn {}", records.len(), opened.torn)
+            format!("STARTS with {} records, torn {}", entries.len(), opened.torn)
         });
         self.working = Some(replica);
-        let group = Group::restore(P::config(&seat), KvStore::default(), records.clone(), now);
+        let stored = node.stored.clone();
+        let base = match &stored {
+            None => Base::birth(KvStore::default(), self.setup.sessions),
+            Some(stored) => decode::<P>(&stored.bytes, self.setup.sessions).map_err(|error| {
+                let text = format!("r{replica} cannot read its own snapshot: {error}");
+                Flaw::general(Invariant::Journal, text)
+            })?,
+        };
+        let (number, image) = (base.number, base.image.clone());
+        let is_mark = |entry: &Entry<_>| matches!(entry, Entry::Mark { snapshot } if *snapshot == number);
+        let first = entries.iter().position(is_mark).map_or(0, |mark| mark + 1);
+        let records: Vec<P::Record> = entries[first..].iter().filter_map(|entry| match entry {
+            Entry::Protocol(record) => Some(record.clone()),
+            Entry::Mark { .. } => None,
+        }).collect();
+        if let Some(stored) = &stored {
+            node.executed = stored.executed.clone();
+            node.executed_print = stored.executed_print;
+            node.applied = stored.applied.clone();
+            self.order.thaw(node.id, stored.progress.clone());
+            *self.stats.named.entry("restarts_from_snapshot").or_default() += 1;
+        }
+        let group = Group::restore(P::config(&seat), base, entries, now).map_err(|error| {
+            Flaw::general(Invariant::Journal, format!("r{replica} does not start: {error}"))
+        })?;
         let at = node.place();
-        self.checks.restored(at, &records, group.protocol())?;
+        let checked = stored.as_ref().map(|stored| (&image[..], &stored.checks));
+        self.checks.restored(at, checked, &records, group.protocol())?;
         node.group = Some(group);
         node.power = Power::Up;
         let suspicion = Span(self.setup.suspicion_us);

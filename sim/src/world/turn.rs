@@ -7,10 +7,11 @@ use panchayat_consensus::wire::{from_bytes, to_bytes};
 use panchayat_consensus::{
     Command, Input, InstanceId, NotApplied, Path, Protocol, RecordSeq, ReplicaSet, Token,
 };
-use panchayat_core::Sink;
 use panchayat_core::detector::Verdict;
 use panchayat_core::frame::{FrameWriter, next_message, open_frame};
+use panchayat_core::journal::Entry;
 use panchayat_core::kv::{KvOutput, KvStore};
+use panchayat_core::{Answer, Effect, Sink, SnapshotParts};
 
 use super::{EPOCH, Event, GROUP, Job, World, state_of};
 use crate::fault::{Aftermath, CrashPoint};
@@ -22,19 +23,25 @@ use crate::subject::{Checks, Subject};
 #[derive(Debug)]
 pub(crate) enum Action<P: Protocol> {
     Persist(P::Record),
+    Mark(u64),
+    Snapshot(SnapshotParts<P, KvStore>),
+    Executed { id: InstanceId, effect: Effect },
     Persisted(RecordSeq),
     Send { to: ReplicaSet, message: P::Message },
     Committed { token: Token, path: Path },
     Executing { id: InstanceId, command: Arc<Command> },
-    Applied { token: Token, output: Option<KvOutput> },
+    Answered { token: Token, answer: Answer<KvOutput> },
     Rejected { token: Token, reason: NotApplied },
 }
 
 struct Collector<'a, P: Protocol>(&'a mut Vec<Action<P>>);
 
 impl<P: Protocol> Sink<P, KvStore> for Collector<'_, P> {
-    fn persist(&mut self, record: P::Record) {
-        self.0.push(Action::Persist(record));
+    fn persist(&mut self, entry: Entry<P::Record>) {
+        match entry {
+            Entry::Protocol(record) => self.0.push(Action::Persist(record)),
+            Entry::Mark { snapshot } => self.0.push(Action::Mark(snapshot)),
+        }
     }
     fn persisted(&mut self, upto: RecordSeq) {
         self.0.push(Action::Persisted(upto));
@@ -48,8 +55,14 @@ impl<P: Protocol> Sink<P, KvStore> for Collector<'_, P> {
     fn executing(&mut self, id: InstanceId, command: &Arc<Command>) {
         self.0.push(Action::Executing { id, command: command.clone() });
     }
-    fn applied(&mut self, token: Token, output: Option<KvOutput>) {
-        self.0.push(Action::Applied { token, output });
+    fn executed(&mut self, id: InstanceId, effect: Effect) {
+        self.0.push(Action::Executed { id, effect });
+    }
+    fn answered(&mut self, token: Token, answer: Answer<KvOutput>) {
+        self.0.push(Action::Answered { token, answer });
+    }
+    fn snapshot(&mut self, parts: SnapshotParts<P, KvStore>) {
+        self.0.push(Action::Snapshot(parts));
     }
     fn rejected(&mut self, token: Token, reason: NotApplied) {
         self.0.push(Action::Rejected { token, reason });
@@ -68,6 +81,7 @@ impl<P: Subject> World<P> {
 
     /// Performs everything that waits in the group of `replica`.
     pub(super) fn finish_turn(&mut self, replica: usize) -> Result<(), Flaw> {
+        self.begin_snapshot_if_due(replica);
         let mut actions = std::mem::take(&mut self.actions);
         if let Some(group) = &mut self.nodes[replica].group {
             group.turn(&mut Collector(&mut actions));
@@ -119,6 +133,7 @@ impl<P: Subject> World<P> {
                 self.queue.push(at_us, Event::Wake { replica, incarnation });
             }
         }
+        self.ask_for_state(replica);
         let node = &self.nodes[replica];
         if let Some(state) = state_of(node) {
             let known = *self.states.entry(node.executed_print).or_insert(state);
@@ -205,10 +220,24 @@ impl<P: Subject> World<P> {
                 let node = &mut self.nodes[replica];
                 self.trace.line(Some(node.id), id, || format!("persist {record:?}"));
                 self.checks.persisted(at, &record)?;
-                node.disk.append(&record);
+                let entry = Entry::Protocol(record);
+                node.disk.append(&entry);
                 node.record_seq += 1;
-                node.unsynced.push_back((node.record_seq, record));
+                node.entries_since += 1;
+                if let Entry::Protocol(record) = entry {
+                    node.unsynced.push_back((node.record_seq, Some(record)));
+                }
             }
+            Action::Mark(number) => {
+                let node = &mut self.nodes[replica];
+                self.trace.line(Some(node.id), None, || format!("persist mark {number}"));
+                let mark = Entry::<P::Record>::Mark { snapshot: number };
+                node.disk.append_mark(number, &mark);
+                node.record_seq += 1;
+                node.unsynced.push_back((node.record_seq, None));
+            }
+            Action::Snapshot(parts) => self.write_snapshot(replica, parts)?,
+            Action::Executed { id, effect } => self.took_effect(replica, id, effect)?,
             Action::Persisted(upto) => {
                 if self.nodes[replica].disk.flush(upto) {
                     self.begin_sync(replica);
@@ -221,10 +250,10 @@ impl<P: Subject> World<P> {
                 *last_executed = Some(id);
                 self.executing(replica, id, &command)?;
             }
-            Action::Applied { token, output } => {
+            Action::Answered { token, answer } => {
                 let id = *last_executed;
-                self.trace.line(Some(at.replica), id, || format!("answers {token:?} {output:?}"));
-                self.token_applied(replica, token, id, output)?;
+                self.trace.line(Some(at.replica), id, || format!("answers {token:?} {answer:?}"));
+                self.token_answered(replica, token, id, answer)?;
             }
             Action::Rejected { token, reason } => {
                 self.trace.line(Some(at.replica), None, || format!("rejects {token:?} {reason:?}"));
@@ -318,9 +347,34 @@ impl<P: Subject> World<P> {
             let text = format!("{} executes it twice", node.id);
             return Err(Flaw::of(Invariant::ExecutionOrder, id, text));
         }
+        node.executing = command.request.map(|request| (request.client, request.sequence));
         self.commands.executed(at, id, command)?;
         self.checks.executing(at, id, command)?;
         self.order.executed(at, id, &command.footprint)
+    }
+
+    /// A command was applied or was not.
+    fn took_effect(&mut self, replica: usize, id: InstanceId, effect: Effect) -> Result<(), Flaw> {
+        let node = &mut self.nodes[replica];
+        let name = match effect {
+            Effect::Applied => {
+                if let Some(request) = node.executing
+                    && !node.applied.insert(request)
+                {
+                    let text = format!("{} applies request {request:?} twice", node.id);
+                    return Err(Flaw::of(Invariant::AppliedOnce, id, text));
+                }
+                return Ok(());
+            }
+            Effect::Duplicate => "requests_duplicate",
+            Effect::TooOld => "requests_too_old",
+            Effect::Undecodable => {
+                let text = "a payload that a client proposed does not decode".into();
+                return Err(Flaw::of(Invariant::Validity, id, text));
+            }
+        };
+        *self.stats.named.entry(name).or_default() += 1;
+        Ok(())
     }
 
     /// Whether a message is lost at its sender, which may begin to be mute with it.
@@ -389,7 +443,9 @@ impl<P: Subject> World<P> {
         while node.unsynced.front().is_some_and(|(seq, _)| *seq <= upto.0) {
             if let Some((_, record)) = node.unsynced.pop_front() {
                 node.durable_records += 1;
-                self.checks.durable(at, &record)?;
+                if let Some(record) = record {
+                    self.checks.durable(at, &record)?;
+                }
             }
         }
         if matches!(node.armed, Some((CrashPoint::Synced, _))) {

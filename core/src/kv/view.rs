@@ -1,0 +1,86 @@
+//! The store frozen, written and read back.
+//!
+//! ```text
+//! state = format 1, keys 8, state hash 8, entry*
+//! entry = length 4, key, length 4, value       in the order of the keys' hashes
+//! ```
+//! Two stores with the same entries give the same bytes.
+
+use std::io::{self, BufReader, BufWriter, Read, Write};
+
+use super::command::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use super::row::Entry;
+use crate::cow::CowTable;
+use crate::state_machine::{RestoreError, StateHash};
+use crate::stream;
+
+/// The format written, and the newest read.
+const FORMAT: u8 = 1;
+/// How much is gathered before it goes to the sink.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// A [`KvStore`](super::KvStore) as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct KvView {
+    pub(super) entries: CowTable<Entry>,
+    pub(super) hash: u64,
+}
+
+impl KvView {
+    /// How many keys there were.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there was no key.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The value that `key` had.
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.entries.get(key).map(|entry| &*entry.value)
+    }
+
+    /// The fingerprint of the frozen state.
+    pub fn state_hash(&self) -> StateHash {
+        StateHash(self.hash)
+    }
+}
+
+pub(super) fn write(view: &KvView, sink: &mut dyn Write) -> io::Result<()> {
+    let mut sink = BufWriter::with_capacity(BUFFER_BYTES, sink);
+    sink.write_all(&[FORMAT])?;
+    sink.write_all(&(view.entries.len() as u64).to_le_bytes())?;
+    sink.write_all(&view.hash.to_le_bytes())?;
+    for entry in &view.entries {
+        stream::put_bytes(&mut sink, &entry.key)?;
+        stream::put_bytes(&mut sink, &entry.value)?;
+    }
+    sink.flush()
+}
+
+pub(super) fn read(source: &mut dyn Read) -> Result<KvView, RestoreError> {
+    let mut source = BufReader::with_capacity(BUFFER_BYTES, source);
+    let [format] = stream::array(&mut source)?;
+    if format != FORMAT {
+        return Err(RestoreError::Version { found: format, newest: FORMAT });
+    }
+    let count = stream::u64(&mut source)?;
+    let expected = stream::u64(&mut source)?;
+    let (mut entries, mut hash) = (CowTable::default(), 0u64);
+    for _ in 0..count {
+        let key = stream::bytes(&mut source, "a key is too long", KEY_BYTES_MAX)?;
+        let value = stream::bytes(&mut source, "a value is too long", VALUE_BYTES_MAX)?;
+        let entry = Entry { key: key.into(), value: value.into() };
+        hash = hash.wrapping_add(entry.print());
+        if entries.insert(entry).is_some() {
+            return Err(RestoreError::Malformed("a key comes twice"));
+        }
+    }
+    stream::ended(&mut source)?;
+    if hash != expected {
+        return Err(RestoreError::Malformed("the entries do not have the hash they should have"));
+    }
+    Ok(KvView { entries, hash })
+}
