@@ -70,7 +70,8 @@ pub struct Limits {
     pub transfers_max: usize,
     /// Longest request for a bulk transfer.
     pub transfer_request_bytes_max: usize,
-    /// Most of a bulk transfer that is handed over at once: to QUIC, and to whoever reads it.
+    /// Most of a bulk transfer that is handed over at once: to QUIC (at most 64 KiB in any case),
+    /// and to whoever reads it.
     pub transfer_chunk_bytes: usize,
     /// Wanted size of the socket's kernel buffers; the kernel may grant less.
     pub socket_buffer_bytes: usize,
@@ -92,7 +93,7 @@ impl Default for Limits {
             transfers_per_peer_max: 2,
             transfers_max: 8,
             transfer_request_bytes_max: 64 << 10,
-            transfer_chunk_bytes: 256 << 10,
+            transfer_chunk_bytes: 64 << 10,
             socket_buffer_bytes: 4 << 20,
         }
     }
@@ -121,10 +122,15 @@ pub struct Timing {
     /// time is given up: it holds a place that others want.
     pub request_transfer_timeout: Duration,
     /// A bulk transfer in which nothing moves for this long is ended, on both sides: its owner
-    /// writes nothing, or the fetcher reads nothing, or the lanes leave nothing over. QUIC lets
-    /// the writer go on in steps of an eighth of [`Limits::lane_window_bytes`], so a path (or a
-    /// reader) that takes longer for so much counts as stalled.
+    /// writes nothing, or the fetcher reads nothing, or the lanes leave nothing over. A reader says
+    /// what it has read in steps of up to 64 KiB, so one that takes longer for so much counts as
+    /// stalled.
     pub transfer_stall_timeout: Duration,
+    /// What a bulk transfer may add to the round trip, about: it sends less as soon as the path
+    /// makes packets wait longer than that, for whatever reason. Votes then wait no longer either.
+    /// On a path whose delay varies by more, transfers are slow; where only throughput counts,
+    /// set it to some seconds.
+    pub transfer_delay_max: Duration,
     /// Round trip assumed where none is configured.
     pub initial_rtt: Duration,
     /// How long shutdown waits for peers to learn of it.
@@ -143,6 +149,7 @@ impl Default for Timing {
             handshake_timeout: Duration::from_secs(10),
             request_transfer_timeout: Duration::from_secs(10),
             transfer_stall_timeout: Duration::from_secs(30),
+            transfer_delay_max: Duration::from_millis(10),
             initial_rtt: Duration::from_millis(50),
             shutdown_timeout: Duration::from_secs(1),
         }
@@ -211,6 +218,7 @@ impl MeshConfig {
                 "transfer_chunk_bytes must fit 32 bits"
             }),
             (!timing.transfer_stall_timeout.is_zero(), "transfer_stall_timeout must not be 0"),
+            (!timing.transfer_delay_max.is_zero(), "transfer_delay_max must not be 0"),
             (!timing.heartbeat.is_zero(), "heartbeat must not be 0"),
             (timing.silent_after > timing.heartbeat, "silent_after must exceed heartbeat"),
             (timing.idle_timeout > timing.silent_after, "idle_timeout must exceed silent_after"),

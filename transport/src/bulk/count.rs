@@ -103,6 +103,11 @@ impl Transfer {
         self.bytes
     }
 
+    /// Gives its places to others, before it is known how it ended.
+    pub(super) fn free(&mut self) {
+        self.places = None;
+    }
+
     pub(super) fn finished(&mut self) {
         let counters = Arc::clone(&self.counters);
         self.end(&counters.finished);

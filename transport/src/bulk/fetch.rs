@@ -8,7 +8,7 @@ use quinn::{Connection, ConnectionError, RecvStream, WriteError};
 use tokio::time::timeout;
 
 use super::reader::BulkReader;
-use super::{PRIORITY, TRANSFER_VERSION};
+use super::{PRIORITY, wire};
 use crate::close::CloseCode;
 use crate::handler::RequestError;
 use crate::peer::Peer;
@@ -86,26 +86,28 @@ pub(crate) async fn fetch(
     let transfer = peer.fetched.begin(&shared.fetched).ok_or(FetchError::Busy)?;
     let stall = shared.timing.transfer_stall_timeout;
     let asked = timeout(stall, ask(&connection, request)).await;
-    let stream = asked.map_err(|_| FetchError::Stalled(stall))??;
+    let streams = asked.map_err(|_| FetchError::Stalled(stall))??;
     let chunk_bytes = shared.limits.transfer_chunk_bytes;
-    let mut reader = BulkReader::new(stream, connection, transfer, chunk_bytes, stall);
+    let mut reader = BulkReader::new(streams, connection, transfer, chunk_bytes, stall);
     reader.begin().await?;
     Ok(reader)
 }
 
 /// Sends the request on a stream of its own.
-async fn ask(connection: &Connection, request: Bytes) -> Result<RecvStream, FetchError> {
+async fn ask(
+    connection: &Connection,
+    request: Bytes,
+) -> Result<(Unfinished, RecvStream), FetchError> {
     let (send, receive) = connection.open_bi().await?;
     let mut send = Unfinished::new(send);
     // An error means that the stream is gone, which shows when it is written.
     let _ = send.set_priority(PRIORITY);
-    let mut chunks = [Bytes::from_static(&[TRANSFER_VERSION]), request];
+    let mut chunks = [wire::request_header(request.len()), request];
     match send.write_all_chunks(&mut chunks).await {
-        Ok(()) => send.finish(),
         // Refused before it was read: the answer says why.
-        Err(WriteError::Stopped(_)) => {}
+        Ok(()) | Err(WriteError::Stopped(_)) => {}
         Err(WriteError::ConnectionLost(error)) => return Err(error.into()),
         Err(error) => return Err(FetchError::Lost(error.to_string())),
     }
-    Ok(receive)
+    Ok((send, receive))
 }

@@ -3,10 +3,12 @@
 //! A frame is held in memory whole, and a lane is for everybody; a gigabyte fits neither. So each
 //! transfer has a bidirectional QUIC stream of its own on the connection that the two nodes already
 //! have, with a priority below every lane: it gets what votes and commands leave over. QUIC's flow
-//! control is the back-pressure, from the fetcher that does not read to the owner that writes.
+//! control is the back-pressure, from the fetcher that does not read to the owner that writes;
+//! and what the fetcher says it has read lets the server keep the path's queues short (`window`).
 //!
 //! ```text
-//! request:   version u8 (1), then the request, then the end of the stream
+//! request:   version u8 (1), length u32 LE, the request; then from time to time
+//!            u64 LE, how many bytes of data were read so far
 //! response:  records: kind u8, length u32 LE, bytes; the last one is not data; then the end
 //!            kind 0 data | 1 end | 2 refused, overloaded | 3 refused, and the bytes say why
 //! ```
@@ -17,7 +19,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `wire` | the records; sans-IO |
+//! | `wire` | the request's head and the records; sans-IO |
+//! | `window` | how much may be on its way; sans-IO |
 //! | `count` | places (limits) and counters |
 //! | `rate` | [`RateLimit`] |
 //! | `sink` | [`BulkSink`], what the serving owner writes to |
@@ -31,6 +34,7 @@ mod rate;
 mod reader;
 mod serve;
 mod sink;
+mod window;
 mod wire;
 
 pub use count::TransferStats;
@@ -47,6 +51,10 @@ use crate::config::Limits;
 
 /// The version of the layout above.
 const TRANSFER_VERSION: u8 = 1;
+
+/// What a fetcher reads, at most, before it says so. Far below the least window: what waits to be
+/// said never holds up the server.
+const CREDIT_BYTES: u64 = 32 << 10;
 
 /// quinn's priority of a transfer's streams; the lowest lane has 0.
 const PRIORITY: i32 = -10;

@@ -20,9 +20,8 @@ const PIECE_BYTES_MIN: usize = 1024;
 /// At most so many bytes per second, over all the sinks it was given to. Clones are the same
 /// limit, and it can be changed while transfers run.
 ///
-/// Without one, a transfer takes whatever the lanes leave over, and fills the queue in front of
-/// the narrowest part of the path as any bulk flow does; votes then wait in that queue. A limit
-/// somewhat below the bandwidth of the path keeps that queue empty.
+/// Without one, a transfer takes whatever the lanes and [`crate::Timing::transfer_delay_max`] leave
+/// it.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     bucket: Arc<Bucket>,

@@ -8,10 +8,12 @@ use bytes::{Bytes, BytesMut};
 use quinn::{Connection, ReadError, RecvStream};
 use tokio::time::timeout;
 
+use super::CREDIT_BYTES;
 use super::count::Transfer;
 use super::fetch::FetchError;
 use super::wire::{Item, Malformed, RecordReader};
 use crate::close::CloseCode;
+use crate::unfinished::Unfinished;
 
 /// Chunks taken from QUIC at once, each at most a packet's worth.
 const CHUNKS_MAX: usize = 64;
@@ -22,6 +24,9 @@ const CHUNKS_MAX: usize = 64;
 /// reader that reads nothing for the stall timeout may find the transfer broken off.
 pub struct BulkReader {
     stream: RecvStream,
+    /// For what was read.
+    credit: Unfinished,
+    credited: u64,
     connection: Connection,
     transfer: Transfer,
     records: RecordReader,
@@ -55,7 +60,7 @@ impl fmt::Debug for BulkReader {
 
 impl BulkReader {
     pub(super) fn new(
-        stream: RecvStream,
+        (credit, stream): (Unfinished, RecvStream),
         connection: Connection,
         transfer: Transfer,
         chunk_bytes: usize,
@@ -64,7 +69,19 @@ impl BulkReader {
         let records = RecordReader::default();
         let (input, next) = (VecDeque::with_capacity(CHUNKS_MAX), None);
         let end = End::NotYet;
-        Self { stream, connection, transfer, records, input, next, end, chunk_bytes, stall }
+        Self {
+            stream,
+            credit,
+            credited: 0,
+            connection,
+            transfer,
+            records,
+            input,
+            next,
+            end,
+            chunk_bytes,
+            stall,
+        }
     }
 
     /// The next bytes, as many as have come but at most [`crate::Limits::transfer_chunk_bytes`];
@@ -75,6 +92,7 @@ impl BulkReader {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         // QUIC's streams do not yield by themselves while data keeps coming.
         tokio::task::consume_budget().await;
+        self.say_what_was_read().await;
         self.fill().await?;
         Ok(self.gather())
     }
@@ -87,6 +105,25 @@ impl BulkReader {
     /// Waits for the first word of the answer.
     pub(super) async fn begin(&mut self) -> Result<(), FetchError> {
         self.fill().await
+    }
+
+    /// Lets the peer send more.
+    async fn say_what_was_read(&mut self) {
+        let read = self.transfer.bytes();
+        if !matches!(self.end, End::NotYet) || read < self.credited + CREDIT_BYTES {
+            return;
+        }
+        // So few bytes that they wait for nothing, and one call takes them whole: the peer reads
+        // them at once. If the stream is gone, that shows when the answer is read.
+        let mut credit = [Bytes::copy_from_slice(&read.to_le_bytes())];
+        let said = timeout(self.stall, self.credit.write_chunks(&mut credit)).await;
+        if let Ok(Ok(written)) = said {
+            self.credited = read;
+            if written.chunks == 0 {
+                // Half a number would shift all that follow.
+                self.credit.reset(CloseCode::Protocol);
+            }
+        }
     }
 
     /// Waits until there is a next piece, or the clean end.
@@ -134,6 +171,7 @@ impl BulkReader {
             }
             Ok(Ok(None)) if matches!(self.end, End::Announced) => {
                 self.end = End::Clean;
+                self.credit.finish();
                 self.transfer.finished();
                 return Ok(());
             }
@@ -201,6 +239,7 @@ impl BulkReader {
             _ => CloseCode::Dropped,
         };
         self.transfer.failed();
+        self.credit.reset(code);
         // An error means that the stream is gone already.
         let _ = self.stream.stop(code.into());
         self.end = End::Broken(error.clone());

@@ -5,20 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, ReadToEndError, RecvStream, SendStream, WriteError};
-use tokio::sync::mpsc;
+use quinn::{
+    Connection, ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, VarInt,
+    WriteError,
+};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::count::Transfer;
 use super::sink::{BulkSink, Event, PIECES_MAX};
-use super::{PRIORITY, TRANSFER_VERSION, wire};
+use super::window::Window;
+use super::{PRIORITY, wire};
 use crate::close::CloseCode;
 use crate::handler::RequestError;
 use crate::peer::Peer;
 use crate::shared::Shared;
 use crate::stats::RefusedKind;
 use crate::unfinished::Unfinished;
+
+/// The longest record of data, so that the window is kept to.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
+const CUT_SHORT: &str = "transfer request cut short";
 
 /// Serves the transfers of one connection until it ends. They end with it.
 pub(crate) async fn serve_transfers(
@@ -31,8 +40,9 @@ pub(crate) async fn serve_transfers(
     loop {
         tokio::select! {
             stream = connection.accept_bi() => match stream {
-                Ok((send, receive)) => {
-                    let serving = serve(Arc::clone(shared), Arc::clone(peer), send, receive);
+                Ok(streams) => {
+                    let (shared_by_task, peer) = (Arc::clone(shared), Arc::clone(peer));
+                    let serving = serve(shared_by_task, peer, connection.clone(), streams);
                     running.spawn(shared.tasks.track(serving));
                 }
                 Err(error) => return error,
@@ -59,17 +69,28 @@ enum Broken {
     LetGo,
 }
 
+impl Broken {
+    fn given_up(code: VarInt) -> Self {
+        Self::GivenUp(CloseCode::from_code(code.into_inner()))
+    }
+}
+
 impl From<WriteError> for Broken {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Stopped(code) => Self::GivenUp(CloseCode::from_code(code.into_inner())),
+            WriteError::Stopped(code) => Self::given_up(code),
             _ => Self::Lost,
         }
     }
 }
 
 /// One transfer, from its request to its end.
-async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, mut receive: RecvStream) {
+async fn serve(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    connection: Connection,
+    (send, mut receive): (SendStream, RecvStream),
+) {
     let mut send = Unfinished::new(send);
     // An error means that the stream is gone, which shows below.
     let _ = send.set_priority(PRIORITY);
@@ -93,11 +114,14 @@ async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, mut recei
         // Counted as failed.
         Ok(None) => return,
         Err(_) => {
+            // An error means that the stream is gone already.
             let _ = receive.stop(CloseCode::Stalled.into());
             return send.reset(CloseCode::Stalled);
         }
     };
-    if let Err(broken) = run(&shared, &peer, request, &mut send, &mut transfer).await {
+    let context = (&*shared, &*peer, &connection);
+    let streams = (&mut send, &mut receive);
+    if let Err(broken) = run(context, request, streams, &mut transfer).await {
         let bytes = transfer.bytes();
         tracing::info!(node = %shared.me, peer = %peer.node, bytes, "transfer broken: {broken}");
         send.reset(match broken {
@@ -109,31 +133,37 @@ async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, mut recei
 
 /// The request; an error if it is one to refuse, nothing if it broke.
 async fn read_request(shared: &Shared, receive: &mut RecvStream) -> Option<Result<Bytes, String>> {
-    let limit = shared.limits.transfer_request_bytes_max;
-    let too_large = || format!("transfer request over the limit of {limit} bytes");
-    let mut request = match receive.read_to_end(limit.saturating_add(1)).await {
-        Ok(request) => Bytes::from(request),
-        Err(ReadToEndError::TooLong) => return Some(Err(too_large())),
-        Err(ReadToEndError::Read(_)) => return None,
+    let mut header = [0; wire::HEADER_BYTES];
+    match receive.read_exact(&mut header).await {
+        Ok(()) => {}
+        Err(ReadExactError::FinishedEarly(_)) => return Some(Err(CUT_SHORT.into())),
+        Err(ReadExactError::ReadError(_)) => return None,
+    }
+    let bytes = match wire::request_bytes(header) {
+        Ok(bytes) => bytes,
+        Err(version) => return Some(Err(format!("transfer version {version} is not known"))),
     };
-    Some(match request.first() {
-        Some(&TRANSFER_VERSION) => Ok(request.split_off(1)),
-        Some(version) => Err(format!("transfer version {version} is not known")),
-        None => Err("an empty transfer request".into()),
-    })
+    let limit = shared.limits.transfer_request_bytes_max;
+    if bytes > limit {
+        return Some(Err(format!("transfer request over the limit of {limit} bytes")));
+    }
+    let mut request = vec![0; bytes];
+    match receive.read_exact(&mut request).await {
+        Ok(()) => Some(Ok(request.into())),
+        Err(ReadExactError::FinishedEarly(_)) => Some(Err(CUT_SHORT.into())),
+        Err(ReadExactError::ReadError(_)) => None,
+    }
 }
 
 /// Lets the owner write, and sends it, until either ends.
 async fn run(
-    shared: &Shared,
-    peer: &Peer,
+    (shared, peer, connection): (&Shared, &Peer, &Connection),
     request: Bytes,
-    send: &mut Unfinished,
+    (send, receive): (&mut Unfinished, &mut RecvStream),
     transfer: &mut Transfer,
 ) -> Result<(), Broken> {
-    let stall = shared.timing.transfer_stall_timeout;
     let (events, heard) = mpsc::channel(PIECES_MAX);
-    let piece_bytes = shared.limits.transfer_chunk_bytes;
+    let piece_bytes = shared.limits.transfer_chunk_bytes.min(PIECE_BYTES_MAX);
     let sink = BulkSink { events: events.clone(), piece_bytes, rate: None };
     let serving = shared.handler.serve(peer.node, request, sink);
     let owner = async {
@@ -145,9 +175,15 @@ async fn run(
         std::future::pending().await
     };
     let gone = gone(send.stopped());
+    let (read, credit) = watch::channel(0);
+    let bytes_max = u64::from(shared.limits.lane_window_bytes);
+    let window = Window::new(bytes_max, shared.timing.transfer_delay_max);
+    let stall = shared.timing.transfer_stall_timeout;
+    let pump = Pump { send: &mut *send, connection, transfer, window, credit, credited: 0, stall };
     let result = tokio::select! {
-        result = pump(send, heard, transfer, stall) => result?,
+        result = pump.run(heard) => result?,
         broken = gone => return Err(broken),
+        broken = hear_credit(receive, read) => return Err(broken),
         never = owner => never,
     };
     match result {
@@ -155,9 +191,7 @@ async fn run(
             // Only what the other side has acknowledged is finished.
             match send.stopped().await {
                 Ok(None) => transfer.finished(),
-                Ok(Some(code)) => {
-                    return Err(Broken::GivenUp(CloseCode::from_code(code.into_inner())));
-                }
+                Ok(Some(code)) => return Err(Broken::given_up(code)),
                 Err(_) => return Err(Broken::Lost),
             }
         }
@@ -169,45 +203,100 @@ async fn run(
     Ok(())
 }
 
+/// Hears what the fetcher has read, until it breaks the transfer off.
+async fn hear_credit(receive: &mut RecvStream, read: watch::Sender<u64>) -> Broken {
+    let mut bytes = [0; 8];
+    loop {
+        match receive.read_exact(&mut bytes).await {
+            Ok(()) => read.send_replace(u64::from_le_bytes(bytes)),
+            Err(ReadExactError::FinishedEarly(_)) => return Broken::GivenUp(CloseCode::Dropped),
+            Err(ReadExactError::ReadError(ReadError::Reset(code))) => {
+                return Broken::given_up(code);
+            }
+            Err(ReadExactError::ReadError(_)) => return Broken::Lost,
+        };
+    }
+}
+
 /// Waits until the fetcher gives up, or its connection is gone.
-async fn gone<E>(stopped: impl Future<Output = Result<Option<quinn::VarInt>, E>>) -> Broken {
+async fn gone<E>(stopped: impl Future<Output = Result<Option<VarInt>, E>>) -> Broken {
     match stopped.await {
-        Ok(Some(code)) => Broken::GivenUp(CloseCode::from_code(code.into_inner())),
+        Ok(Some(code)) => Broken::given_up(code),
         // Everything is acknowledged: the sending half is about to say so itself.
         Ok(None) => std::future::pending().await,
         Err(_) => Broken::Lost,
     }
 }
 
-/// Sends what the owner writes, and at last how it ended, which is returned.
-async fn pump(
-    send: &mut Unfinished,
-    mut heard: mpsc::Receiver<Event>,
-    transfer: &mut Transfer,
+/// Sends what the owner writes.
+struct Pump<'a> {
+    send: &'a mut Unfinished,
+    connection: &'a Connection,
+    transfer: &'a mut Transfer,
+    window: Window,
+    /// What the fetcher says it has read in all.
+    credit: watch::Receiver<u64>,
+    /// As much of it as `window` knows.
+    credited: u64,
     stall: Duration,
-) -> Result<Result<(), RequestError>, Broken> {
-    let mut done = false;
-    loop {
-        // QUIC's streams do not yield by themselves while they take everything.
-        tokio::task::consume_budget().await;
-        match timeout(stall, heard.recv()).await {
-            Ok(Some(Event::Piece(piece))) => {
-                let bytes = piece.len();
-                write(send, &mut [wire::data_header(bytes), piece], stall).await?;
-                transfer.moved(bytes);
+}
+
+impl Pump<'_> {
+    /// Sends everything and at last how it ended, which is returned.
+    async fn run(
+        mut self,
+        mut heard: mpsc::Receiver<Event>,
+    ) -> Result<Result<(), RequestError>, Broken> {
+        let stall = self.stall;
+        let mut done = false;
+        loop {
+            // QUIC's streams do not yield by themselves while they take everything.
+            tokio::task::consume_budget().await;
+            match timeout(stall, heard.recv()).await {
+                Ok(Some(Event::Piece(piece))) => {
+                    let bytes = piece.len();
+                    self.room().await?;
+                    write(self.send, &mut [wire::data_header(bytes), piece], stall).await?;
+                    self.transfer.moved(bytes);
+                }
+                // The sink may have outlived the future, and go on writing.
+                Ok(Some(Event::Done(Ok(())))) => done = true,
+                Ok(Some(Event::Done(refusal))) => {
+                    // First: a fetcher that hears the end may ask for more at once.
+                    self.transfer.free();
+                    end(self.send, &refusal, stall).await?;
+                    return Ok(refusal);
+                }
+                Ok(None) if done => {
+                    self.transfer.free();
+                    end(self.send, &Ok(()), stall).await?;
+                    return Ok(Ok(()));
+                }
+                Ok(None) => return Err(Broken::LetGo),
+                Err(_) => return Err(Broken::Stalled(stall)),
             }
-            // The sink may have outlived the future, and go on writing.
-            Ok(Some(Event::Done(Ok(())))) => done = true,
-            Ok(Some(Event::Done(refusal))) => {
-                end(send, &refusal, stall).await?;
-                return Ok(refusal);
+        }
+    }
+
+    /// Waits until less than a window is on its way.
+    async fn room(&mut self) -> Result<(), Broken> {
+        loop {
+            // More than was sent cannot have been read, whatever the fetcher says.
+            let credit = (*self.credit.borrow_and_update()).min(self.transfer.bytes());
+            if let Some(read @ 1..) = credit.checked_sub(self.credited) {
+                let path = self.connection.stats().path;
+                self.window.taken(read, path.rtt, path.min_rtt);
+                self.credited = credit;
             }
-            Ok(None) if done => {
-                end(send, &Ok(()), stall).await?;
-                return Ok(Ok(()));
+            if self.transfer.bytes() - self.credited < self.window.bytes() {
+                return Ok(());
             }
-            Ok(None) => return Err(Broken::LetGo),
-            Err(_) => return Err(Broken::Stalled(stall)),
+            match timeout(self.stall, self.credit.changed()).await {
+                Ok(Ok(())) => {}
+                // Whoever hears the credit is about to say why it hears no more.
+                Ok(Err(_)) => std::future::pending().await,
+                Err(_) => return Err(Broken::Stalled(self.stall)),
+            }
         }
     }
 }

@@ -5,10 +5,12 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::TRANSFER_VERSION;
 use crate::handler::RequestError;
 use crate::request::{REASON_BYTES_MAX, reason_bytes};
 
-const HEADER_BYTES: usize = 5;
+/// What is in front of a record and of a request: a byte, and the length of what follows.
+pub(super) const HEADER_BYTES: usize = 5;
 
 const DATA: u8 = 0;
 const END: u8 = 1;
@@ -19,6 +21,20 @@ fn header(kind: u8, bytes: u32) -> Bytes {
     let mut header = [kind; HEADER_BYTES];
     header[1..].copy_from_slice(&bytes.to_le_bytes());
     Bytes::copy_from_slice(&header)
+}
+
+/// What is in front of a request of this length, which the caller keeps below 4 GiB.
+pub(super) fn request_header(bytes: usize) -> Bytes {
+    header(TRANSFER_VERSION, bytes as u32)
+}
+
+/// The length of the request behind this; an error if it is of another version.
+pub(super) fn request_bytes(header: [u8; HEADER_BYTES]) -> Result<usize, u8> {
+    let [version, length @ ..] = header;
+    if version != TRANSFER_VERSION {
+        return Err(version);
+    }
+    Ok(u32::from_le_bytes(length) as usize)
 }
 
 /// The header of a record of this much data, which the caller keeps below 4 GiB.
