@@ -17,8 +17,12 @@ use std::time::Duration;
 use common::{CLUSTER, EPOCH, Eliding, NODE, Site, config, payload};
 use panchayat_consensus::ids::GroupId;
 use panchayat_core::journal::recover;
+use panchayat_core::snapshot::JournalPosition;
 use panchayat_storage::backend::{Backend, RealFiles, UnsyncedInMemory};
-use panchayat_storage::{AppendError, Health, Journal, JournalConfig, RecordSeq};
+use panchayat_storage::{
+    AppendError, Health, Journal, JournalConfig, RecordSeq, SnapshotConfig, SnapshotStore,
+    StorageError,
+};
 
 const ROLE: &str = "PANCHAYAT_KILL_TEST_ROLE";
 const DIR: &str = "PANCHAYAT_KILL_TEST_DIR";
@@ -30,7 +34,7 @@ fn main() {
     if let Ok(role) = std::env::var(ROLE) {
         return victim(&role, Path::new(&std::env::var_os(DIR).expect("a directory")));
     }
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         ("a_killed_process_loses_nothing_reported", || {
             assert_eq!(noticed("real", 6), None);
         }),
@@ -46,6 +50,7 @@ fn main() {
         }),
         ("a_file_size_limit_at_opening_is_a_clear_refusal", limit_at_opening),
         ("a_file_size_limit_later_refuses_appends_and_loses_nothing", limit_later),
+        ("a_file_size_limit_stops_a_snapshot_and_harms_nothing", limit_in_snapshot),
     ];
     for (name, test) in tests {
         print!("test {name} ... ");
@@ -140,6 +145,7 @@ fn victim(role: &str, dir: &Path) {
     match role {
         "limit_at_opening" => return limited_at_opening(dir),
         "limit_later" => return limited_later(dir),
+        "limit_in_snapshot" => return limited_in_snapshot(dir),
         _ => {}
     }
     let site = SITES.into_iter().find(|site| format!("{site:?}") == role);
@@ -268,4 +274,36 @@ fn limited_later(dir: &Path) {
     let durable = group.next;
     journal.close().expect("what was accepted is written");
     say(format_args!("{durable}"));
+}
+
+fn limit_in_snapshot() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = run_without_signal("limit_in_snapshot", dir.path());
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("disk full: cannot write"), "{said:?}");
+    let store = SnapshotStore::open(SnapshotConfig::new(dir.path(), CLUSTER, NODE, GroupId(1)));
+    let latest = store.expect("a store").latest().expect("readable").expect("a snapshot");
+    latest.verify().expect("intact");
+    assert_eq!(said[1], latest.info().header.number.to_string());
+}
+
+/// A snapshot fits, the next does not; a smaller one does again.
+fn limited_in_snapshot(dir: &Path) {
+    let store = SnapshotStore::open(SnapshotConfig::new(dir, CLUSTER, NODE, GroupId(1)));
+    let store = store.expect("a store");
+    let write = |bytes: usize| {
+        let mut file = store.write(EPOCH)?;
+        match file.write_all(&vec![7; bytes]) {
+            Ok(()) => file.finish(JournalPosition::START),
+            Err(error) => Err(file.abandon(error)),
+        }
+    };
+    write(1 << 20).expect("there is space");
+    set_limit(2 << 20);
+    let error = write(4 << 20).expect_err("there is no space");
+    assert!(matches!(error, StorageError::DiskFull { .. }), "{error}");
+    say(format_args!("{error}"));
+    let own = dir.join("snapshots/1");
+    assert_eq!(std::fs::read_dir(own).expect("a directory").count(), 2, "nothing is left over");
+    say(format_args!("{}", write(1 << 20).expect("there is space again").header.number));
 }
