@@ -198,9 +198,10 @@ impl MultiPaxos {
         now: Now,
         fx: &mut Fx,
     ) {
-        if ballot <= self.promised {
+        if ballot < self.promised {
             self.refuse(from, ballot, fx);
-        } else if self.leader_is_gone(now)
+        } else if ballot > self.promised
+            && self.leader_is_gone(now)
             && chosen >= self.log.base()
             && !self.grant_forbids(ballot, Ballot::INITIAL, now)
         {
@@ -226,7 +227,7 @@ impl MultiPaxos {
     }
 
     pub(crate) fn on_refused(&mut self, ballot: Ballot, promised: Ballot, now: Now, fx: &mut Fx) {
-        if !self.is_near(promised) || promised < ballot {
+        if !self.is_near(promised) || promised <= ballot {
             return;
         }
         self.seen = self.seen.max(promised);

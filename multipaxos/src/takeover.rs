@@ -92,8 +92,9 @@ impl MultiPaxos {
         } else if ballot > self.promised && self.grant_forbids(ballot, released, now) {
             self.counters.held_by_lease += 1;
         } else {
-            if ballot > self.promised {
-                self.join(ballot, now, fx);
+            self.join(ballot, now, fx);
+            // As long as it goes on asking.
+            if self.following.is_none() {
                 self.give_time(now);
             }
             let (reports, next) = self.report(slot);
@@ -128,6 +129,7 @@ impl MultiPaxos {
         if next == 0 {
             candidacy.done.insert(from);
         }
+        self.standing.due = now.monotonic + self.config.timing.election_timeout.times(2);
         candidacy.wanted[from.index()] = if next == 0 { Slot::MAX } else { next };
         let released = candidacy.released;
         let mut chosen = Vec::new();
