@@ -84,3 +84,68 @@ pub(super) fn read(source: &mut dyn Read) -> Result<KvView, RestoreError> {
     }
     Ok(KvView { entries, hash })
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use panchayat_consensus::{InstanceId, ReplicaId, WallTime};
+
+    use super::super::{KvCommand, KvOp, KvStore};
+    use super::*;
+    use crate::state_machine::{ApplyContext, StateMachine};
+
+    fn put(store: &mut KvStore, key: u64, value: &[u8]) {
+        let context =
+            ApplyContext { id: InstanceId::new(ReplicaId(0), key + 1), proposed_at: WallTime(0) };
+        let key = Bytes::from(format!("key {key}"));
+        store.apply(
+            &context,
+            KvCommand::One(KvOp::Put { key, value: Bytes::copy_from_slice(value) }),
+        );
+    }
+
+    fn written(view: &KvView) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        KvStore::write(view, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_view_is_written_while_the_store_goes_on() {
+        let mut store = KvStore::default();
+        (0..20_000).for_each(|key| put(&mut store, key, b"before"));
+        let (view, hash) = (store.view(), store.state_hash());
+        let writer = std::thread::spawn(move || written(&view));
+        (10_000..30_000).for_each(|key| put(&mut store, key, b"after"));
+        let bytes = writer.join().unwrap();
+        let restored = KvStore::restore(&mut &bytes[..]).unwrap();
+        assert_eq!(restored.state_hash(), hash);
+        assert_eq!((restored.len(), restored.get(b"key 15000")), (20_000, Some(&b"before"[..])));
+        assert_eq!((store.len(), store.get(b"key 15000")), (30_000, Some(&b"after"[..])));
+    }
+
+    #[test]
+    fn equal_stores_write_equal_bytes_and_an_empty_one_comes_back() {
+        let (mut up, mut down) = (KvStore::default(), KvStore::default());
+        (0..500).for_each(|key| put(&mut up, key, b"v"));
+        (0..500).rev().for_each(|key| put(&mut down, key, b"v"));
+        assert_eq!(written(&up.view()), written(&down.view()));
+        let empty = written(&KvStore::default().view());
+        assert!(KvStore::restore(&mut &empty[..]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_or_changed_anywhere_is_refused() {
+        let mut store = KvStore::default();
+        (0..3).for_each(|key| put(&mut store, key, b"value"));
+        let bytes = written(&store.view());
+        for at in 0..bytes.len() {
+            assert!(KvStore::restore(&mut &bytes[..at]).is_err(), "cut at {at}");
+            let mut changed = bytes.clone();
+            changed[at] ^= 4;
+            assert!(KvStore::restore(&mut &changed[..]).is_err(), "changed at {at}");
+        }
+        let longer = [&bytes[..], b"x"].concat();
+        assert!(KvStore::restore(&mut &longer[..]).is_err());
+    }
+}

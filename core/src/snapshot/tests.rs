@@ -230,7 +230,7 @@ fn a_verifier_goes_on_after_a_damaged_piece() {
     verifier.push(&damaged).unwrap_err();
     let from = verifier.verified() as usize;
     assert_eq!(verifier.pushed() as usize, from);
-    assert!(from >= HEADER_BYTES && from <= 140);
+    assert!((HEADER_BYTES..=140).contains(&from));
     verifier.push(&whole[from..]).unwrap();
     assert!(verifier.end().is_some());
 }
