@@ -114,7 +114,7 @@ fn the_newest_is_found_and_older_ones_go() {
 #[test]
 fn an_interrupted_write_leaves_nothing() {
     let (disk, config) = memory();
-    let store = SnapshotStore::open(config.clone()).unwrap();
+    let store = SnapshotStore::open(config).unwrap();
     let mut file = store.write(EPOCH).unwrap();
     file.write_all(&[1; 1 << 20]).unwrap();
     let error = store.write(EPOCH).unwrap_err();
@@ -343,7 +343,7 @@ fn a_transfer_is_resumed_verified_and_installed() {
 fn damage_in_a_transfer_is_found_at_once_and_what_came_before_stays() {
     let (peer, bytes) = of_peer(900_000);
     let (disk, config) = memory();
-    let store = SnapshotStore::open(config.clone()).unwrap();
+    let store = SnapshotStore::open(config).unwrap();
     let mut incoming = store.receive(peer.transfer()).unwrap();
     let mut damaged = bytes.clone();
     damaged[600_000] ^= 1;
