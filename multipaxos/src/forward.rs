@@ -17,6 +17,10 @@ use crate::entry::{Entry, Submission};
 use crate::message::Message;
 use crate::replica::{Fx, MultiPaxos, Role};
 
+/// For each command that comes back from a leader without room, so many more go to it: it is found
+/// out soon when there is more room, and not flooded when there is not.
+const BOUNCED_PER_EXECUTED: usize = 2;
+
 impl MultiPaxos {
     /// A client of this replica proposes `command`.
     pub(crate) fn propose(&mut self, token: Token, command: Command, now: Now, fx: &mut Fx) {
@@ -50,9 +54,9 @@ impl MultiPaxos {
         let again = proposal.given_to.is_some();
         if leads {
             let submission = Submission { origin: me, number, floor, command };
-            if self.lead(submission, now, fx)
-                && let Some(proposal) = self.pending.get_mut(number)
-            {
+            if !self.lead(submission, now, fx) {
+                self.pending.bounce(number);
+            } else if let Some(proposal) = self.pending.get_mut(number) {
                 (proposal.given_to, proposal.tries) = (Some(ballot), proposal.tries + 1);
             }
         } else if let Some(owner) = ballot.owner() {
@@ -106,6 +110,16 @@ impl MultiPaxos {
     pub(crate) fn on_busy(&mut self, number: u64, now: Now) {
         if self.pending.get_mut(number).is_some() {
             self.pending.busy_until = now.monotonic + self.config.timing.patience;
+            self.pending.bounce(number);
+        }
+    }
+
+    /// So many own commands were executed, so the leader has room again: what it had none for goes
+    /// to it at the pace at which it gets through.
+    pub(crate) fn give_bounced(&mut self, executed: usize, now: Now, fx: &mut Fx) {
+        for _ in 0..executed.saturating_mul(BOUNCED_PER_EXECUTED) {
+            let Some(number) = self.pending.pop_bounced() else { break };
+            self.give_to_leader(number, now, fx);
         }
     }
 

@@ -124,6 +124,7 @@ impl MultiPaxos {
     /// Executes every slot that is chosen together with all before it.
     pub(crate) fn advance(&mut self, now: Now, fx: &mut Fx) {
         let before = self.chosen;
+        let waiting = self.pending.len();
         while let Some(state) = self.log.get(self.chosen + 1).filter(|state| state.chosen) {
             let entry = state.entry.clone().expect("a chosen slot holds its value");
             self.chosen += 1;
@@ -141,6 +142,7 @@ impl MultiPaxos {
             self.tell_chosen(fx);
             self.serve_reads();
             self.catch_up.moved(now.monotonic);
+            self.give_bounced(waiting - self.pending.len(), now, fx);
         }
     }
 

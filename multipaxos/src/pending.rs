@@ -35,6 +35,8 @@ pub(crate) struct Pending {
     fresh: VecDeque<(Time, u64)>,
     /// When to look at one again.
     timers: BTreeSet<(Time, u64)>,
+    /// Those that the leader had no room for.
+    bounced: BTreeSet<u64>,
     /// Until when the leader has no room.
     pub(crate) busy_until: Time,
 }
@@ -64,7 +66,20 @@ impl Pending {
         self.proposals.get_mut(&number)
     }
 
+    /// The leader had no room for this one.
+    pub(crate) fn bounce(&mut self, number: u64) {
+        if self.proposals.contains_key(&number) {
+            self.bounced.insert(number);
+        }
+    }
+
+    /// The oldest of those.
+    pub(crate) fn pop_bounced(&mut self) -> Option<u64> {
+        self.bounced.pop_first()
+    }
+
     pub(crate) fn remove(&mut self, number: u64) -> Option<Proposal> {
+        self.bounced.remove(&number);
         self.proposals.remove(&number)
     }
 
