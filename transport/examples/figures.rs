@@ -1,7 +1,7 @@
 //! Prints what the mesh does on this machine: throughput, round trips, punctuality.
 //!
 //! ```text
-//! cargo run --release -p panchayat-transport --example figures [-- emulated]
+//! cargo run --release -p panchayat-transport --example figures [-- emulated | transfers]
 //! ```
 //!
 //! Two nodes in one process over loopback sockets, each with a runtime of its own; so every figure
@@ -17,8 +17,8 @@ use panchayat_consensus::{ClusterId, NodeId};
 use panchayat_transport::identity::Authority;
 use panchayat_transport::wan::{LinkParams, WanControl};
 use panchayat_transport::{
-    BoxFuture, ClientIdentity, Delivery, DownReason, Lane, Listen, Mesh, MeshConfig, MeshHandler,
-    PeerConfig, RequestError, SendError,
+    BoxFuture, BulkSink, ClientIdentity, Delivery, DownReason, Lane, Listen, Mesh, MeshConfig,
+    MeshHandler, PeerConfig, RequestError, SendError,
 };
 
 const A: NodeId = NodeId(1);
@@ -54,6 +54,24 @@ impl MeshHandler for Counter {
     fn request(&self, _: ClientIdentity, request: Bytes) -> BoxFuture<Result<Bytes, RequestError>> {
         Box::pin(async { Ok(request) })
     }
+
+    /// As many bytes as the request says.
+    fn serve(
+        &self,
+        _: NodeId,
+        request: Bytes,
+        mut sink: BulkSink,
+    ) -> BoxFuture<Result<(), RequestError>> {
+        Box::pin(async move {
+            let bytes = std::str::from_utf8(&request).ok().and_then(|text| text.parse().ok());
+            let bytes: usize = bytes.ok_or(RequestError::Rejected("not a number".into()))?;
+            let piece = Bytes::from(vec![7; 1 << 20]);
+            for start in (0..bytes).step_by(piece.len()) {
+                sink.write(piece.slice(..piece.len().min(bytes - start))).await?;
+            }
+            Ok(())
+        })
+    }
 }
 
 struct Pair {
@@ -64,6 +82,13 @@ struct Pair {
 
 impl Pair {
     fn start(wan: Option<WanControl>) -> Result<Self, Box<dyn std::error::Error>> {
+        Self::start_with(wan, |_| {})
+    }
+
+    fn start_with(
+        wan: Option<WanControl>,
+        change: impl Fn(&mut MeshConfig),
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let authority = Authority::create()?;
         let mut sockets = Vec::new();
         for id in [A, B] {
@@ -85,6 +110,7 @@ impl Pair {
             config.peers = others
                 .map(|(node, addr)| PeerConfig { node: *node, addr: *addr, rtt: None })
                 .collect();
+            change(&mut config);
             let counter = Arc::new(Counter::default());
             pair.meshes.push(Mesh::start(config, Arc::clone(&counter) as _)?);
             pair.counters.push(counter);
@@ -188,6 +214,79 @@ fn echo_beside_bulk(pair: &Pair) {
     });
 }
 
+/// Votes there and back, one at a time, alone and beside a transfer in the same direction.
+fn echo_beside_transfer(
+    path: &str,
+    wan: Option<LinkParams>,
+    delay_max: Duration,
+    bytes: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let control = wan.map(|link| {
+        let control = WanControl::new(1);
+        control.set_pair(A, B, link);
+        control
+    });
+    let pair = Pair::start_with(control, |config| config.timing.transfer_delay_max = delay_max)?;
+    if pair.counters[1].echo.set(pair.meshes[1].clone()).is_err() {
+        println!("already echoing");
+    }
+    let frame = Bytes::from(vec![7; 100]);
+    let votes = |over: &dyn Fn(usize) -> bool| -> Result<Vec<Duration>, SendError> {
+        let mut times = Vec::new();
+        while !over(times.len()) {
+            let before = pair.received(0);
+            let start = Instant::now();
+            pair.meshes[0].send(B, Lane::Urgent, frame.clone())?;
+            while pair.received(0) < before + 1 {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            times.push(start.elapsed());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        times.sort();
+        Ok(times)
+    };
+    let alone = votes(&|sent| sent == 300)?;
+    let fetcher = pair.meshes[1].clone();
+    let transfer = pair.runtimes[1].spawn(async move {
+        let start = Instant::now();
+        let mut reader = fetcher.fetch(A, bytes.to_string().into()).await?;
+        while reader.chunk().await?.is_some() {}
+        Ok::<_, panchayat_transport::FetchError>((reader.received(), start.elapsed()))
+    });
+    let beside = votes(&|_| transfer.is_finished())?;
+    let (moved, took) = pair.runtimes[1].block_on(transfer)??;
+    let ms =
+        |times: &[Duration], part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1e3;
+    println!(
+        "{path}, may add {delay_max:?}: {} MiB at {:.1} MB/s; votes there and back p50 {:.2} p99 \
+         {:.2} ms alone, p50 {:.2} p99 {:.2} ms beside it ({})",
+        moved >> 20,
+        moved as f64 / took.as_secs_f64() / 1e6,
+        ms(&alone, 50),
+        ms(&alone, 99),
+        ms(&beside, 50),
+        ms(&beside, 99),
+        beside.len(),
+    );
+    pair.end();
+    Ok(())
+}
+
+fn transfers() -> Result<(), Box<dyn std::error::Error>> {
+    let wan = |mbit: u64| LinkParams {
+        bandwidth_bps: Some(mbit * 1_000_000),
+        ..LinkParams::delay(Duration::from_millis(12))
+    };
+    // The second one never holds a transfer back: what priority alone achieves.
+    for delay_max in [Duration::from_millis(10), Duration::from_secs(60)] {
+        echo_beside_transfer("loopback", None, delay_max, 1 << 30)?;
+        echo_beside_transfer("24 ms, 400 Mbit/s", Some(wan(400)), delay_max, 256 << 20)?;
+        echo_beside_transfer("24 ms, 100 Mbit/s", Some(wan(100)), delay_max, 256 << 20)?;
+    }
+    Ok(())
+}
+
 fn emulated(rtt_ms: f64, frames_per_second: u64) -> Result<(), Box<dyn std::error::Error>> {
     let wan = WanControl::new(1);
     let delay = Duration::from_secs_f64(rtt_ms / 2e3);
@@ -230,6 +329,9 @@ fn emulated(rtt_ms: f64, frames_per_second: u64) -> Result<(), Box<dyn std::erro
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     if std::env::args().nth(1).as_deref() == Some("emulated") {
         return [0, 1000, 20_000].into_iter().try_for_each(|load| emulated(25.0, load));
+    }
+    if std::env::args().nth(1).as_deref() == Some("transfers") {
+        return transfers();
     }
     let pair = Pair::start(None)?;
     one_way(&pair, Lane::Normal, 100, 2_000_000);

@@ -54,6 +54,7 @@ impl Drop for Running {
         if let Some(endpoint) = self.shared.endpoint.lock().take() {
             endpoint.close(CloseCode::Dropped.into(), b"");
         }
+        self.shared.serving.cancel();
         self.shared.tasks.cancel();
     }
 }
@@ -116,6 +117,7 @@ impl Mesh {
             peers: RwLock::new(BTreeMap::new()),
             refused,
             tasks: Tasks::new(config.runtime.clone()),
+            serving: Tasks::new(config.runtime.clone()),
             endpoint: Mutex::new(Some(endpoint.clone())),
             dial_crypto: quic_client(&config.identity, MESH_ALPN)?,
             server_config,
@@ -253,7 +255,7 @@ impl Mesh {
         MeshStats {
             peers: peers.iter().map(|peer| (peer.node, peer.stats(shared))).collect(),
             refused: shared.refused.snapshot(),
-            tasks: shared.tasks.live() + self.running.quic_tasks.live(),
+            tasks: shared.tasks.live() + shared.serving.live() + self.running.quic_tasks.live(),
             clients: in_use(&shared.clients, shared.limits.clients_max),
             requests: in_use(&shared.requests, shared.limits.requests_max),
         }
@@ -273,6 +275,7 @@ impl Mesh {
         let Some(endpoint) = shared.endpoint.lock().take() else {
             return;
         };
+        self.stop_serving().await;
         // quinn's endpoint closes connections by way of their tasks; ours would drop them first.
         for peer in shared.peers.read().values() {
             peer.close(CloseCode::Shutdown);
@@ -295,6 +298,26 @@ impl Mesh {
         drop(endpoint);
         self.running.quic_tasks.cancel();
         self.running.quic_tasks.wait().await;
+    }
+}
+
+impl Mesh {
+    /// Breaks off the transfers being served, so that peers can be told of what comes next: while
+    /// data waits that congestion control holds back, quinn cannot send that it closes the
+    /// connection, and then never does (quinn issue 2785).
+    async fn stop_serving(&self) {
+        let shared = &self.running.shared;
+        let serving = shared.serving.live() > 0;
+        shared.serving.cancel();
+        shared.serving.wait().await;
+        if !serving {
+            return;
+        }
+        let peers: Vec<Arc<Peer>> = shared.peers.read().values().cloned().collect();
+        let round_trips = peers.iter().filter_map(|peer| Some(peer.connection()?.rtt()));
+        // What is in flight is acknowledged within about one, if at all.
+        let patience = round_trips.max().unwrap_or_default() * 2;
+        tokio::time::sleep(patience.min(shared.timing.shutdown_timeout)).await;
     }
 }
 

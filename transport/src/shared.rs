@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     pub(crate) refused: Arc<Refused>,
     pub(crate) tasks: Tasks,
+    /// Those that serve transfers: they end first.
+    pub(crate) serving: Tasks,
     /// Taken at shutdown, so that the socket is freed.
     pub(crate) endpoint: Mutex<Option<Endpoint>>,
     pub(crate) dial_crypto: Arc<QuicClientConfig>,

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{
-    Connection, ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, VarInt,
-    WriteError,
+    Connection, ConnectionError, ReadError, ReadExactError, RecvStream, VarInt, WriteError,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -40,10 +39,11 @@ pub(crate) async fn serve_transfers(
     loop {
         tokio::select! {
             stream = connection.accept_bi() => match stream {
-                Ok(streams) => {
+                Ok((send, receive)) => {
+                    let streams = (Unfinished::new(send), receive);
                     let (shared_by_task, peer) = (Arc::clone(shared), Arc::clone(peer));
                     let serving = serve(shared_by_task, peer, connection.clone(), streams);
-                    running.spawn(shared.tasks.track(serving));
+                    running.spawn(shared.serving.track(serving));
                 }
                 Err(error) => return error,
             },
@@ -89,9 +89,8 @@ async fn serve(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     connection: Connection,
-    (send, mut receive): (SendStream, RecvStream),
+    (mut send, mut receive): (Unfinished, RecvStream),
 ) {
-    let mut send = Unfinished::new(send);
     // An error means that the stream is gone, which shows below.
     let _ = send.set_priority(PRIORITY);
     let overloaded = Err(RequestError::Overloaded);
