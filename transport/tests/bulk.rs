@@ -624,6 +624,51 @@ async fn votes_beside(name: &str, wan: Option<LinkParams>, how: &str, bytes: u64
     end([a, b]).await;
 }
 
+/// Not a matter of clocks: while a lane has something to send, a transfer gets next to nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lowest_lane_goes_before_a_transfer() {
+    const LANE: u64 = 6_000_000;
+    let narrow = LinkParams {
+        bandwidth_bps: Some(80_000_000),
+        queue_bytes_max: 200_000,
+        ..LinkParams::delay(ms(5))
+    };
+    let wan = WanControl::new(1);
+    wan.set_pair(A, B, narrow);
+    let mut plan = Plan::new(2);
+    plan.wan = Some(wan);
+    plan.rtt = Some(ms(10));
+    // It does not yield to delay here: only its priority holds it back.
+    let [a, b] = pair_with(&mut plan, |config| {
+        config.timing.transfer_delay_max = Duration::from_secs(60);
+    })
+    .await;
+    let mut reader = b.mesh.fetch(A, ask("send", 0, 1 << 40)).await.unwrap();
+    let came = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let count = Arc::clone(&came);
+    let transfer = tokio::spawn(async move {
+        while let Ok(Some(_)) = reader.chunk().await {
+            count.store(reader.received(), Ordering::SeqCst);
+        }
+    });
+    let came = || came.load(Ordering::SeqCst);
+    until("the transfer at full speed", || came() > 4 * MIB).await;
+    for _ in 0..LANE / 100_000 {
+        a.mesh.send(B, Lane::Bulk, Bytes::from(vec![1; 100_000])).unwrap();
+    }
+    // From here on everything that was on its way before is there.
+    let lane = || b.archive.bulk.load(Ordering::SeqCst) as u64;
+    until("the lane's first part", || lane() >= LANE / 3).await;
+    let (lane_before, before) = (lane(), came());
+    until("all of the lane", || lane() == LANE).await;
+    let (beside, all) = (came() - before, LANE - lane_before);
+    println!("{beside} bytes of the transfer beside {all} of the lane");
+    assert!(beside < all / 4, "{beside} beside {all}");
+    until("the transfer goes on", || came() > before + beside + MIB).await;
+    transfer.abort();
+    end([a, b]).await;
+}
+
 /// One test, so that the measurements do not run beside each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn votes_go_before_a_transfer() {

@@ -88,6 +88,8 @@ pub struct Archive {
     pub dropped: Arc<AtomicUsize>,
     /// When each frame came, by the number it begins with.
     pub frames: Mutex<Vec<(u32, Instant)>>,
+    /// Bytes of frames of the bulk lane.
+    pub bulk: AtomicUsize,
     /// Lengths of client requests.
     pub requests: Mutex<Vec<usize>>,
 }
@@ -173,6 +175,9 @@ impl MeshHandler for Serving {
         if lane == Lane::Urgent {
             let number = u32::from_le_bytes(frame[..4].try_into().unwrap());
             self.0.frames.lock().push((number, Instant::now()));
+        }
+        if lane == Lane::Bulk {
+            self.0.bulk.fetch_add(frame.len(), Ordering::SeqCst);
         }
         Delivery::Done
     }
