@@ -41,6 +41,12 @@ impl Latencies {
         self.micros.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(MICROS_MAX));
     }
 
+    /// Counts all that `other` counted.
+    pub fn add(&mut self, other: &Self) {
+        // Cannot fail: both have the same bounds.
+        let _ = self.micros.add(&other.micros);
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.micros.len()

@@ -99,7 +99,7 @@ impl Samples {
         self.execute.count()
     }
 
-    fn record<O>(
+    pub(crate) fn record<O>(
         &mut self,
         window: &Window,
         began: Instant,

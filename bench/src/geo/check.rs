@@ -28,7 +28,7 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(name: impl Into<String>, passed: bool, figures: String) -> Self {
+    pub(crate) fn new(name: impl Into<String>, passed: bool, figures: String) -> Self {
         Self { name: name.into(), passed, figures }
     }
 }

@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use super::GeoError;
 use super::fault::Fault;
 use super::plan::{Event, Plan};
-use super::report::Traffic;
 use super::run::metrics_of;
 use super::timeline::{self, FaultReport};
 use crate::histogram::ms;
 use crate::load::{Failures, Shared, Window, closed_loop};
 use crate::trace::Trace;
+use crate::traffic::Traffic;
 use crate::workload::Workload;
 
 /// The clients of a run.

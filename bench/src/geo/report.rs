@@ -1,8 +1,8 @@
 //! What a run found, as data: the JSON that machines read, and what tables are drawn from.
 
+use panchayat::Quorums;
 use panchayat::topology::{Matrix, NotFound, latency};
 use panchayat::transport::wan;
-use panchayat::{CoreMetrics, Durability, Metrics, Quorums};
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, LATENESS_P99_MS_MAX};
@@ -10,6 +10,7 @@ use super::timeline::{Bucket, FaultReport, Stretch};
 use super::{GeoConfig, Protocol};
 use crate::histogram::{Quantiles, ms};
 use crate::load::{Failures, Samples};
+use crate::traffic::ratio;
 
 /// One run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -167,17 +168,12 @@ impl Conditions {
         let protocol = match config.protocol {
             Protocol::EPaxos => "epaxos",
         };
-        let durability = match config.durability {
-            Durability::Fsync => "fsync",
-            Durability::Os => "os",
-            Durability::Memory => "memory",
-        };
         Self {
             commit: crate::COMMIT.to_owned(),
             protocol: protocol.to_owned(),
             set: config.set.clone(),
             profile: config.profile.clone(),
-            durability: durability.to_owned(),
+            durability: crate::durability_name(config.durability).to_owned(),
             payload_bytes: config.payload_bytes,
             conflict_percent: config.conflict_percent,
             keys: config.keys,
@@ -230,11 +226,6 @@ impl Distances {
     }
 }
 
-/// `a / b`; 0 if there is nothing to divide by.
-pub(super) fn ratio(a: f64, b: f64) -> f64 {
-    if b > 0.0 { a / b } else { 0.0 }
-}
-
 impl Emulator {
     pub(super) fn new(pairs: Vec<PairCheck>, lateness: wan::Lateness) -> Self {
         let lateness = Lateness {
@@ -244,42 +235,5 @@ impl Emulator {
             max_ms: ms(lateness.max),
         };
         Self { pairs, lateness, valid: lateness.p99_ms <= LATENESS_P99_MS_MAX }
-    }
-}
-
-/// Traffic of all replicas between two moments.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-    pub(super) udp_bytes: u64,
-}
-
-impl Traffic {
-    pub(super) fn so_far<'a>(metrics: impl IntoIterator<Item = &'a Metrics> + Clone) -> Self {
-        let all = || metrics.clone().into_iter();
-        let core = |count: fn(&CoreMetrics) -> u64| all().map(|m| count(&m.core)).sum();
-        let peers = all().flat_map(|metrics| metrics.mesh.peers.values());
-        Self {
-            messages: core(|core| core.messages_sent),
-            bytes: core(|core| core.bytes_sent),
-            udp_bytes: peers.map(|peer| peer.udp_bytes_sent).sum(),
-        }
-    }
-
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self {
-            messages: self.messages + other.messages,
-            bytes: self.bytes + other.bytes,
-            udp_bytes: self.udp_bytes + other.udp_bytes,
-        }
-    }
-
-    pub(super) fn since(self, earlier: Self) -> Self {
-        Self {
-            messages: self.messages.saturating_sub(earlier.messages),
-            bytes: self.bytes.saturating_sub(earlier.bytes),
-            udp_bytes: self.udp_bytes.saturating_sub(earlier.udp_bytes),
-        }
     }
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use panchayat::kv::KvStore;
 use panchayat::{
     Durability, LocalCluster, LocalConfig, Metrics, Replica, ReplicaId, StateHash, SyncLatency,
-    measure_sync,
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -15,11 +14,12 @@ use tokio::task::JoinSet;
 
 use super::inject::{Clients, Injector};
 use super::plan::Plan;
-use super::report::{Conditions, Disk, Distances, Emulator, PairCheck, Report, Traffic, ratio};
+use super::report::{Conditions, Disk, Distances, Emulator, PairCheck, Report};
 use super::{CLIENTS_MAX, GeoConfig, GeoError, Phase, Progress, check, timeline};
 use crate::histogram::ms;
 use crate::load::{Samples, Window};
 use crate::trace::Trace;
+use crate::traffic::{Traffic, ratio};
 use crate::workload::{KeyChoice, Workload};
 
 /// How often progress is told.
@@ -313,10 +313,8 @@ pub(super) async fn metrics_of(replica: &Replica<KvStore>) -> Result<Metrics, Ge
 }
 
 async fn sync_latency(dir: &Path) -> Result<SyncLatency, GeoError> {
-    let failed = |reason: String| GeoError::Disk { dir: dir.to_owned(), reason };
-    let path = dir.to_owned();
-    let measured = tokio::task::spawn_blocking(move || measure_sync(&path)).await;
-    measured.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    let failed = |reason| GeoError::Disk { dir: dir.to_owned(), reason };
+    crate::sync_latency(dir).await.map_err(failed)
 }
 
 fn disk(under_load: &[Option<Metrics>], alone: SyncLatency) -> Disk {
