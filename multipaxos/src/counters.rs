@@ -56,7 +56,7 @@ counters! {
     resigned,
     /// Leaderships handed over.
     transferred,
-    /// Prepares ignored because of a lease.
+    /// Candidates not helped because of a lease.
     held_by_lease,
     /// Messages refused because of a higher ballot.
     refusals,

@@ -200,11 +200,11 @@ impl MultiPaxos {
     ) {
         if ballot < self.promised {
             self.refuse(from, ballot, fx);
-        } else if ballot > self.promised
-            && self.leader_is_gone(now)
-            && chosen >= self.log.base()
-            && !self.grant_forbids(ballot, Ballot::INITIAL, now)
-        {
+        } else if ballot > self.promised && self.leader_is_gone(now) && chosen >= self.log.base() {
+            if self.grant_forbids(ballot, Ballot::INITIAL, now) {
+                self.counters.held_by_lease += 1;
+                return;
+            }
             let to = ReplicaSet::only(from);
             self.send(to, Message::PreVoteOk { ballot }, After::NOTHING, fx);
         }

@@ -86,10 +86,10 @@ impl MultiPaxos {
             self.word = (ballot, upto);
             self.believe(ballot, before + 1, upto);
         }
+        self.advance(now, fx);
         if self.mutated(Mutation::CommitIndexBackwards) && upto < self.chosen {
             self.chosen = upto.max(self.log.base());
         }
-        self.advance(now, fx);
     }
 
     /// Looks at a part of what the leader's word covers.

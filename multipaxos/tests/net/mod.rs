@@ -7,6 +7,7 @@
 pub(crate) mod check;
 pub(crate) mod node;
 pub(crate) mod rng;
+pub(crate) mod scenarios;
 pub(crate) mod swarm;
 
 use std::cmp::Reverse;

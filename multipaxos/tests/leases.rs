@@ -1,0 +1,83 @@
+//! Lease reads: without a message at the leader, and never stale while clocks are as good as
+//! stated. With clocks that are worse they can be: the bound matters.
+
+mod net;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use net::scenarios::{cluster, grantor_restarts, leader_cut_off, quiet, write_and_read};
+use net::swarm::MS;
+use panchayat_consensus::Span;
+use panchayat_multipaxos::{Lease, ReadLevel};
+
+#[test]
+fn the_leader_reads_without_a_message_and_others_in_one_round_trip() {
+    let mut world = cluster(3, quiet(3), |config| {
+        config.lease = Some(Lease { span: Span::from_ms(400), clock_error_ppm: 500 });
+    });
+    world.start();
+    world.run_until(300 * MS);
+    for (reader, took) in [(0, 0), (1, 10 * MS), (2, 10 * MS)] {
+        world.reads_served.clear();
+        world.read(reader, ReadLevel::Lease);
+        world.run_until(world.now + 50 * MS);
+        assert_eq!(world.reads_served[&ReadLevel::Lease], [took], "at replica {reader}");
+    }
+    for (reader, level) in [(0, ReadLevel::Index), (1, ReadLevel::Quorum), (2, ReadLevel::Quorum)] {
+        world.reads_served.clear();
+        world.read(reader, level);
+        world.run_until(world.now + 50 * MS);
+        assert_eq!(world.reads_served[&level], [10 * MS], "{level:?} at replica {reader}");
+    }
+}
+
+/// A command is answered in its city before the leader knows that it is chosen; a read at the
+/// leader waits for it all the same.
+#[test]
+fn a_read_waits_for_what_the_leader_has_proposed() {
+    let mut world = cluster(3, quiet(3), |config| {
+        config.lease = Some(Lease { span: Span::from_ms(400), clock_error_ppm: 500 });
+    });
+    world.start();
+    world.run_until(300 * MS);
+    world.reads_served.clear();
+    write_and_read(&mut world, 1, 0, 100 * MS);
+    world.run_until(world.now + 50 * MS);
+    let waits = &world.reads_served[&ReadLevel::Lease];
+    assert_eq!(waits.len(), 10);
+    assert!(waits.iter().any(|wait| *wait > 0), "some came while a command was on its way");
+}
+
+#[test]
+fn a_restarted_grantor_waits_a_lease_out() {
+    let world = grantor_restarts(|_| {});
+    assert!(world.count("held_by_lease") > 0);
+    assert_eq!(world.count("elections_won"), 2);
+    assert!(!world.reads_served[&ReadLevel::Lease].is_empty());
+}
+
+#[test]
+fn no_lease_read_is_stale_while_clocks_keep_within_the_bound() {
+    for ppm in [-500, 0, 500] {
+        let world = leader_cut_off(ppm, |_| {});
+        assert!(!world.reads_served[&ReadLevel::Lease].is_empty(), "{ppm} ppm");
+        assert!(world.count("held_by_lease") > 0, "{ppm} ppm: the lease was what held them back");
+    }
+}
+
+#[test]
+fn with_a_clock_beyond_the_bound_a_lease_read_is_stale() {
+    let run = catch_unwind(AssertUnwindSafe(|| leader_cut_off(-800_000, |_| {})));
+    let panic = run.err().expect("a clock at a fifth of its rate goes unnoticed");
+    let text = panic.downcast_ref::<String>().expect("a check's message");
+    assert!(text.contains("stale Lease read"), "{text}");
+}
+
+#[test]
+fn without_a_stated_bound_there_are_no_lease_reads() {
+    let mut world = cluster(3, quiet(3), |_| {});
+    world.start();
+    world.run_until(300 * MS);
+    world.read(0, ReadLevel::Lease);
+    assert_eq!((world.reads_refused, world.reads_served.len()), (1, 0));
+}
