@@ -6,8 +6,8 @@
 //!
 //! Rows are found by the hash of their key, taken from its top bits down, and lie in the order of
 //! that hash, so two tables with the same rows iterate in the same order whatever their history.
-//! Leaves are searched by bisection over hash and key: keys chosen so as to collide make a leaf
-//! long, not a lookup.
+//! Leaves are searched near the place that the hash suggests, and by bisection over hash and key if
+//! that fails: keys chosen so as to collide make a leaf long, not a lookup.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ const FANOUT_BITS: u32 = 5;
 const FANOUT: usize = 1 << FANOUT_BITS;
 /// Most rows of a leaf that can still be split.
 const LEAF_ROWS_MAX: usize = 48;
+/// Most rows looked at around the place where a row should be, before bisecting.
+const NEAR: usize = 10;
 /// Where the hash has no more bits to split by.
 const DEPTH_MAX: u32 = 64 / FANOUT_BITS;
 
@@ -71,7 +73,7 @@ impl<T: Row> CowTable<T> {
         loop {
             match child {
                 Child::Empty => return None,
-                Child::Leaf(slots) => return Some(&slots[find(slots, hash, key).ok()?].row),
+                Child::Leaf(slots) => return Some(&slots[find(slots, hash, depth, key).ok()?].row),
                 Child::Branch(children) => child = &children[index(hash, depth)],
             }
             depth += 1;
@@ -88,7 +90,7 @@ impl<T: Row> CowTable<T> {
             match child {
                 Child::Empty => return None,
                 Child::Leaf(slots) => {
-                    let at = find(slots, hash, key).ok()?;
+                    let at = find(slots, hash, depth, key).ok()?;
                     return Some(&mut Arc::make_mut(slots)[at].row);
                 }
                 Child::Branch(children) => {
@@ -110,7 +112,7 @@ impl<T: Row> CowTable<T> {
                     self.len += 1;
                     return None;
                 }
-                Child::Leaf(slots) => match find(slots, hash, row.key()) {
+                Child::Leaf(slots) => match find(slots, hash, depth, row.key()) {
                     Ok(at) => {
                         return Some(std::mem::replace(&mut Arc::make_mut(slots)[at].row, row));
                     }
@@ -145,7 +147,7 @@ impl<T: Row> CowTable<T> {
         }
         let Child::Leaf(slots) = child else { return None };
         let slots = Arc::make_mut(slots);
-        let row = slots.remove(find(slots, hash, key).ok()?).row;
+        let row = slots.remove(find(slots, hash, depth, key).ok()?).row;
         self.len -= 1;
         if slots.is_empty() {
             *child = Child::Empty;
@@ -163,12 +165,35 @@ impl<T: Row> CowTable<T> {
     }
 }
 
-/// Where `key` is among `slots`, or where it would go.
-fn find<T: Row>(slots: &[Slot<T>], hash: u64, key: &T::Key) -> Result<usize, usize> {
-    slots.binary_search_by(|slot| match slot.hash.cmp(&hash) {
+/// Where `key` is among the `slots` of a leaf at `depth`, or where it would go.
+fn find<T: Row>(slots: &[Slot<T>], hash: u64, depth: u32, key: &T::Key) -> Result<usize, usize> {
+    let order = |slot: &Slot<T>| match slot.hash.cmp(&hash) {
         Ordering::Equal => slot.row.key().cmp(key),
         unequal => unequal,
-    })
+    };
+    // Hashes are spread evenly, so it is near where its bits say, mostly in the first cache line
+    // that is looked at.
+    let part = u128::from(hash.unbounded_shl(FANOUT_BITS * depth));
+    let mut at = (part * slots.len() as u128 >> 64) as usize;
+    let (mut low, mut high) = (0, slots.len());
+    for _ in 0..NEAR {
+        if low == high {
+            return Err(low);
+        }
+        match order(&slots[at]) {
+            Ordering::Equal => return Ok(at),
+            Ordering::Less => {
+                low = at + 1;
+                at += 1;
+            }
+            Ordering::Greater => {
+                high = at;
+                at = at.saturating_sub(1);
+            }
+        }
+    }
+    let found = slots[low..high].binary_search_by(order);
+    found.map(|at| low + at).map_err(|at| low + at)
 }
 
 /// Which child of a branch at `depth` leads on.

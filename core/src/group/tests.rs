@@ -479,8 +479,9 @@ mod mistakes {
     use super::*;
     use crate::mutation::Mutation;
 
-    /// A snapshot with a command before and one after, a restart, and a retry of the first.
-    fn log_after(mutation: Option<Mutation>) -> usize {
+    /// A command, a snapshot, a restart from it, and two retries: what the restart brings back, and
+    /// what there is in the end.
+    fn log_after(mutation: Option<Mutation>) -> (usize, usize) {
         let mistaken = |mut group: ToyGroup| {
             mutation.into_iter().for_each(|mutation| group.make_mistake(mutation));
             group
@@ -496,6 +497,7 @@ mod mistakes {
         let mut group = mistaken(start(through_bytes(&out.snapshots[0]), &out.journal));
         let mut out = Out::default();
         group.turn(&mut out);
+        let restored = log_length(&group);
         group.pass(now(6), Token(2), append(request(1, 5)));
         promise(&mut group, 4);
         group.turn(&mut out);
@@ -505,14 +507,14 @@ mod mistakes {
         group.turn(&mut out);
         group.durable(now(6), RecordSeq(2));
         group.turn(&mut out);
-        log_length(&group)
+        (restored, log_length(&group))
     }
 
     #[test]
     fn each_changes_what_the_state_becomes() {
-        assert_eq!(log_after(None), 1);
+        assert_eq!(log_after(None), (1, 1));
         for mutation in Mutation::ALL {
-            assert_ne!(log_after(Some(*mutation)), 1, "{}", mutation.name());
+            assert_ne!(log_after(Some(*mutation)), (1, 1), "{}", mutation.name());
         }
     }
 }

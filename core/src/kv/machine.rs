@@ -23,7 +23,7 @@ pub struct KvStore {
 impl KvStore {
     /// The value of `key` in this replica's current state.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.entries.get(key).map(|entry| &*entry.value)
+        self.entries.get(key).map(Entry::value)
     }
 
     /// How many keys there are.
@@ -50,9 +50,9 @@ impl KvStore {
         self.hash = self.hash.wrapping_add(print(key, value));
         if let Some(entry) = self.entries.get_mut(key) {
             self.hash = self.hash.wrapping_sub(entry.print());
-            entry.value = value.into();
+            *entry = Entry::new(key, value);
         } else {
-            self.entries.insert(Entry { key: key.into(), value: value.into() });
+            self.entries.insert(Entry::new(key, value));
         }
     }
 

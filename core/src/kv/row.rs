@@ -4,20 +4,31 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::command::KEY_BYTES_MAX;
 use crate::cow::Row;
 
-/// A key with its value. Both are owned copies, never slices of received frames, which would keep
-/// whole frames alive; and both are shared, so that a row can be cloned for nothing.
+/// A key with its value, in one piece of memory: who finds the key has the value at hand. It is an
+/// owned copy, never a slice of a received frame, which would keep the whole frame alive; and it is
+/// shared, so that an entry can be cloned for nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) key: Arc<[u8]>,
-    pub(super) value: Arc<[u8]>,
+    bytes: Arc<[u8]>,
+    key_length: u32,
 }
 
 impl Entry {
+    pub(super) fn new(key: &[u8], value: &[u8]) -> Self {
+        assert!(key.len() <= KEY_BYTES_MAX, "a decoder let a key of {} bytes pass", key.len());
+        Self { bytes: [key, value].concat().into(), key_length: key.len() as u32 }
+    }
+
+    pub(super) fn value(&self) -> &[u8] {
+        &self.bytes[self.key_length as usize..]
+    }
+
     /// Its part of the state hash.
     pub(super) fn print(&self) -> u64 {
-        print(&self.key, &self.value)
+        print(self.key(), self.value())
     }
 }
 
@@ -25,7 +36,7 @@ impl Row for Entry {
     type Key = [u8];
 
     fn key(&self) -> &[u8] {
-        &self.key
+        &self.bytes[..self.key_length as usize]
     }
 
     fn hash(key: &[u8]) -> u64 {

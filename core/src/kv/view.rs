@@ -10,7 +10,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use super::command::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use super::row::Entry;
-use crate::cow::CowTable;
+use crate::cow::{CowTable, Row};
 use crate::state_machine::{RestoreError, StateHash};
 use crate::stream;
 
@@ -39,7 +39,7 @@ impl KvView {
 
     /// The value that `key` had.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.entries.get(key).map(|entry| &*entry.value)
+        self.entries.get(key).map(Entry::value)
     }
 
     /// The fingerprint of the frozen state.
@@ -54,8 +54,8 @@ pub(super) fn write(view: &KvView, sink: &mut dyn Write) -> io::Result<()> {
     sink.write_all(&(view.entries.len() as u64).to_le_bytes())?;
     sink.write_all(&view.hash.to_le_bytes())?;
     for entry in &view.entries {
-        stream::put_bytes(&mut sink, &entry.key)?;
-        stream::put_bytes(&mut sink, &entry.value)?;
+        stream::put_bytes(&mut sink, entry.key())?;
+        stream::put_bytes(&mut sink, entry.value())?;
     }
     sink.flush()
 }
@@ -72,7 +72,7 @@ pub(super) fn read(source: &mut dyn Read) -> Result<KvView, RestoreError> {
     for _ in 0..count {
         let key = stream::bytes(&mut source, "a key is too long", KEY_BYTES_MAX)?;
         let value = stream::bytes(&mut source, "a value is too long", VALUE_BYTES_MAX)?;
-        let entry = Entry { key: key.into(), value: value.into() };
+        let entry = Entry::new(&key, &value);
         hash = hash.wrapping_add(entry.print());
         if entries.insert(entry).is_some() {
             return Err(RestoreError::Malformed("a key comes twice"));

@@ -146,6 +146,10 @@ proptest! {
         prop_assert_eq!(a.executed(), b.executed());
         let horizon = horizon_a.max(horizon_b);
         prop_assert_eq!(a.digest_after(horizon), b.digest_after(horizon));
+        for mut sessions in [a, b] {
+            while !sessions.prune(WallTime(u64::MAX), 2) {}
+            prop_assert_eq!((sessions.len(), sessions.bytes()), (0, 0));
+        }
         if honest {
             for number in &one {
                 let request = commands[*number].request;
