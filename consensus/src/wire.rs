@@ -4,13 +4,13 @@
 //! that hostile input costs nothing: a decoder never panics, and never allocates more than the
 //! bytes it was given justify. Every length is checked against what is left before it is believed.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 
 /// Where encoders write.
 #[derive(Debug, Default)]
 pub struct Writer {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
 }
 
 /// Why a decoder refused its input. None of these is ever a panic.
@@ -75,42 +75,42 @@ pub fn from_bytes<T: Decode>(bytes: Bytes) -> Result<T, DecodeError> {
 impl Writer {
     /// An empty writer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { buffer: BytesMut::with_capacity(capacity) }
+        Self { buffer: Vec::with_capacity(capacity) }
     }
 
     /// One byte.
     pub fn put_u8(&mut self, value: u8) {
-        self.buffer.put_u8(value);
+        self.buffer.push(value);
     }
 
     /// Four bytes, little endian.
     pub fn put_u32(&mut self, value: u32) {
-        self.buffer.put_u32_le(value);
+        self.buffer.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Eight bytes, little endian.
     pub fn put_u64(&mut self, value: u64) {
-        self.buffer.put_u64_le(value);
+        self.buffer.extend_from_slice(&value.to_le_bytes());
     }
 
     /// LEB128: seven bits a byte, least significant first.
     pub fn put_varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.buffer.put_u8(value as u8 | 0x80);
+            self.buffer.push(value as u8 | 0x80);
             value >>= 7;
         }
-        self.buffer.put_u8(value as u8);
+        self.buffer.push(value as u8);
     }
 
     /// A length as a varint, then the bytes.
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.put_varint(bytes.len() as u64);
-        self.buffer.put_slice(bytes);
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// The bytes alone, without a length.
     pub fn put_raw(&mut self, bytes: &[u8]) {
-        self.buffer.put_slice(bytes);
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// How many bytes were written.
@@ -138,14 +138,15 @@ impl Writer {
         &self.buffer
     }
 
-    /// Takes what was written and leaves the writer empty, keeping spare capacity.
+    /// Takes what was written, and leaves the writer empty with room for about as much again.
     pub fn take(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+        let next = Vec::with_capacity(self.buffer.len());
+        std::mem::replace(&mut self.buffer, next).into()
     }
 
     /// What was written.
     pub fn finish(self) -> Bytes {
-        self.buffer.freeze()
+        self.buffer.into()
     }
 }
 

@@ -4,7 +4,6 @@
 //! all records to the journal, releases what has become durable, and sends one frame per peer.
 //! Batches grow with load and with the time a sync takes; nothing waits for a timer.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,10 +21,11 @@ use panchayat_core::{Answer, Group, Sink, SnapshotParts, StateMachine};
 use panchayat_storage::JournalFailed;
 use panchayat_transport::Mesh;
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 use crate::applied::Applied;
 use crate::error::{ProposeError, Stopped};
-use crate::inbox::{Event, Inbox, Reply, Room};
+use crate::inbox::{Event, Inbox, Outcome, Reply, Room};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
 use crate::records::Records;
@@ -104,7 +104,11 @@ pub(crate) struct Driver<P: Protocol, S: StateMachine> {
 pub(crate) struct Outside<O> {
     records: Records,
     outbox: Outbox,
-    waiting: HashMap<Token, Waiting<O>>,
+    waiting: FxHashMap<Token, Waiting<O>>,
+    /// Results of this turn. They leave together, after the frames: a caller that is woken by the
+    /// first runs on the processor that the rest of the turn needs, and sleeps again before the
+    /// next comes.
+    replies: Vec<(Reply<O>, Outcome<O>)>,
     executing: InstanceId,
     next_token: u64,
     stopped: Option<Stopped>,
@@ -122,7 +126,8 @@ impl<O> Outside<O> {
         Self {
             records,
             outbox,
-            waiting: HashMap::new(),
+            waiting: FxHashMap::default(),
+            replies: Vec::new(),
             executing: InstanceId::new(ReplicaId(0), 1),
             next_token: 0,
             stopped: None,
@@ -143,8 +148,16 @@ impl<O> Outside<O> {
             let (path, committed_at) = waiting.committed.unwrap_or((Path::Recovered, executed_at));
             Applied { output, id: self.executing, path, committed_at, executed_at }
         });
-        // A caller that went away does not want the result.
-        let _ = waiting.reply.send(result);
+        self.replies.push((waiting.reply, result));
+    }
+
+    /// Lets everything of this turn go that nothing holds.
+    fn flush(&mut self) {
+        self.outbox.flush();
+        for (reply, result) in self.replies.drain(..) {
+            // A caller that went away does not want the result.
+            let _ = reply.send(result);
+        }
     }
 }
 
@@ -285,7 +298,7 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
         if let Some(failed) = self.durable.failed.lock().take() {
             return Err(failed.into());
         }
-        self.outside.outbox.flush();
+        self.outside.flush();
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! a peer's reader waits without holding up other peers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -17,8 +17,11 @@ use crate::builder::Limits;
 use crate::error::ProposeError;
 use crate::metrics::CoreMetrics;
 
-/// Where the result of a proposal goes.
-pub(crate) type Reply<O> = oneshot::Sender<Result<Applied<O>, ProposeError>>;
+/// What became of a proposal.
+pub(crate) type Outcome<O> = Result<Applied<O>, ProposeError>;
+
+/// Where the outcome of a proposal goes.
+pub(crate) type Reply<O> = oneshot::Sender<Outcome<O>>;
 
 pub(crate) enum Event<O> {
     Propose {
@@ -40,16 +43,50 @@ pub(crate) enum Event<O> {
     Abandon,
 }
 
+/// How many proposals, and how many of their bytes, may still be without a result. Nobody waits
+/// for more: counting is all it takes.
+#[derive(Debug)]
+struct Budget {
+    places: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
 /// What a proposal without a result holds: a place, and its bytes.
+#[derive(Debug)]
 pub(crate) struct Room {
-    _place: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Takes a place and so many bytes, or nothing.
+    fn take(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        take(&self.places, 1)?;
+        if take(&self.bytes, bytes).is_none() {
+            self.places.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Room { budget: self.clone(), bytes })
+    }
+}
+
+/// Takes `count` of what is left, if there is so much. Only the number is shared, so no order with
+/// other memory is needed.
+fn take(left: &AtomicUsize, count: usize) -> Option<usize> {
+    let less = |left: usize| left.checked_sub(count);
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.budget.places.fetch_add(1, Ordering::Relaxed);
+        self.budget.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+    }
 }
 
 pub(crate) struct Inbox<O> {
     sender: Sender<Event<O>>,
-    proposals: Arc<Semaphore>,
-    proposal_bytes: Arc<Semaphore>,
+    budget: Arc<Budget>,
     frame_bytes: Arc<Semaphore>,
     limits: Limits,
     durable_announced: Arc<AtomicBool>,
@@ -59,8 +96,7 @@ impl<O> Clone for Inbox<O> {
     fn clone(&self) -> Self {
         Self {
             sender: self.sender.clone(),
-            proposals: self.proposals.clone(),
-            proposal_bytes: self.proposal_bytes.clone(),
+            budget: self.budget.clone(),
             frame_bytes: self.frame_bytes.clone(),
             limits: self.limits,
             durable_announced: self.durable_announced.clone(),
@@ -73,8 +109,10 @@ impl<O> Inbox<O> {
         let (sender, receiver) = unbounded();
         let inbox = Self {
             sender,
-            proposals: Arc::new(Semaphore::new(limits.proposals_max)),
-            proposal_bytes: Arc::new(Semaphore::new(limits.proposal_bytes_max as usize)),
+            budget: Arc::new(Budget {
+                places: AtomicUsize::new(limits.proposals_max),
+                bytes: AtomicUsize::new(limits.proposal_bytes_max as usize),
+            }),
             frame_bytes: Arc::new(Semaphore::new(limits.inbox_bytes_max as usize)),
             limits,
             durable_announced: Arc::default(),
@@ -88,11 +126,8 @@ impl<O> Inbox<O> {
         if bytes > bytes_max {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
-        let overloaded = |_| ProposeError::Overloaded;
-        let place = self.proposals.clone().try_acquire_owned().map_err(overloaded)?;
-        let cost = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.limits.proposal_bytes_max);
-        let bytes = self.proposal_bytes.clone().try_acquire_many_owned(cost).map_err(overloaded)?;
-        let room = Room { _place: place, _bytes: bytes };
+        let cost = bytes.min(self.limits.proposal_bytes_max as usize);
+        let room = self.budget.take(cost).ok_or(ProposeError::Overloaded)?;
         let event = Event::Propose { command, reply, room };
         self.sender.send(event).map_err(|_| ProposeError::Shutdown)
     }
@@ -143,4 +178,25 @@ impl<O> Inbox<O> {
 /// What a command takes in messages and records: its payload, and nine bytes a key.
 fn encoded_bytes(command: &Command) -> usize {
     command.payload.len() + command.footprint.keys().len() * 9 + 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proposal_takes_a_place_and_its_bytes_or_nothing() {
+        let left = |budget: &Budget| {
+            (budget.places.load(Ordering::Relaxed), budget.bytes.load(Ordering::Relaxed))
+        };
+        let budget = Arc::new(Budget { places: 2.into(), bytes: 100.into() });
+        let first = budget.take(60).unwrap();
+        assert!(budget.take(41).is_none());
+        assert_eq!(left(&budget), (1, 40));
+        let second = budget.take(40).unwrap();
+        assert!(budget.take(0).is_none());
+        assert_eq!(left(&budget), (0, 0));
+        drop((first, second));
+        assert_eq!(left(&budget), (2, 100));
+    }
 }
