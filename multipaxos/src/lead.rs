@@ -279,8 +279,8 @@ impl MultiPaxos {
         acked.get(last).copied()
     }
 
-    /// Whether no other replica can lead now, as far as clocks can be trusted.
-    pub(crate) fn holds_lease(&self, now: Now) -> bool {
+    /// Whether this replica leads and no other can now, as far as clocks can be trusted.
+    pub fn holds_lease(&self, now: Now) -> bool {
         let lease = self.config.lease.zip(self.confirmed_at(now));
         lease.is_some_and(|(lease, at)| now.monotonic < at + lease.usable())
     }

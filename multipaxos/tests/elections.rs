@@ -175,6 +175,37 @@ fn a_minority_decides_nothing_and_recovers_by_itself() {
     assert_eq!(world.answered.len(), 5);
 }
 
+/// The link between the leader and one other is cut, and no other.
+#[test]
+fn one_cut_link_costs_neither_the_leader_nor_the_news() {
+    let mut world = running(3, |_| {});
+    part(&mut world, 0, 2);
+    for _ in 0..200 {
+        world.propose(1);
+        world.run_until(world.now + 10 * MS);
+    }
+    world.run_until(world.now + 200 * MS);
+    assert_eq!(world.answered.len(), 200);
+    assert_eq!(world.count("elections_won"), 1);
+    let upto = |node: usize| world.protocol(node).unwrap().chosen_upto();
+    assert_eq!(upto(2), upto(0), "it learns from the third");
+}
+
+#[test]
+fn one_and_two_replicas_are_enough_for_a_log() {
+    for n in [1, 2] {
+        let mut world = running(n, |_| {});
+        (0..10 * n).for_each(|at| _ = world.propose(at % n));
+        assert!(world.run_until_done(1_000 * MS, World::is_settled));
+        world.act(Action::Crash(0));
+        world.act(Action::Restart(0));
+        world.run_until(world.now + 1_000 * MS);
+        world.propose(0);
+        assert!(world.run_until_done(world.now + 1_000 * MS, World::is_settled));
+        assert_eq!(world.answered.len(), 10 * n + 1);
+    }
+}
+
 #[test]
 fn a_promise_outlives_a_restart() {
     late_accept(|_| {});

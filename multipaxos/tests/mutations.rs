@@ -7,8 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use net::{scenarios, swarm};
 use panchayat_multipaxos::Mutation;
 
+type Directed = fn(Mutation) -> net::World;
+
 /// What it takes a directed run to notice: several rare things in the right order.
-const DIRECTED: &[(Mutation, fn(Mutation) -> net::World)] = &[
+const DIRECTED: &[(Mutation, Directed)] = &[
     (Mutation::LeaseForgottenOnRestart, |mutation| {
         scenarios::grantor_restarts(|config| config.mutation = Some(mutation))
     }),

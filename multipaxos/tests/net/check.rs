@@ -48,6 +48,11 @@ impl Checks {
         assert!(upto >= floor, "stale {level:?} read at {node}: {upto} after {floor} was answered");
     }
 
+    /// So many replicas may answer reads under a lease now.
+    pub(crate) fn lease_holders(&self, holders: usize) {
+        assert!(holders <= 1, "{holders} replicas hold the lease");
+    }
+
     /// Agreement and validity of everything newly known to be chosen; the commit index only grows.
     pub(crate) fn look(&mut self, node: usize, protocol: &MultiPaxos, seen: &mut Slot) {
         let upto = protocol.chosen_upto();

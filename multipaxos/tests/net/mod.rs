@@ -381,6 +381,16 @@ impl World {
         if process.executions.is_empty() {
             process.state.upto = process.state.upto.max(process.protocol.chosen_upto());
         }
+        let leads = process.protocol.is_leader();
+        if leads {
+            let holds = |node: &&Node| {
+                let now = node.clock.now(self.now);
+                node.process.as_ref().is_some_and(|process| process.protocol.holds_lease(now))
+            };
+            let holders = self.nodes.iter().filter(holds).count();
+            self.checks.lease_holders(holders);
+        }
+        let Some(process) = &mut self.nodes[node].process else { return };
         let wanted = process.protocol.needs_state();
         if !wanted.is_empty() && process.state_asked.is_none_or(|at| self.now >= at + 100_000) {
             process.state_asked = Some(self.now);

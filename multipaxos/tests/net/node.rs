@@ -86,6 +86,9 @@ impl Node {
     }
 }
 
+/// A proposal without a result: its payload, when it was made, when and how it was committed.
+pub(crate) type Waiting = (u64, Us, Option<(Us, Path)>);
+
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) protocol: MultiPaxos,
@@ -102,7 +105,7 @@ pub(crate) struct Process {
     /// A state was installed and is not synced: nothing leaves.
     pub(crate) blocked: bool,
     pub(crate) state_asked: Option<Us>,
-    pub(crate) waiting: BTreeMap<Token, (u64, Us, Option<(Us, Path)>)>,
+    pub(crate) waiting: BTreeMap<Token, Waiting>,
     pub(crate) reads: BTreeMap<Token, (ReadLevel, Slot, Us)>,
     tokens: u64,
 }
