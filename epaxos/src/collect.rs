@@ -21,6 +21,9 @@
 //! fast quorum is larger than f. B is taken back when it has executed, or has taken over a state
 //! in which was executed, everything collected without it.
 //!
+//! What B had proposed by then may ignore what was collected without it, and nobody remembers the
+//! conflicts: to such a proposal everything collected is added as a dependency.
+//!
 //! Who takes over a state withdraws its endorsements of proposals that ignore what was collected
 //! in it (`image`): it cannot know any more what they conflict with, and no fast commit needs them.
 //!
@@ -30,7 +33,7 @@
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.
 
-use panchayat_consensus::{InstanceId, Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
+use panchayat_consensus::{After, InstanceId, Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
 
 use crate::attempt::Stage;
 use crate::deps::Deps;
@@ -52,17 +55,20 @@ const CLOCK_BOUND_AHEAD_US: u64 = 10_000_000;
 pub(crate) struct Collector {
     /// The last status of every member; none of oneself.
     pub(crate) heard: Vec<Option<Status>>,
-    /// The own watermark.
+    /// The own watermark, the record it waits for, and the last one that was durable.
     pub(crate) executed: Deps,
+    executed_after: After,
+    pub(crate) executed_durably: Deps,
     /// The next watermark, and what must be executed before it is one.
     next: Option<(Deps, Deps)>,
     /// Everything up to here may be dropped.
     pub(crate) collectable: Deps,
     pub(crate) absent: ReplicaSet,
     pub(crate) seen_then: Deps,
+    /// Up to here the proposals of members taken back may ignore what was collected meanwhile.
+    pub(crate) stale: Deps,
     /// What had been collected in states taken over: nothing is endorsed that ignores it.
     pub(crate) fence: Deps,
-    pub(crate) caught_up: Deps,
     /// Until when the own watermark stays for a member that takes over a state.
     held_until: Option<Time>,
     pub(crate) pledges: Vec<Pledges>,
@@ -76,12 +82,14 @@ impl Collector {
         Self {
             heard: vec![None; n],
             executed: none.clone(),
+            executed_after: After::NOTHING,
+            executed_durably: none.clone(),
             next: None,
             collectable: none.clone(),
             absent: ReplicaSet::EMPTY,
             seen_then: none.clone(),
-            fence: none.clone(),
-            caught_up: none,
+            stale: none.clone(),
+            fence: none,
             held_until: None,
             pledges: vec![Pledges::default(); n],
             clock_bound: WallTime(0),
@@ -93,7 +101,7 @@ impl Collector {
 impl EPaxos {
     /// What every replica says of itself now and then.
     pub(crate) fn status(&mut self, now: Now, fx: &mut Fx) -> Status {
-        self.advance_watermark(now);
+        self.advance_watermark(now, fx);
         self.count_absent(fx);
         self.last_proposed_at = self.last_proposed_at.max(now.wall);
         let pledged = self.last_proposed_at;
@@ -107,9 +115,9 @@ impl EPaxos {
         let collector = &self.collector;
         Status {
             seen: self.lanes.all_highest(),
+            reached: self.all_executed(),
             executed: collector.executed.clone(),
             collected: collector.collectable.clone(),
-            caught_up: collector.caught_up.clone(),
             absent: collector.absent,
             seen_then: collector.seen_then.clone(),
             proposed_after: pledged,
@@ -118,11 +126,13 @@ impl EPaxos {
 
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, now: Now, fx: &mut Fx) {
         self.note_all_exist(&status.seen, now);
-        self.hear_pledge(from, status.seen.last(from), status.proposed_after);
+        let seen = status.seen.last(from);
+        self.hear_pledge(from, seen, status.proposed_after);
         let collector = &mut self.collector;
         collector.heard[from.index()] = Some(status);
         if self.collector.absent.contains(from) && self.is_back(from) {
             self.counters.taken_back += 1;
+            self.collector.stale.include(from, seen);
             self.ignore_old_replies(from);
             self.settle_on_absent(self.collector.absent.without(from), fx);
         }
@@ -136,13 +146,35 @@ impl EPaxos {
         pledges.executed(executed);
     }
 
-    /// Whether an absent member has all that was collected without it, and little else to catch up.
+    /// Whether an absent member has all that was collected without it, and little to catch up.
     fn is_back(&self, member: ReplicaId) -> bool {
         let Some(status) = &self.collector.heard[member.index()] else { return false };
         let collectable = &self.collector.collectable;
+        let behind =
+            |(lane, slot): (ReplicaId, u64)| slot.saturating_sub(status.reached.last(lane));
+        let lag: u64 = self.all_executed().lanes().map(behind).sum();
         let kept = self.lanes.retained().max(self.config.limits.retained_max);
-        (status.executed.covers(collectable) || status.caught_up.covers(collectable))
-            && self.lag(member) <= kept as u64 / 4
+        status.reached.covers(collectable) && lag <= kept as u64 / 4
+    }
+
+    fn reported(&self, member: ReplicaId, lane: ReplicaId) -> u64 {
+        let status = self.collector.heard[member.index()].as_ref();
+        status.map_or(0, |status| status.executed.last(lane))
+    }
+
+    /// How many instances could be collected if not for these members. Those are not counted that
+    /// someone else holds up as well, as when an instance cannot be decided for a while: then
+    /// nobody's watermark moves, and nobody is to blame.
+    fn held_up_by(&self, members: ReplicaSet) -> u64 {
+        let others = self.others().minus(self.collector.absent).minus(members);
+        let lane_held_up = |(lane, own): (ReplicaId, u64)| {
+            let lowest = |set: ReplicaSet| {
+                set.iter().map(|member| self.reported(member, lane)).min().unwrap_or(u64::MAX)
+            };
+            let without = lowest(others).min(own);
+            without - lowest(members).min(without)
+        };
+        self.collector.executed_durably.lanes().map(lane_held_up).sum()
     }
 
     /// Replies under way from a member that is taken back may be from before it took over a state
@@ -161,14 +193,12 @@ impl EPaxos {
         }
     }
 
-    /// How many of the commands executed here a member has not reported as executed.
-    fn lag(&self, member: ReplicaId) -> u64 {
-        let status = self.collector.heard[member.index()].as_ref();
-        let reported = |lane| {
-            status.map_or(0, |status| status.executed.last(lane).max(status.caught_up.last(lane)))
-        };
-        let behind = |(lane, slot): (ReplicaId, u64)| slot.saturating_sub(reported(lane));
-        self.all_executed().lanes().map(behind).sum()
+    /// Dependencies that a proposal gets for what is not remembered any more.
+    pub(crate) fn add_forgotten(&self, id: InstanceId, deps: &mut Deps) {
+        deps.union(&self.collector.fence);
+        if self.collector.stale.contains(id) {
+            deps.union(&self.collector.collectable);
+        }
     }
 
     /// Whether a message counts although its sender is absent: it votes and proposes nothing.
@@ -198,7 +228,6 @@ impl EPaxos {
         let ahead = collector.heard.iter().enumerate().filter(|(_, status)| {
             status.as_ref().is_some_and(|status| {
                 status.absent.contains(self.me())
-                    && !collector.caught_up.covers(&status.collected)
                     && !self.all_executed().covers(&status.collected)
                     && status.executed.covers(&collector.collectable)
             })
@@ -221,7 +250,7 @@ impl EPaxos {
             || self.collector.retained_bytes > limits.retained_bytes_max.saturating_mul(times)
     }
 
-    fn advance_watermark(&mut self, now: Now) {
+    fn advance_watermark(&mut self, now: Now, fx: &Fx) {
         if self.mutated(Mutation::WatermarkEarly) {
             self.collector.executed = self.lanes.all_highest();
             return;
@@ -234,6 +263,7 @@ impl EPaxos {
             && executed.covers(seen)
         {
             self.collector.executed = watermark.clone();
+            self.collector.executed_after = fx.after_last();
             self.collector.next = None;
         }
         if self.collector.next.is_none() {
@@ -258,34 +288,44 @@ impl EPaxos {
         self.collector.held_until.is_some()
     }
 
-    /// Counts the member that holds up collection most as absent, if too much is kept.
+    /// Counts as absent who holds up collection, if too much is kept.
     fn count_absent(&mut self, fx: &mut Fx) {
         let absent = self.collector.absent;
-        if !self.keeps_more_than(1) || absent.len() >= self.config.quorums.f() {
+        let more = self.config.quorums.f().saturating_sub(absent.len());
+        if more == 0 || !self.keeps_more_than(1) {
             return;
         }
-        let worst = self.others().minus(absent).iter().max_by_key(|member| self.lag(*member));
-        let kept = self.lanes.retained() as u64;
-        if let Some(worst) = worst.filter(|worst| self.lag(*worst) > kept / 2) {
-            let mut absent = absent;
-            absent.insert(worst);
+        let mut slowest: Vec<ReplicaId> = self.others().minus(absent).iter().collect();
+        let reported = |member: &ReplicaId| -> u64 {
+            self.lane_ids().map(|lane| self.reported(*member, lane)).sum()
+        };
+        slowest.sort_by_key(reported);
+        let enough = self.lanes.retained() as u64 / 2;
+        let candidates = (1..=more).map(|count| slowest[..count].iter().copied().collect());
+        let guilty = { candidates }.find(|members| self.held_up_by(*members) > enough);
+        if let Some(guilty) = guilty {
             self.counters.marked_absent += 1;
-            self.settle_on_absent(absent, fx);
+            self.settle_on_absent(absent.iter().chain(guilty.iter()).collect(), fx);
         }
     }
 
     fn settle_on_absent(&mut self, absent: ReplicaSet, fx: &mut Fx) {
         let seen_then = self.lanes.all_highest();
-        fx.persist(Record::Absent { absent, seen_then: seen_then.clone() });
+        let stale = self.collector.stale.clone();
+        fx.persist(Record::Absent { absent, seen_then: seen_then.clone(), stale });
         self.collector.absent = absent;
         self.collector.seen_then = seen_then;
     }
 
     /// The minimum of the watermarks of all who count, if they agree on who that is.
     fn update_collectable(&mut self) {
+        let collector = &mut self.collector;
+        if collector.executed_after.is_met_by(self.durable) {
+            collector.executed_durably = collector.executed.clone();
+        }
         let collector = &self.collector;
         let counted = self.others().minus(collector.absent);
-        let mut lowest = collector.executed.clone();
+        let mut lowest = collector.executed_durably.clone();
         let mut seen_then = collector.seen_then.clone();
         for member in counted.iter() {
             let Some(status) = &collector.heard[member.index()] else { return };

@@ -19,7 +19,6 @@ impl EPaxos {
         let mut records = vec![Record::Collected {
             collected: self.lanes.all_collected(),
             fence: self.collector.fence.clone(),
-            caught_up: self.collector.caught_up.clone(),
         }];
         for lane in (0..self.config.quorums.n() as u8).map(ReplicaId) {
             let upto = self.graph.executed_upto(lane);
@@ -29,6 +28,7 @@ impl EPaxos {
         records.push(Record::Absent {
             absent: self.collector.absent,
             seen_then: self.collector.seen_then.clone(),
+            stale: self.collector.stale.clone(),
         });
         records.push(Record::ClockBound { until: self.collector.clock_bound });
         for (id, instance) in self.lanes.iter() {
@@ -64,6 +64,7 @@ impl EPaxos {
         fresh.suspected = self.suspected;
         fresh.commit_age = self.commit_age;
         fresh.collector.heard = std::mem::take(&mut self.collector.heard);
+        fresh.collector.stale = self.collector.stale.clone();
         let mut fence = self.collector.fence.clone();
         let mut decided = FxHashSet::default();
         for record in handover {
@@ -75,7 +76,6 @@ impl EPaxos {
             fresh.replay_one(record, now, fx);
         }
         fresh.collector.fence = fence;
-        fresh.collector.caught_up = fresh.all_executed();
         own.retain(|record| match record {
             Record::Collected { .. } | Record::Executed { .. } | Record::Absent { .. } => false,
             record => record
@@ -85,6 +85,13 @@ impl EPaxos {
         for record in own {
             let record = fresh.withdraw(record);
             fresh.replay_one(record, now, fx);
+        }
+        // What is decided stays at the ballots that were joined here.
+        for id in decided {
+            if let (Some(old), Some(instance)) = (self.lanes.get(id), fresh.lanes.get_mut(id)) {
+                instance.ballot = instance.ballot.max(old.ballot);
+                instance.accepted_ballot = instance.accepted_ballot.max(old.accepted_ballot);
+            }
         }
         // It goes by the same members, and counts from here what it had seen when it did.
         fresh.collector.absent = fresh.collector.absent.without(self.me());
@@ -146,14 +153,14 @@ fn describe(id: InstanceId, instance: &Instance, records: &mut Vec<Record>) {
 impl EPaxos {
     /// The first record of an image: nothing below is known any more.
     pub(crate) fn begin_above(&mut self, record: Record) {
-        let Record::Collected { collected, fence, caught_up } = record else { return };
+        let Record::Collected { collected, fence } = record else { return };
         self.lanes = Lanes::above(&collected);
         for (lane, upto) in collected.lanes() {
             self.graph.were_executed(lane, upto);
         }
         self.collector.executed = collected.clone();
+        self.collector.executed_durably = collected.clone();
         self.collector.collectable = collected;
         self.collector.fence = fence;
-        self.collector.caught_up = caught_up;
     }
 }

@@ -49,9 +49,9 @@ impl EPaxos {
         self.last_proposed_at = command.proposed_at;
         let command = Arc::new(command);
         let id = InstanceId::new(self.me(), self.lanes.highest(self.me()) + 1);
-        // What is collected here counts as a conflict, so that replicas that still keep it add
-        // nothing to what the coordinator knew.
-        let mut deps = self.lanes.all_collected();
+        // What may be collected here counts as a conflict: its keys may be forgotten already, and
+        // replicas that still keep it add nothing to what the coordinator knew.
+        let mut deps = self.collector.collectable.clone();
         self.add_conflicts(&command.footprint, &mut deps);
         self.ensure(id, now);
         let record = self.pre_accept(id, &command, deps.clone(), deps.clone(), fx);
@@ -134,7 +134,7 @@ impl EPaxos {
             Phase::Initial => {
                 let mut deps = init_deps.clone();
                 self.add_conflicts(&command.footprint, &mut deps);
-                deps.union(&self.collector.fence);
+                self.add_forgotten(id, &mut deps);
                 // Of its own lane the coordinator knew every conflict, and what comes later there
                 // knows of this one.
                 let deps = deps.with(id.replica, init_deps.last(id.replica));

@@ -74,6 +74,8 @@ pub enum Record {
         absent: ReplicaSet,
         /// The highest slots seen then.
         seen_then: Deps,
+        /// Up to here the proposals of members taken back may ignore what was collected meanwhile.
+        stale: Deps,
     },
     /// No own proposal will be made at this time or before, once the replica has restarted.
     ClockBound {
@@ -86,8 +88,6 @@ pub enum Record {
         collected: Deps,
         /// What had been collected in states taken over: nothing is endorsed that ignores it.
         fence: Deps,
-        /// What was executed in the state taken over last.
-        caught_up: Deps,
     },
     /// In an image, before the instances: what is executed in a lane.
     Executed {
@@ -161,20 +161,20 @@ impl Encode for Record {
                 id.encode(out);
                 command.encode(out);
             }
-            Self::Absent { absent, seen_then } => {
+            Self::Absent { absent, seen_then, stale } => {
                 out.put_u8(6);
                 absent.encode(out);
                 seen_then.encode(out);
+                stale.encode(out);
             }
             Self::ClockBound { until } => {
                 out.put_u8(7);
                 out.put_varint(until.0);
             }
-            Self::Collected { collected, fence, caught_up } => {
+            Self::Collected { collected, fence } => {
                 out.put_u8(8);
                 collected.encode(out);
                 fence.encode(out);
-                caught_up.encode(out);
             }
             Self::Executed { lane, upto, beyond } => {
                 out.put_u8(9);
@@ -227,14 +227,11 @@ fn decode_general(tag: u8, input: &mut Reader) -> Result<Record, DecodeError> {
     Ok(match tag {
         6 => {
             let absent = ReplicaSet::decode(input)?;
-            Record::Absent { absent, seen_then: Deps::decode(input)? }
+            let (seen_then, stale) = (Deps::decode(input)?, Deps::decode(input)?);
+            Record::Absent { absent, seen_then, stale }
         }
         7 => Record::ClockBound { until: WallTime(input.varint()?) },
-        8 => Record::Collected {
-            collected: Deps::decode(input)?,
-            fence: Deps::decode(input)?,
-            caught_up: Deps::decode(input)?,
-        },
+        8 => Record::Collected { collected: Deps::decode(input)?, fence: Deps::decode(input)? },
         _ => {
             let (lane, upto) = (ReplicaId(input.u8()?), input.varint()?);
             let count = input.count("executed slots", 1, BEYOND_MAX)?;

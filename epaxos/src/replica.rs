@@ -90,6 +90,16 @@ impl EPaxos {
         self.lanes.is_collected(id)
     }
 
+    /// The lanes: one per replica.
+    pub fn lane_ids(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        (0..self.config.quorums.n() as u8).map(ReplicaId)
+    }
+
+    /// The slot up to which a lane is collected here.
+    pub fn collected_upto(&self, lane: ReplicaId) -> Slot {
+        self.lanes.collected(lane)
+    }
+
     /// The members this replica counts as absent: it collects without them.
     pub fn absent(&self) -> ReplicaSet {
         self.collector.absent
@@ -270,6 +280,7 @@ impl EPaxos {
         let harmless = matches!(message, Message::Status(_) | Message::Fetch { .. });
         if !harmless && self.is_fenced(from) {
             self.counters.fenced += 1;
+            self.tell_absent(from, &message, fx);
             return;
         }
         if let Some(id) = message.instance().filter(|id| self.lanes.is_collected(*id)) {
@@ -311,6 +322,16 @@ impl EPaxos {
             Message::Refused { ballot, id } => self.on_refused(ballot, id, now),
             Message::Gone { id } => self.on_gone(id, now, fx),
             Message::Status(status) => self.on_status(from, *status, now, fx),
+        }
+    }
+
+    /// What an absent member says does not count, but it may learn what is decided.
+    fn tell_absent(&mut self, from: ReplicaId, message: &Message, fx: &mut Fx) {
+        let decided = |id: &InstanceId| self.lanes.get(*id).is_some_and(Instance::is_committed);
+        if let Some(id) = message.instance().filter(decided)
+            && !matches!(message, Message::Commit { .. } | Message::Payload { .. })
+        {
+            self.send_commit(id, ReplicaSet::only(from), fx);
         }
     }
 

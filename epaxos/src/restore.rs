@@ -53,9 +53,10 @@ impl EPaxos {
                     self.graph.was_executed(InstanceId::new(lane, slot));
                 }
             }
-            Record::Absent { absent, seen_then } => {
+            Record::Absent { absent, seen_then, stale } => {
                 self.collector.absent = absent;
                 self.collector.seen_then = seen_then;
+                self.collector.stale.union(&stale);
             }
             Record::ClockBound { until } => self.collector.clock_bound = until,
             _ => unreachable!("every other record is about an instance"),

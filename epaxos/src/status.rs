@@ -10,13 +10,13 @@ use crate::deps::Deps;
 pub struct Status {
     /// The highest slot it knows to exist, per lane.
     pub seen: Deps,
+    /// Up to where everything is executed there.
+    pub reached: Deps,
     /// Its watermark: everything up to here is executed and durable there, and so is everything
     /// that it knew of when it had executed that.
     pub executed: Deps,
     /// Everything up to here it collects.
     pub collected: Deps,
-    /// What was executed in the state it last took over from another member; zeros if none.
-    pub caught_up: Deps,
     /// The members it counts as absent: it takes no message of theirs and collects without them.
     pub absent: ReplicaSet,
     /// The highest slots it had seen when it settled on `absent`.
@@ -27,7 +27,7 @@ pub struct Status {
 
 impl Status {
     pub(crate) fn vectors(&self) -> [&Deps; 5] {
-        [&self.seen, &self.executed, &self.collected, &self.caught_up, &self.seen_then]
+        [&self.seen, &self.reached, &self.executed, &self.collected, &self.seen_then]
     }
 }
 
@@ -45,9 +45,9 @@ impl Decode for Status {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         Ok(Self {
             seen: Deps::decode(input)?,
+            reached: Deps::decode(input)?,
             executed: Deps::decode(input)?,
             collected: Deps::decode(input)?,
-            caught_up: Deps::decode(input)?,
             seen_then: Deps::decode(input)?,
             absent: ReplicaSet::decode(input)?,
             proposed_after: WallTime(input.varint()?),

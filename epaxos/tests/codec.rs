@@ -67,9 +67,9 @@ fn absent() -> impl Strategy<Value = ReplicaSet> {
 
 fn status() -> impl Strategy<Value = Status> {
     (prop::array::uniform5(deps()), absent(), any::<u64>()).prop_map(|(vectors, absent, wall)| {
-        let [seen, executed, collected, caught_up, seen_then] = vectors;
+        let [seen, reached, executed, collected, seen_then] = vectors;
         let proposed_after = WallTime(wall);
-        Status { seen, executed, collected, caught_up, absent, seen_then, proposed_after }
+        Status { seen, reached, executed, collected, absent, seen_then, proposed_after }
     })
 }
 
@@ -126,13 +126,13 @@ fn record() -> impl Strategy<Value = Record> {
             init_deps
         }),
         (id(), command()).prop_map(|(id, command)| Record::Learned { id, command }),
-        (absent(), deps()).prop_map(|(absent, seen_then)| Record::Absent { absent, seen_then }),
-        any::<u64>().prop_map(|until| Record::ClockBound { until: WallTime(until) }),
-        (deps(), deps(), deps()).prop_map(|(collected, fence, caught_up)| Record::Collected {
-            collected,
-            fence,
-            caught_up
+        (absent(), deps(), deps()).prop_map(|(absent, seen_then, stale)| Record::Absent {
+            absent,
+            seen_then,
+            stale
         }),
+        any::<u64>().prop_map(|until| Record::ClockBound { until: WallTime(until) }),
+        (deps(), deps()).prop_map(|(collected, fence)| Record::Collected { collected, fence }),
         (0u8..16, any::<u64>(), prop::collection::vec(any::<u64>(), 0..5)).prop_map(
             |(lane, upto, beyond)| Record::Executed { lane: ReplicaId(lane), upto, beyond }
         ),

@@ -1,7 +1,7 @@
 //! Closed-loop clients and the history of what they saw.
 
 use bytes::Bytes;
-use panchayat_consensus::{InstanceId, NotApplied, Path, ReplicaId};
+use panchayat_consensus::{InstanceId, NotApplied, Path, ReplicaId, Request};
 use panchayat_core::kv::{KvCommand, KvOp, KvOutput, KvValue};
 use rustc_hash::FxHashMap;
 
@@ -39,6 +39,10 @@ pub(crate) struct Pending {
     pub(crate) op: u64,
     pub(crate) replica: usize,
     pub(crate) key: Option<Bytes>,
+    pub(crate) command: KvCommand,
+    /// If it may be tried again: by what name, and how often it was tried.
+    pub(crate) request: Option<Request>,
+    pub(crate) attempts: u32,
     pub(crate) asked_us: u64,
     /// When and how it was decided, once its replica said so.
     pub(crate) committed: Option<(u64, Path)>,

@@ -42,6 +42,7 @@ pub struct Opened {
 struct Segment {
     header: SegmentHeader,
     bytes: Vec<u8>,
+    records: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,10 @@ pub struct Disk {
     next_sequence: u64,
     waiting: Batch,
     waiting_upto: RecordSeq,
+    /// The mark of this snapshot is in the batch that waits.
+    waiting_mark: Option<u64>,
+    /// The segments that begin with the batch in which a snapshot's mark is.
+    marks: Vec<(u64, u64)>,
     flight: Option<Flight>,
     rng: Rng,
 }
@@ -77,6 +82,8 @@ impl Disk {
             next_sequence: 1,
             waiting: Batch::default(),
             waiting_upto: RecordSeq(0),
+            waiting_mark: None,
+            marks: Vec::new(),
             flight: None,
             rng: Rng::new(seed, &format!("disk {index}")),
         };
@@ -88,6 +95,25 @@ impl Disk {
     pub fn append(&mut self, record: &impl Encode) {
         let payload = panchayat_consensus::wire::to_bytes(record);
         self.waiting.push(self.group, self.epoch, &payload);
+    }
+
+    /// Appends the mark of a snapshot. The batch that it is in will begin a segment.
+    pub fn append_mark(&mut self, number: u64, mark: &impl Encode) {
+        self.append(mark);
+        self.waiting_mark = Some(number);
+    }
+
+    /// Removes the segments below the mark of a snapshot. Gives the number of records in them.
+    pub fn cut(&mut self, snapshot: u64) -> usize {
+        let Some((_, first)) = self.marks.iter().find(|(number, _)| *number == snapshot) else {
+            return 0;
+        };
+        let first = *first;
+        self.marks.retain(|(_, segment)| *segment >= first);
+        let below = |segment: &&Segment| segment.header.number < first;
+        let records = self.segments.iter().filter(below).map(|segment| segment.records).sum();
+        self.segments.retain(|segment| segment.header.number >= first);
+        records
     }
 
     /// Notes that the last record appended has number `upto`. Returns whether a write begins now:
@@ -108,6 +134,7 @@ impl Disk {
     pub fn crash(&mut self, keep: Keep) {
         self.waiting = Batch::default();
         self.waiting_upto = RecordSeq(0);
+        self.waiting_mark = None;
         let Some(flight) = self.flight.take() else { return };
         let segment = self.segments.last_mut().expect("a journal has a segment");
         let written = segment.bytes.len() - flight.from;
@@ -156,6 +183,10 @@ impl Disk {
             None => self.segments.clear(),
         }
         self.next_sequence = recovered.next_sequence;
+        for segment in &mut self.segments {
+            let within = records.iter().filter(|record| record.segment == segment.header.number);
+            segment.records = within.count();
+        }
         self.begin_segment(recovered.next_segment);
         let payloads = records
             .into_iter()
@@ -186,13 +217,18 @@ impl Disk {
     fn begin_segment(&mut self, number: u64) {
         let (cluster, node) = (self.cluster, self.node);
         let header = SegmentHeader { cluster, node, number, salt: self.rng.bits() };
-        self.segments.push(Segment { header, bytes: header.encode().to_vec() });
+        self.segments.push(Segment { header, bytes: header.encode().to_vec(), records: 0 });
         // The marker: its word makes everything before it a matter of record.
         let mut marker = Batch::default();
         self.write(&mut marker);
     }
 
     fn begin_write(&mut self) -> bool {
+        if let Some(number) = self.waiting_mark.take() {
+            let last = self.segments.last().expect("a journal has a segment").header.number;
+            self.begin_segment(last + 1);
+            self.marks.push((number, last + 1));
+        }
         let from = self.segments.last().expect("a journal has a segment").bytes.len();
         let mut batch = std::mem::take(&mut self.waiting);
         self.write(&mut batch);
@@ -206,6 +242,7 @@ impl Disk {
         let segment = self.segments.last_mut().expect("a journal has a segment");
         let sequence = self.next_sequence;
         let offset = segment.bytes.len() as u64;
+        segment.records += batch.count() as usize;
         let sealed = batch.seal(&segment.header, offset, sequence, sequence - 1);
         segment.bytes.extend_from_slice(sealed);
         self.next_sequence += 1;

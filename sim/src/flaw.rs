@@ -28,6 +28,10 @@ pub enum Invariant {
     ExecutionOrder,
     /// 8: replicas that executed the same commands have the same state.
     StateHash,
+    /// 9: a client's request takes effect at most once.
+    AppliedOnce,
+    /// 12: nothing goes that a member may still need.
+    Collection,
     /// 10: a command executes after its dependencies.
     ClosedDependencies,
     /// 14: once healed, everything known commits and executes.

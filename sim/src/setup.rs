@@ -2,6 +2,7 @@
 //! has its own subset of faults and its own extremes, so that rare combinations come up).
 
 use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
+use panchayat_core::SessionConfig;
 
 use crate::disk::Keep;
 use crate::fault::{Class, Fault, Planned, duel, occurrence};
@@ -63,6 +64,10 @@ pub struct Setup {
     /// The known mistake that the protocol is to make, by its number. Only a build with the feature
     /// `mutations` can make any.
     pub mistake: Option<usize>,
+    /// After so many entries of the journal a snapshot is taken; 0 for never.
+    pub snapshot_every: u64,
+    /// How requests of clients are remembered.
+    pub sessions: SessionConfig,
     /// For the clients.
     pub workload: Workload,
     /// What goes wrong.
@@ -100,6 +105,8 @@ impl Setup {
             suspicion_us: 500_000,
             tuning: Tuning::calm(Span(rtt_max)),
             mistake: None,
+            snapshot_every: 0,
+            sessions: SessionConfig::default(),
             workload: Workload::none(),
             plan: Vec::new(),
             safety_us: 0,
@@ -135,6 +142,10 @@ impl Setup {
         setup.suspicion_us = rng.between(rtt_max, 4 * rtt_max).max(40_000);
         setup.heartbeat_us = setup.suspicion_us / rng.between(3, 5);
         setup.tuning = Tuning::draw(Span(rtt_max), &mut rng);
+        setup.snapshot_every = *rng.pick(&[0, 150, 400, 1_000]);
+        let retention = *rng.pick(&[Span::from_ms(1_500), Span::from_ms(600_000)]);
+        setup.sessions.retention = retention;
+        setup.sessions.skew = Span(retention.0 / 4);
         setup.workload = Workload::draw(n, &mut Rng::new(seed, "workload"));
         setup.safety_us = rng.between(3_000_000, 8_000_000);
         setup.plan = draw_plan(n, setup.safety_us, &mut Rng::new(seed, "faults"));
@@ -235,6 +246,8 @@ impl Tuning {
             recoveries_max: 64,
             fetches_max: 256,
             lane_window_max: 1 << 17,
+            retained_max: 1 << 18,
+            hold: Span::from_ms(30_000),
         }
     }
 
@@ -251,6 +264,8 @@ impl Tuning {
             recoveries_max: *rng.pick(&[2, 8, 64]),
             fetches_max: *rng.pick(&[32, 256, 2048]),
             lane_window_max: *rng.pick(&[32, 128, 1 << 17]),
+            retained_max: *rng.pick(&[24, 60, 150, 1 << 18]),
+            hold: Span(patience.0 * rng.between(10, 60)),
         }
     }
 }

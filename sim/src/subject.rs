@@ -28,6 +28,10 @@ pub struct Tuning {
     pub fetches_max: usize,
     /// How far ahead of what is executed an instance may be known.
     pub lane_window_max: u64,
+    /// Above so many instances kept, members that hold up collection are counted as absent.
+    pub retained_max: usize,
+    /// How long what a member needs that takes over a state is kept.
+    pub hold: Span,
 }
 
 /// A replica's place in a run.
@@ -77,6 +81,9 @@ pub trait Subject: Protocol + 'static {
 
 /// The checks of one run. They see everything that is written, sent and executed.
 pub trait Checks<P: Subject> {
+    /// What a replica's state contains, as far as checks go by it.
+    type Frozen: Clone + std::fmt::Debug;
+
     /// Before anything happened.
     fn new(quorums: Quorums) -> Self;
 
@@ -95,11 +102,33 @@ pub trait Checks<P: Subject> {
     /// What is wrong.
     fn durable(&mut self, at: Place, record: &P::Record) -> Result<(), Flaw>;
 
-    /// A replica started from `records`, all of them durable.
+    /// A replica started from a snapshot of its own, if it had one, and the `records` after it, all
+    /// of them durable.
     ///
     /// # Errors
     /// What is wrong.
-    fn restored(&mut self, at: Place, records: &[P::Record], protocol: &P) -> Result<(), Flaw>;
+    fn restored(
+        &mut self,
+        at: Place,
+        base: Option<(&[P::Record], &Self::Frozen)>,
+        records: &[P::Record],
+        protocol: &P,
+    ) -> Result<(), Flaw>;
+
+    /// What the state of `at` contains now.
+    fn freeze(&self, at: Place) -> Self::Frozen;
+
+    /// A replica took over the state of another, with what that one knew to be decided.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn taken_over(
+        &mut self,
+        at: Place,
+        handover: &[P::Record],
+        frozen: &Self::Frozen,
+        protocol: &P,
+    ) -> Result<(), Flaw>;
 
     /// A message left for `to`.
     ///

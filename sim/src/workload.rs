@@ -35,6 +35,8 @@ pub struct Workload {
     pub think_us: u64,
     /// When a client gives up waiting, during the safety phase.
     pub timeout_us: u64,
+    /// Whether clients name their requests, and try again elsewhere what was not answered.
+    pub retries: bool,
     /// When clients stop asking, if they do before all commands are issued.
     pub until_us: Option<u64>,
 }
@@ -54,6 +56,7 @@ impl Workload {
             padding: 0,
             think_us: 0,
             timeout_us: 0,
+            retries: false,
             until_us: None,
         }
     }
@@ -79,6 +82,7 @@ impl Workload {
             padding: *rng.pick(&[0, 0, 16, 200, 2_000]),
             think_us: rng.octaves(100, 300_000),
             timeout_us: rng.octaves(200_000, 3_000_000),
+            retries: rng.percent(60),
             until_us: None,
         }
     }

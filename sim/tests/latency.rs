@@ -54,6 +54,8 @@ fn production(set: &str) -> Setup {
         recoveries_max: limits.recoveries_max,
         fetches_max: limits.fetches_max,
         lane_window_max: limits.lane_window_max,
+        retained_max: limits.retained_max,
+        hold: timing.hold,
     };
     setup.heartbeat_us = 100 * MS;
     setup.suspicion_us = (3 * rtt_max + 500 * MS).max(SECOND);

@@ -7,8 +7,8 @@ use rustc_hash::FxHashSet;
 
 use crate::flaw::{Flaw, Invariant};
 use crate::invariants::{
-    Agreement, BallotReuse, Ballots, ClosedDependencies, CommitEvidence, Decision, DurablePromise,
-    OneValue, Standing, Validity, Visibility,
+    Agreement, BallotReuse, Ballots, ClosedDependencies, Collection, CommitEvidence, Decision,
+    DurablePromise, OneValue, Standing, Validity, Visibility,
 };
 use crate::subject::{Checks, Place};
 
@@ -24,6 +24,7 @@ pub struct EPaxosChecks {
     evidence: CommitEvidence,
     promise: DurablePromise,
     closed: ClosedDependencies,
+    collection: Collection,
     nops: u64,
     /// Who waits for what, as announced; and how waits that led to a proposal ended.
     waits: FxHashSet<(Place, InstanceId)>,
@@ -61,6 +62,12 @@ impl EPaxosChecks {
         self.visibility.committed(id, &command.footprint, &decision.deps)
     }
 
+    fn begin_collection(&mut self, at: Place, protocol: &EPaxos) {
+        for lane in protocol.lane_ids() {
+            self.collection.begin_at(at.replica, lane, protocol.collected_upto(lane));
+        }
+    }
+
     fn accept(
         &mut self,
         at: Place,
@@ -89,19 +96,27 @@ impl EPaxosChecks {
                 let decision = self.decision(at, *id, value, deps)?;
                 self.evidence.accepted(at.replica, *id, *ballot, &decision);
             }
-            Record::Validated { id, command, .. } => self.validity.spoken_of(at, *id, command)?,
+            Record::Validated { id, command, .. } | Record::Learned { id, command } => {
+                self.validity.spoken_of(at, *id, command)?;
+            }
             Record::Committed { ballot, id, value, deps } => {
                 let decision = self.decision(at, *id, value, deps)?;
                 self.evidence.committed(at, *id, *ballot, &decision, true)?;
                 self.decided(at, *id, &decision)?;
             }
-            Record::Joined { .. } => {}
+            Record::Joined { .. }
+            | Record::Absent { .. }
+            | Record::ClockBound { .. }
+            | Record::Collected { .. }
+            | Record::Executed { .. } => {}
         }
         Ok(())
     }
 }
 
 impl Checks<EPaxos> for EPaxosChecks {
+    type Frozen = FxHashSet<InstanceId>;
+
     fn new(quorums: Quorums) -> Self {
         Self {
             validity: Validity::default(),
@@ -113,6 +128,7 @@ impl Checks<EPaxos> for EPaxosChecks {
             evidence: CommitEvidence::new(quorums),
             promise: DurablePromise::default(),
             closed: ClosedDependencies::new(quorums.n()),
+            collection: Collection::new(quorums),
             nops: 0,
             waits: FxHashSet::default(),
             waited_then_nop: 0,
@@ -134,7 +150,7 @@ impl Checks<EPaxos> for EPaxosChecks {
                 let decision = self.decision(at, *id, value, deps)?;
                 self.evidence.committed(at, *id, *ballot, &decision, false)
             }
-            Record::PreAccepted { .. } | Record::Joined { .. } | Record::Validated { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -143,16 +159,31 @@ impl Checks<EPaxos> for EPaxosChecks {
         self.promise.durable(at.replica, record)
     }
 
-    fn restored(&mut self, at: Place, records: &[Record], protocol: &EPaxos) -> Result<(), Flaw> {
-        self.promise.restart(at.replica, records)?;
+    fn restored(
+        &mut self,
+        at: Place,
+        base: Option<(&[Record], &Self::Frozen)>,
+        records: &[Record],
+        protocol: &EPaxos,
+    ) -> Result<(), Flaw> {
+        // Everything that was durable before, whether in the journal or in a snapshot since.
+        let known_before: Vec<_> = self.promise.standings(at.replica).collect();
         self.closed.forget(at.replica);
-        for record in records {
+        let mut all = Vec::new();
+        if let Some((image, frozen)) = base {
+            self.closed.thaw(at.replica, frozen.clone());
+            all.extend_from_slice(image);
+        }
+        all.extend_from_slice(records);
+        self.promise.restart(at.replica, &all)?;
+        for record in &all {
             self.vote(at, record)?;
         }
-        let standings: Vec<_> = self.promise.standings(at.replica).collect();
-        self.ballots.restart(at.replica, standings.iter().copied());
-        for (id, standing) in standings {
-            if standing.ballot.is_initial() && standing.phase == Phase::Initial {
+        let known_now: Vec<_> = self.promise.standings(at.replica).collect();
+        self.ballots.restart(at.replica, known_before.iter().copied());
+        for (id, standing) in known_before.into_iter().chain(known_now) {
+            let nothing = standing.ballot.is_initial() && standing.phase == Phase::Initial;
+            if nothing || protocol.is_collected(id) {
                 continue;
             }
             if protocol.instance(id).is_none() {
@@ -161,6 +192,28 @@ impl Checks<EPaxos> for EPaxosChecks {
             }
             self.stepped(at, protocol, &[id])?;
         }
+        self.begin_collection(at, protocol);
+        Ok(())
+    }
+
+    fn freeze(&self, at: Place) -> Self::Frozen {
+        self.closed.executed_by(at.replica)
+    }
+
+    fn taken_over(
+        &mut self,
+        at: Place,
+        handover: &[Record],
+        frozen: &Self::Frozen,
+        protocol: &EPaxos,
+    ) -> Result<(), Flaw> {
+        self.closed.thaw(at.replica, frozen.clone());
+        for record in handover {
+            self.vote(at, record)?;
+        }
+        self.promise.taken_over(at.replica, handover)?;
+        self.ballots.taken_over(at.replica);
+        self.begin_collection(at, protocol);
         Ok(())
     }
 
@@ -222,6 +275,11 @@ impl Checks<EPaxos> for EPaxosChecks {
             {
                 self.validity.spoken_of(at, *id, payload)?;
             }
+        }
+        for lane in protocol.lane_ids() {
+            let upto = protocol.collected_upto(lane);
+            let gone = (lane, upto);
+            self.collection.collected(at.replica, protocol.absent(), gone, &self.promise)?;
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ impl Subject for EPaxos {
         "Payload",
         "Refused",
         "Status",
+        "Gone",
     ];
 
     fn config(seat: &Seat<'_>) -> Config {
@@ -37,6 +38,7 @@ impl Subject for EPaxos {
             stagger: tuning.stagger,
             status_interval: tuning.status_interval,
             fast_quorum_wait: tuning.fast_quorum_wait,
+            hold: tuning.hold,
         };
         config.limits = Limits {
             in_flight_max: tuning.in_flight_max,
@@ -44,6 +46,8 @@ impl Subject for EPaxos {
             recoveries_max: tuning.recoveries_max,
             fetches_max: tuning.fetches_max,
             lane_window_max: tuning.lane_window_max,
+            retained_max: tuning.retained_max,
+            retained_bytes_max: usize::MAX / 8,
         };
         config.seed = seat.seed;
         make_mistake(&mut config, seat.mistake);
@@ -65,7 +69,8 @@ impl Subject for EPaxos {
             Message::Fetch { .. } => 10,
             Message::Payload { .. } => 11,
             Message::Refused { .. } => 12,
-            Message::Status { .. } => 13,
+            Message::Status(_) => 13,
+            Message::Gone { .. } => 14,
         }
     }
 
@@ -74,7 +79,7 @@ impl Subject for EPaxos {
     }
 
     fn record_instance(record: &Record) -> Option<InstanceId> {
-        Some(record.instance())
+        record.instance()
     }
 
     fn unsettled(&self, limit: usize) -> Vec<InstanceId> {

@@ -60,6 +60,11 @@ impl Ballots {
         Ok(())
     }
 
+    /// `replica` has taken over a state: what it still knows of before is looked at anew.
+    pub fn taken_over(&mut self, replica: ReplicaId) {
+        self.seen.retain(|(other, _), _| *other != replica);
+    }
+
     /// `replica` starts again: what it must still know is `durable`.
     pub fn restart(
         &mut self,

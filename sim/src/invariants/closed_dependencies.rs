@@ -202,6 +202,17 @@ impl ClosedDependencies {
         within && target.is_some_and(|to| to.footprint.conflicts(&command.footprint))
     }
 
+    /// What `replica` has executed.
+    pub fn executed_by(&self, replica: ReplicaId) -> FxHashSet<InstanceId> {
+        self.executed.get(&replica).cloned().unwrap_or_default()
+    }
+
+    /// `replica` goes on from a state in which this was executed.
+    pub fn thaw(&mut self, replica: ReplicaId, executed: FxHashSet<InstanceId>) {
+        self.forget(replica);
+        self.executed.insert(replica, executed);
+    }
+
     /// `replica` starts again from an empty state.
     pub fn forget(&mut self, replica: ReplicaId) {
         self.executed.remove(&replica);

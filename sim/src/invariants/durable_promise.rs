@@ -72,7 +72,15 @@ impl DurablePromise {
     /// # Errors
     /// It refers to a payload that no earlier record holds.
     pub fn durable(&mut self, replica: ReplicaId, record: &Record) -> Result<(), Flaw> {
-        let id = record.instance();
+        let Some(id) = record.instance() else {
+            if let Record::Collected { collected, .. } = record {
+                for (lane, upto) in collected.lanes() {
+                    let known = self.committed_upto.entry((replica, lane)).or_default();
+                    *known = upto.max(*known);
+                }
+            }
+            return Ok(());
+        };
         let held = self.held.entry((replica, id)).or_default();
         match record {
             Record::PreAccepted { init_deps, deps, .. } => {
@@ -112,6 +120,11 @@ impl DurablePromise {
                 held.payload = true;
                 held.init_deps = Some(init_deps.clone());
             }
+            Record::Learned { .. } => held.payload = true,
+            Record::Absent { .. }
+            | Record::ClockBound { .. }
+            | Record::Collected { .. }
+            | Record::Executed { .. } => {}
         }
         Ok(())
     }
@@ -142,9 +155,19 @@ impl DurablePromise {
             .filter_map(|((_, id), held)| Some((*id, held.standing?)))
     }
 
-    /// Whether `replica` durably holds `id` as committed.
+    /// Whether `replica` durably holds `id` as committed, or collected it.
     pub fn is_committed(&self, replica: ReplicaId, id: InstanceId) -> bool {
-        self.held(replica, id).is_some_and(|held| held.phase() == Phase::Committed)
+        let upto = self.committed_upto.get(&(replica, id.replica));
+        upto.is_some_and(|upto| id.slot <= *upto)
+            || self.held(replica, id).is_some_and(|held| held.phase() == Phase::Committed)
+    }
+
+    /// `replica` has taken over what these records of another say.
+    ///
+    /// # Errors
+    /// As [`durable`](Self::durable).
+    pub fn taken_over(&mut self, replica: ReplicaId, records: &[Record]) -> Result<(), Flaw> {
+        records.iter().try_for_each(|record| self.durable(replica, record))
     }
 
     /// Holds a message that left `at` against what is durable there.
@@ -153,8 +176,8 @@ impl DurablePromise {
     /// It promises more.
     pub fn sent(&mut self, at: Place, message: &Message) -> Result<(), Flaw> {
         let replica = at.replica;
-        if let Message::Status { executed, .. } = message {
-            return self.executed_is_durable(replica, executed);
+        if let Message::Status(status) = message {
+            return self.executed_is_durable(replica, &status.executed);
         }
         let Some(id) = message.instance() else { return Ok(()) };
         let nothing = Held::default();
@@ -232,13 +255,25 @@ impl DurablePromise {
 mod tests {
     use super::*;
     use panchayat_consensus::{Command, Footprint, WallTime};
-    use panchayat_epaxos::{Invalidator, Report};
+    use panchayat_epaxos::{Invalidator, Report, Status};
     use std::sync::Arc;
 
     const AT: Place = Place { replica: ReplicaId(1), incarnation: 1 };
 
     fn id(slot: u64) -> InstanceId {
         InstanceId::new(ReplicaId(0), slot)
+    }
+
+    fn status(seen: &Deps) -> Message {
+        Message::Status(Box::new(Status {
+            seen: seen.clone(),
+            reached: Deps::none(3),
+            executed: [1, 0, 0].into_iter().collect(),
+            collected: Deps::none(3),
+            absent: panchayat_consensus::ReplicaSet::EMPTY,
+            seen_then: Deps::none(3),
+            proposed_after: WallTime(0),
+        }))
     }
 
     fn deps(last: u64) -> Deps {
@@ -312,10 +347,7 @@ mod tests {
             (report(Phase::Accepted), vec![pre_accepted(), accepted()]),
             (report(Phase::Committed), vec![pre_accepted(), accepted(), committed()]),
             (Message::ValidateOk { ballot, id, invalidators: Vec::new() }, vec![joined, validated]),
-            (
-                Message::Status { seen: deps, executed: [1, 0, 0].into_iter().collect() },
-                vec![pre_accepted(), committed()],
-            ),
+            (status(&deps), vec![pre_accepted(), committed()]),
         ];
         for (message, records) in cases {
             let mut check = DurablePromise::default();

@@ -10,8 +10,9 @@ use rustc_hash::FxHashMap;
 use crate::flaw::{Flaw, Invariant};
 use crate::subject::Place;
 
+/// How far one replica is.
 #[derive(Clone, Debug, Default)]
-struct Progress {
+pub struct Progress {
     keys: FxHashMap<KeyHash, [u32; Mode::COUNT]>,
     commands: u32,
     barriers: u32,
@@ -51,6 +52,16 @@ impl ExecutionOrder {
         progress.commands += 1;
         progress.barriers += u32::from(footprint.is_barrier());
         Ok(())
+    }
+
+    /// How far `replica` is.
+    pub fn progress(&self, replica: ReplicaId) -> Progress {
+        self.replicas.get(&replica).cloned().unwrap_or_default()
+    }
+
+    /// `replica` goes on from a state that was this far.
+    pub fn thaw(&mut self, replica: ReplicaId, progress: Progress) {
+        self.replicas.insert(replica, progress);
     }
 
     /// `replica` starts again from an empty state.

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use panchayat_consensus::wire::to_bytes;
-use panchayat_consensus::{Command, InstanceId, NotApplied, Path, Token, WallTime};
-use panchayat_core::StateMachine;
+use panchayat_consensus::{
+    ClientId, Command, InstanceId, NotApplied, Path, Request, Token, WallTime,
+};
 use panchayat_core::kv::{KvCommand, KvOutput, KvStore};
+use panchayat_core::{Answer as Reply, Doubt, StateMachine};
 
 use super::{Event, Job, Phase, SCRIPT_TOKENS, World};
 use crate::client::{Acknowledged, Answer, ClientEvent, ClientEventKind, Pending, register_of};
@@ -14,6 +16,8 @@ use crate::subject::{Checks, Subject};
 
 /// How long a client waits before it looks again for a replica that is up.
 const RETRY_US: u64 = 20_000;
+/// How often a client tries a request before it gives in.
+const ATTEMPTS_MAX: u32 = 12;
 
 impl<P: Subject> World<P> {
     pub(super) fn client_acts(&mut self, client: usize) -> Result<(), Flaw> {
@@ -40,19 +44,51 @@ impl<P: Subject> World<P> {
             workload.command(&format!("o{op}"), &mut self.client_rng, |key| asking.last_seen(key));
         let process = asking.process;
         let (key, asked_us) = (register_of(&command), self.now_us);
-        let pending = Pending { op, replica, key, asked_us, committed: None };
-        self.clients[client].pending = Some(pending);
+        let request = self.setup.workload.retries.then(|| Request {
+            client: ClientId(u128::from(process) + 1),
+            sequence: op,
+            issued_at: self.nodes[asking.home].clock.now(self.now_us).wall,
+        });
+        let attempts = 0;
         self.note(process, op, replica, ClientEventKind::Invoke(command.clone()));
+        let pending =
+            Pending { op, replica, key, command, request, attempts, asked_us, committed: None };
+        self.clients[client].pending = Some(pending);
         self.stats.commands += 1;
+        self.try_pending(client, replica)
+    }
+
+    /// Hands what `client` waits for to `replica`, for the first time or again.
+    fn try_pending(&mut self, client: usize, replica: usize) -> Result<(), Flaw> {
+        let Some(pending) = &mut self.clients[client].pending else { return Ok(()) };
+        (pending.replica, pending.committed) = (replica, None);
+        pending.attempts += 1;
+        let (op, command, request) = (pending.op, pending.command.clone(), pending.request);
+        let attempt = pending.attempts;
         let node = &mut self.nodes[replica];
         node.next_token += 1;
         let token = Token(node.next_token);
         node.tokens.insert(token, (client, op));
         if self.phase == Phase::Safety {
             let at = self.now_us + self.setup.workload.timeout_us;
-            self.queue.push(at, Event::ClientTimeout { client, op });
+            self.queue.push(at, Event::ClientTimeout { client, op, attempt });
         }
-        self.propose(replica, token, &command)
+        self.propose(replica, token, &command, request)
+    }
+
+    /// Tries again at some replica what the client still waits for, once it was told to wait.
+    pub(super) fn client_tries_again(&mut self, client: usize, op: u64) -> Result<(), Flaw> {
+        if self.clients[client].pending.as_ref().is_none_or(|pending| pending.op != op) {
+            return Ok(());
+        }
+        let up: Vec<usize> = (0..self.nodes.len()).filter(|r| self.nodes[*r].is_up()).collect();
+        if up.is_empty() {
+            self.queue.push(self.now_us + RETRY_US, Event::ClientRetry { client, op });
+            return Ok(());
+        }
+        *self.stats.named.entry("requests_retried").or_default() += 1;
+        let replica = *self.client_rng.pick(&up);
+        self.try_pending(client, replica)
     }
 
     /// Hands a command to a replica as its driver would.
@@ -61,6 +97,7 @@ impl<P: Subject> World<P> {
         replica: usize,
         token: Token,
         command: &KvCommand,
+        request: Option<Request>,
     ) -> Result<(), Flaw> {
         let node = &mut self.nodes[replica];
         if !node.is_up() {
@@ -68,12 +105,8 @@ impl<P: Subject> World<P> {
         }
         let wall = node.clock.now(self.now_us).wall.0;
         node.last_proposed_at = wall.max(node.last_proposed_at + 1);
-        let command = Command {
-            footprint: KvStore::footprint(command),
-            proposed_at: WallTime(node.last_proposed_at),
-            request: None,
-            payload: to_bytes(command),
-        };
+        let mut command = Command::new(KvStore::footprint(command), request, to_bytes(command));
+        command.proposed_at = WallTime(node.last_proposed_at);
         let at = node.place();
         self.checks.proposed(at, &command);
         self.give(replica, Job::Propose { token, command })
@@ -102,8 +135,21 @@ impl<P: Subject> World<P> {
         self.queue.push(self.now_us + think, Event::Client { client });
     }
 
-    /// The outcome of what `client` waits for cannot be known: a new process takes its place.
+    /// The outcome of what `client` waits for cannot be known. It tries again if it can; otherwise
+    /// a new process takes its place.
     pub(super) fn client_loses(&mut self, client: usize) {
+        if let Some(pending) = &self.clients[client].pending
+            && pending.request.is_some()
+            && pending.attempts < ATTEMPTS_MAX
+        {
+            let (op, pause) = (pending.op, self.client_rng.below(RETRY_US) + 1);
+            self.queue.push(self.now_us + pause, Event::ClientRetry { client, op });
+            return;
+        }
+        self.client_gives_in(client);
+    }
+
+    fn client_gives_in(&mut self, client: usize) {
         let Some(pending) = self.clients[client].pending.take() else { return };
         let process = self.clients[client].process;
         self.note(process, pending.op, pending.replica, ClientEventKind::Unknown);
@@ -113,8 +159,10 @@ impl<P: Subject> World<P> {
         self.client_goes_on(client);
     }
 
-    pub(super) fn client_gives_up(&mut self, client: usize, op: u64) {
-        let waits = self.clients[client].pending.as_ref().is_some_and(|p| p.op == op);
+    pub(super) fn client_gives_up(&mut self, client: usize, op: u64, attempt: u32) {
+        let asked = (op, attempt);
+        let pending = self.clients[client].pending.as_ref();
+        let waits = pending.is_some_and(|pending| (pending.op, pending.attempts) == asked);
         if waits && self.phase == Phase::Safety {
             self.client_loses(client);
         }
@@ -166,31 +214,51 @@ impl<P: Subject> World<P> {
         }
     }
 
-    pub(super) fn token_applied(
+    pub(super) fn token_answered(
         &mut self,
         replica: usize,
         token: Token,
         id: Option<InstanceId>,
-        output: Option<KvOutput>,
+        answer: Reply<KvOutput>,
     ) -> Result<(), Flaw> {
-        let Some(id) = id else {
-            let text = format!("{token:?} is answered though nothing was executed");
-            return Err(Flaw::general(Invariant::ClosedDependencies, text));
+        let (output, duplicate) = match answer {
+            Reply::Applied(output) => (output, false),
+            Reply::Duplicate(output) => (output, true),
+            Reply::Unknown(Doubt::StateReplaced) => {
+                if let Some((client, _)) = self.waiting_for(replica, token) {
+                    self.client_loses(client);
+                }
+                return Ok(());
+            }
+            Reply::OutputNotKept | Reply::Unknown(_) => {
+                if let Some((client, _)) = self.waiting_for(replica, token) {
+                    *self.stats.named.entry("requests_unknown").or_default() += 1;
+                    self.client_gives_in(client);
+                }
+                return Ok(());
+            }
+            Reply::Undecodable => {
+                let text = format!("the payload proposed as {token:?} does not decode");
+                return Err(Flaw::general(Invariant::Validity, text));
+            }
         };
         if token.0 >= SCRIPT_TOKENS {
             let scripted = &mut self.script[(token.0 - SCRIPT_TOKENS) as usize];
             scripted.executed_us.get_or_insert(self.now_us);
             return Ok(());
         }
-        let Some(output) = output else {
-            let text = format!("the payload proposed as {token:?} does not decode");
-            return Err(Flaw::of(Invariant::Validity, id, text));
-        };
         let Some((client, pending)) = self.waiting_for(replica, token) else { return Ok(()) };
         self.clients[client].pending = None;
         self.clients[client].learn(pending.key, &output);
         self.stats.acknowledged += 1;
-        self.acknowledged.push(Acknowledged { op: pending.op, id });
+        match id {
+            Some(id) if !duplicate => self.acknowledged.push(Acknowledged { op: pending.op, id }),
+            None if !duplicate => {
+                let text = format!("{token:?} is answered though nothing was executed");
+                return Err(Flaw::general(Invariant::ClosedDependencies, text));
+            }
+            _ => *self.stats.named.entry("answers_duplicate").or_default() += 1,
+        }
         self.answers.push(Answer {
             replica: self.nodes[replica].id,
             asked_us: pending.asked_us,
@@ -205,8 +273,13 @@ impl<P: Subject> World<P> {
 
     pub(super) fn token_rejected(&mut self, replica: usize, token: Token, reason: NotApplied) {
         let Some((client, pending)) = self.waiting_for(replica, token) else { return };
-        self.clients[client].pending = None;
         self.stats.rejected += 1;
+        if pending.attempts > 1 {
+            // This attempt had no effect; an earlier one may have.
+            self.client_loses(client);
+            return;
+        }
+        self.clients[client].pending = None;
         self.stats.commands -= 1;
         self.commands_left += 1;
         let process = self.clients[client].process;

@@ -214,12 +214,16 @@ impl<P: Subject> World<P> {
             })?,
         };
         let (number, image) = (base.number, base.image.clone());
-        let is_mark = |entry: &Entry<_>| matches!(entry, Entry::Mark { snapshot } if *snapshot == number);
+        let is_mark =
+            |entry: &Entry<_>| matches!(entry, Entry::Mark { snapshot } if *snapshot == number);
         let first = entries.iter().position(is_mark).map_or(0, |mark| mark + 1);
-        let records: Vec<P::Record> = entries[first..].iter().filter_map(|entry| match entry {
-            Entry::Protocol(record) => Some(record.clone()),
-            Entry::Mark { .. } => None,
-        }).collect();
+        let records: Vec<P::Record> = entries[first..]
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Protocol(record) => Some(record.clone()),
+                Entry::Mark { .. } => None,
+            })
+            .collect();
         if let Some(stored) = &stored {
             node.executed = stored.executed.clone();
             node.executed_print = stored.executed_print;

@@ -8,12 +8,16 @@ mod clients;
 mod faults;
 mod node;
 mod phases;
+mod snapshots;
 mod turn;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use bytes::Bytes;
-use panchayat_consensus::{EpochNumber, GroupId, InstanceId, Path, ReplicaId, Time, Token};
+use panchayat_consensus::{
+    ClusterId, EpochNumber, GroupId, InstanceId, Path, ReplicaId, Time, Token,
+};
 use panchayat_core::detector::Detector;
 use panchayat_core::kv::KvCommand;
 use panchayat_core::{StateHash, StateMachine};
@@ -29,7 +33,7 @@ use crate::queue::Queue;
 use crate::report::Execution;
 use crate::rng::Rng;
 use crate::setup::Setup;
-use crate::subject::{Checks, Subject};
+use crate::subject::{Checks, Place, Subject};
 use crate::trace::Trace;
 
 pub(crate) use node::{INBOX_MAX, Job, Node, Power};
@@ -38,6 +42,7 @@ use turn::Action;
 /// The group and epoch that simulated frames and records carry.
 pub(crate) const GROUP: GroupId = GroupId(1);
 pub(crate) const EPOCH: EpochNumber = EpochNumber(1);
+pub(crate) const CLUSTER: ClusterId = ClusterId(1);
 
 /// What happens next.
 #[derive(Debug)]
@@ -49,8 +54,12 @@ pub(crate) enum Event {
     Wake { replica: usize, incarnation: u32 },
     Turn { replica: usize, incarnation: u32 },
     Restart { replica: usize },
+    SnapshotWritten { replica: usize, incarnation: u32, number: u64 },
+    StateAsked { by: Place, of: usize },
+    StateArrives { at: Place, from: usize, frozen: Rc<dyn std::any::Any> },
     Client { client: usize },
-    ClientTimeout { client: usize, op: u64 },
+    ClientTimeout { client: usize, op: u64, attempt: u32 },
+    ClientRetry { client: usize, op: u64 },
     Script { index: usize },
     Fault { index: usize },
     FaultEnd { index: usize },
@@ -133,6 +142,7 @@ pub(crate) struct World<P: Subject> {
     clock_rng: Rng,
     client_rng: Rng,
     sync_rng: Rng,
+    snapshot_rng: Rng,
 }
 
 /// The token space of scripts, apart from that of clients.
@@ -176,6 +186,7 @@ impl<P: Subject> World<P> {
             clock_rng: Rng::new(seed, "clocks"),
             client_rng: Rng::new(seed, "clients"),
             sync_rng: Rng::new(seed, "syncs"),
+            snapshot_rng: Rng::new(seed, "snapshots"),
             setup,
         };
         world.plan_first_events();
@@ -261,11 +272,17 @@ impl<P: Subject> World<P> {
                 Ok(())
             }
             Event::Restart { replica } => self.restart(replica),
+            Event::SnapshotWritten { replica, incarnation, number } => {
+                self.snapshot_written(replica, incarnation, number)
+            }
+            Event::StateAsked { by, of } => self.state_asked(by, of),
+            Event::StateArrives { at, from, frozen } => self.state_arrives(at, from, frozen),
             Event::Client { client } => self.client_acts(client),
-            Event::ClientTimeout { client, op } => {
-                self.client_gives_up(client, op);
+            Event::ClientTimeout { client, op, attempt } => {
+                self.client_gives_up(client, op, attempt);
                 Ok(())
             }
+            Event::ClientRetry { client, op } => self.client_tries_again(client, op),
             Event::Script { index } => self.script_proposes(index),
             Event::Fault { index } => self.begin_fault(index),
             Event::FaultEnd { index } => self.end_fault(index),
@@ -344,7 +361,7 @@ impl<P: Subject> World<P> {
             (scripted.replica, scripted.command.clone())
         };
         let token = Token(SCRIPT_TOKENS + index as u64);
-        self.propose(replica, token, &command)
+        self.propose(replica, token, &command, None)
     }
 }
 
@@ -381,6 +398,14 @@ fn empty_node<P: Subject>(seed: u64, index: usize, setup: &Setup) -> Node<P> {
         last_proposed_at: 0,
         executed: FxHashSet::default(),
         executed_print: 0,
+        executing: None,
+        applied: FxHashSet::default(),
+        stored: None,
+        writing: None,
+        entries_since: 0,
+        askers: Vec::new(),
+        asking_until_us: 0,
+        asked: index,
     }
 }
 

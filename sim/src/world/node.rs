@@ -1,9 +1,10 @@
 //! One simulated replica: its group while it is up, its disk always.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use bytes::Bytes;
-use panchayat_consensus::{Command, InstanceId, RecordSeq, ReplicaId, ReplicaSet, Token};
+use panchayat_consensus::{ClientId, Command, InstanceId, RecordSeq, ReplicaId, ReplicaSet, Token};
 use panchayat_core::Group;
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::kv::KvStore;
@@ -12,8 +13,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::fault::{Aftermath, CrashPoint};
+use crate::invariants::Progress;
 use crate::setup::SyncTime;
-use crate::subject::{Place, Subject};
+use crate::subject::{Checks, Place, Subject};
 
 /// Most inputs that wait for a paused or slow replica; frames beyond are lost.
 pub(crate) const INBOX_MAX: usize = 20_000;
@@ -37,6 +39,21 @@ pub(crate) enum Power {
     Down,
     /// It refuses to start, or is kept down on purpose.
     Out,
+}
+
+/// What the checks go by, of the state in a snapshot.
+pub(crate) type FrozenOf<P> = Frozen<<<P as Subject>::Checks as Checks<P>>::Frozen>;
+
+/// A snapshot in its production format, and what the world knows of the state in it.
+#[derive(Debug)]
+pub(crate) struct Frozen<C> {
+    pub(crate) number: u64,
+    pub(crate) bytes: Bytes,
+    pub(crate) executed: FxHashSet<InstanceId>,
+    pub(crate) executed_print: u64,
+    pub(crate) applied: FxHashSet<(ClientId, u64)>,
+    pub(crate) progress: Progress,
+    pub(crate) checks: C,
 }
 
 /// A replica.
@@ -70,7 +87,7 @@ pub(crate) struct Node<P: Subject> {
     pub(crate) wake_at_us: Option<u64>,
     /// Records written in this incarnation, and those of them not durable yet.
     pub(crate) record_seq: u64,
-    pub(crate) unsynced: VecDeque<(u64, P::Record)>,
+    pub(crate) unsynced: VecDeque<(u64, Option<P::Record>)>,
     /// Records durable over all incarnations.
     pub(crate) durable_records: usize,
     pub(crate) tokens: FxHashMap<Token, (usize, u64)>,
@@ -80,6 +97,22 @@ pub(crate) struct Node<P: Subject> {
     pub(crate) executed: FxHashSet<InstanceId>,
     /// A fingerprint of that set.
     pub(crate) executed_print: u64,
+    /// The request of the command that executes.
+    pub(crate) executing: Option<(ClientId, u64)>,
+    /// The requests that took effect.
+    pub(crate) applied: FxHashSet<(ClientId, u64)>,
+    /// The latest snapshot that is durable.
+    pub(crate) stored: Option<Rc<FrozenOf<P>>>,
+    /// The one being written, and the entry of the journal that must be durable first.
+    pub(crate) writing: Option<(Rc<FrozenOf<P>>, RecordSeq)>,
+    /// Entries of the journal since the last one was begun.
+    pub(crate) entries_since: u64,
+    /// Who waits for the next one, and their incarnations.
+    pub(crate) askers: Vec<Place>,
+    /// Until when it waits for a state it asked for.
+    pub(crate) asking_until_us: u64,
+    /// Whom it asked last.
+    pub(crate) asked: usize,
 }
 
 impl<P: Subject> Node<P> {
@@ -114,6 +147,11 @@ impl<P: Subject> Node<P> {
         self.tokens.clear();
         self.executed.clear();
         self.executed_print = 0;
+        self.applied.clear();
+        self.writing = None;
+        self.entries_since = 0;
+        self.askers.clear();
+        self.asking_until_us = 0;
         self.sync_fails = None;
     }
 

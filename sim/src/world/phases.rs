@@ -107,9 +107,10 @@ impl<P: Subject> World<P> {
 
     fn stuck(&self) -> Flaw {
         let mut text = format!(
-            "not settled {} ms after healing; {} clients wait",
+            "not settled {} ms after healing; {} clients wait, {} commands are left",
             (self.now_us - self.phase_since_us) / 1_000,
-            self.clients_waiting()
+            self.clients_waiting(),
+            self.commands_left
         );
         let mut shown = Vec::new();
         for node in &self.nodes {

@@ -145,6 +145,7 @@ impl Scope {
                 stagger: Span(1),
                 status_interval: never,
                 fast_quorum_wait: Span(0),
+                hold: never,
             };
             config.limits = Limits { fetches_max: 0, ..Limits::default() };
             config.seed = 0;
