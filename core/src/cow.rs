@@ -174,7 +174,7 @@ fn find<T: Row>(slots: &[Slot<T>], hash: u64, depth: u32, key: &T::Key) -> Resul
     // Hashes are spread evenly, so it is near where its bits say, mostly in the first cache line
     // that is looked at.
     let part = u128::from(hash.unbounded_shl(FANOUT_BITS * depth));
-    let mut at = (part * slots.len() as u128 >> 64) as usize;
+    let mut at = ((part * slots.len() as u128) >> 64) as usize;
     let (mut low, mut high) = (0, slots.len());
     for _ in 0..NEAR {
         if low == high {
