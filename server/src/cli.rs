@@ -27,6 +27,7 @@ Set RUST_LOG (for example RUST_LOG=panchayat=info) for a log on stderr.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Geo(Geo),
+    Bench(Bench),
     Up(Up),
     Put(Put),
     Get(Get),
@@ -115,6 +116,91 @@ Examples:
   panchayat geo --kill delhi@4s..8s                        lose a city, and get it back
   panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms
   panchayat geo --cut 'mumbai>delhi@4s..8s'                mumbai is not heard in delhi";
+
+/// Measure throughput and processor time per command where nothing is far away
+///
+/// Starts 3 or 5 replicas in this process, over real QUIC on loopback without emulated delay, and
+/// loads them with clients that propose in process. Prints commands per second, latencies,
+/// processor time per command with a breakdown by thread, syncs and traffic, and holds them
+/// against the project's targets where the conditions are those of a target.
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_HELP)]
+pub(crate) struct Bench {
+    /// Over QUIC on loopback, in this process: the only kind there is so far
+    #[arg(long, required = true)]
+    pub(crate) loopback: bool,
+
+    /// Run every configuration that a target compares, one after the other
+    #[arg(long, conflicts_with_all = ["replicas", "clients", "rate", "payload", "keys", "conflict", "durability"])]
+    pub(crate) targets: bool,
+
+    /// How many replicas: 3 or 5
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) replicas: usize,
+
+    /// Clients at each replica, in a closed loop
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) clients: u32,
+
+    /// Commands per second over all replicas, in an open loop; latency counts from when they
+    /// were due
+    #[arg(long, value_name = "PER_S", conflicts_with = "clients")]
+    pub(crate) rate: Option<f64>,
+
+    /// Bytes each command carries
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    pub(crate) payload: usize,
+
+    /// How many keys commands choose from
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub(crate) keys: u32,
+
+    /// Share of commands that write one common key instead
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = percent)]
+    pub(crate) conflict: f64,
+
+    /// What "durable" means
+    #[arg(long, value_enum, default_value_t = DurabilityName::Memory)]
+    pub(crate) durability: DurabilityName,
+
+    /// How long to measure in each run
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub(crate) duration: Duration,
+
+    /// How long the load lasts before that
+    #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
+    pub(crate) warm_up: Duration,
+
+    /// How many runs, each of a new cluster; figures are their medians
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) runs: usize,
+
+    /// Draws keys and payloads
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Keep the journals here while it runs, on the disk to be measured [default: a temporary
+    /// directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const BENCH_HELP: &str = "\
+Exit codes:
+  0  the replicas agree, whatever the figures
+  1  they do not, or a run failed
+  2  wrong usage
+
+Examples:
+  panchayat bench --loopback --runs 5                      three replicas, in memory
+  panchayat bench --loopback --runs 5 --durability fsync   every promise synced
+  panchayat bench --loopback --conflict 100                every command on one key
+  panchayat bench --loopback --rate 40000 --duration 300   does it last?
+  panchayat bench --loopback --targets --runs 5            all targets, five minutes";
 
 /// Run the production code in virtual time with faults, seed by seed
 ///

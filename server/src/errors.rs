@@ -9,6 +9,7 @@ use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCod
 use panchayat::LocalError;
 use panchayat::topology::{self, NotFound, TopologyError};
 use panchayat_bench::geo::GeoError;
+use panchayat_bench::loopback::LoopbackError;
 use thiserror::Error;
 
 use crate::description::DescriptionError;
@@ -32,6 +33,9 @@ pub(crate) enum CliError {
     /// An experiment has no report.
     #[error(transparent)]
     Geo(GeoError),
+    /// A bench has no report.
+    #[error(transparent)]
+    Bench(#[from] LoopbackError),
     /// A cluster did not start.
     #[error(transparent)]
     Up(LocalError),
@@ -100,6 +104,14 @@ impl CliError {
                 | GeoError::Clients(_)
                 | GeoError::Duration(_)
                 | GeoError::Fault(_),
+            )
+            | Self::Bench(
+                LoopbackError::Workload(_)
+                | LoopbackError::Replicas(_)
+                | LoopbackError::Clients(_)
+                | LoopbackError::Rate(_)
+                | LoopbackError::Runs(_)
+                | LoopbackError::Duration(_),
             ) => USAGE,
             _ => FAILED,
         }

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
+mod bench_text;
 mod cli;
 mod client_commands;
 mod description;
@@ -43,12 +45,14 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
+        .thread_name("runtime")
         .enable_all()
         .build()
         .map_err(CliError::Runtime)?;
     runtime.block_on(async {
         match command {
             Command::Geo(arguments) => geo::run(arguments).await,
+            Command::Bench(arguments) => bench::run(arguments).await,
             Command::Sim(arguments) => sim::run(&arguments),
             Command::Up(arguments) => up::run(arguments).await,
             Command::Put(arguments) => client_commands::put(arguments).await,

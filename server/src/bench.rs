@@ -1,0 +1,107 @@
+//! `panchayat bench`: runs the loopback measurement and shows what it found.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use panchayat::Durability;
+use panchayat_bench::geo::Check;
+use panchayat_bench::loopback::{self, Load, LoopbackConfig, Progress, Report};
+use serde::Serialize;
+
+use crate::bench_text;
+use crate::cli::Bench;
+use crate::errors::{CliError, FAILED};
+use crate::geo::durability;
+use crate::signals::Stop;
+
+/// Several configurations, and what must hold between them.
+#[derive(Serialize)]
+struct Compared {
+    reports: Vec<Report>,
+    checks: Vec<Check>,
+}
+
+pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
+    let mut stop = Stop::listen()?;
+    let mut reports = Vec::new();
+    for config in configs(&arguments) {
+        let bar = bar();
+        let report =
+            loopback::run(&config, stop.asked(), |progress| show(&bar, &config, progress)).await;
+        bar.finish_and_clear();
+        let report = report?;
+        if !arguments.json {
+            print(&bench_text::draw(&report))?;
+        }
+        reports.push(report);
+    }
+    let checks = loopback::compared(&reports);
+    let ok = reports.iter().all(|report| report.ok);
+    if !arguments.json {
+        print(&bench_text::checks(&checks))?;
+    } else if arguments.targets {
+        print_json(&Compared { reports, checks })?;
+    } else {
+        reports.iter().try_for_each(print_json)?;
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// What was asked for, or everything that a target compares.
+fn configs(arguments: &Bench) -> Vec<LoopbackConfig> {
+    let asked = LoopbackConfig {
+        replicas: arguments.replicas,
+        load: match arguments.rate {
+            Some(rate) => Load::Open { rate },
+            None => Load::Closed { clients: arguments.clients },
+        },
+        payload_bytes: arguments.payload,
+        keys: arguments.keys,
+        conflict_percent: arguments.conflict,
+        durability: durability(arguments.durability),
+        warm_up: arguments.warm_up,
+        duration: arguments.duration,
+        runs: arguments.runs,
+        seed: arguments.seed,
+        data_dir: arguments.data_dir.clone(),
+    };
+    if !arguments.targets {
+        return vec![asked];
+    }
+    let synced = LoopbackConfig { durability: Durability::Fsync, ..asked.clone() };
+    let conflicting = LoopbackConfig { conflict_percent: 100.0, ..asked.clone() };
+    let five = LoopbackConfig { replicas: 5, ..asked.clone() };
+    vec![asked, synced, conflicting, five]
+}
+
+fn print(text: &str) -> Result<(), CliError> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(CliError::Print)
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), CliError> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| CliError::Print(error.into()))?;
+    print(&(text + "\n"))
+}
+
+/// On stderr; nothing at all where that is no terminal.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    // The template is constant; the default style is no loss if it were wrong.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos:>3}/{len} s") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, config: &LoopbackConfig, progress: Progress) {
+    let Progress { run, runs, elapsed, total } = progress;
+    let (n, conflict) = (config.replicas, config.conflict_percent);
+    bar.set_message(format!(
+        "n={n}, {}, {conflict} % conflicts, run {run}/{runs}",
+        bench_text::durability(config.durability)
+    ));
+    bar.set_length(total.as_secs().max(1));
+    bar.set_position(elapsed.as_secs());
+}
