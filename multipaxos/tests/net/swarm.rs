@@ -13,7 +13,7 @@ pub(crate) const MS: Us = 1_000;
 /// How long faults and load last.
 const TROUBLE: Us = 3_000 * MS;
 /// How long after healing everything must be answered.
-const LIVENESS: Us = 12_000 * MS;
+const LIVENESS: Us = 20_000 * MS;
 /// How wrong clocks may be, and are.
 const CLOCK_ERROR_PPM: u32 = 100_000;
 
@@ -70,7 +70,7 @@ fn draw_config(rng: &mut Rng) -> Config {
         span_max: rng.pick(&[8, 1 << 20]),
         window_slots_max: rng.pick(&[4, 16, 256]),
         window_bytes_max: rng.pick(&[500, 1 << 20]),
-        batch_bytes_max: rng.pick(&[100, 400, 1 << 20]),
+        batch_bytes_max: rng.pick(&[250, 600, 1 << 20]),
         retained_slots_max: rng.pick(&[4, 30, 1 << 17]),
         retained_bytes_max: rng.pick(&[3_000, 1 << 20]),
         reads_max: rng.pick(&[4, 1024]),
