@@ -25,10 +25,14 @@ impl MultiPaxos {
     /// A client of this replica proposes `command`.
     pub(crate) fn propose(&mut self, token: Token, command: Command, now: Now, fx: &mut Fx) {
         let limits = &self.config.limits;
+        let no_room = match &self.role {
+            Role::Leader(leadership) => leadership.is_full(limits, self.chosen),
+            _ => false,
+        };
         let full = self.pending.len() >= limits.in_flight_max
             || self.pending.last_number - self.pending.floor() >= limits.span_max
             || now.monotonic < self.pending.busy_until
-            || matches!(&self.role, Role::Leader(leadership) if leadership.is_full(limits, self.chosen));
+            || no_room;
         if full {
             self.counters.overloaded += 1;
             fx.reject(token, NotApplied::Overloaded);
