@@ -149,17 +149,29 @@ impl EPaxos {
     /// Whether an absent member has all that was collected without it, and little to catch up.
     fn is_back(&self, member: ReplicaId) -> bool {
         let Some(status) = &self.collector.heard[member.index()] else { return false };
-        let collectable = &self.collector.collectable;
-        let behind =
-            |(lane, slot): (ReplicaId, u64)| slot.saturating_sub(status.reached.last(lane));
-        let lag: u64 = self.all_executed().lanes().map(behind).sum();
         let kept = self.lanes.retained().max(self.config.limits.retained_max);
-        status.reached.covers(collectable) && lag <= kept as u64 / 4
+        status.reached.covers(&self.collector.collectable) && self.lag(member) <= kept as u64 / 4
     }
 
-    fn reported(&self, member: ReplicaId, lane: ReplicaId) -> u64 {
+    /// How many of the commands executed here a member has yet to execute, by its last word.
+    fn lag(&self, member: ReplicaId) -> u64 {
         let status = self.collector.heard[member.index()].as_ref();
-        status.map_or(0, |status| status.executed.last(lane))
+        let reached = |lane| status.map_or(0, |status| status.reached.last(lane));
+        let behind = |(lane, slot): (ReplicaId, u64)| slot.saturating_sub(reached(lane));
+        self.all_executed().lanes().map(behind).sum()
+    }
+
+    /// Up to where a member lets others collect a lane, by what it last said.
+    fn reported(&self, member: ReplicaId, lane: ReplicaId) -> u64 {
+        match &self.collector.heard[member.index()] {
+            Some(status) if self.agrees(status) => status.executed.last(lane),
+            _ => self.collector.collectable.last(lane),
+        }
+    }
+
+    /// Whether a member counts the same members as absent. It matters only if any are.
+    fn agrees(&self, status: &Status) -> bool {
+        self.collector.absent.is_empty() || status.absent == self.collector.absent
     }
 
     /// How many instances could be collected if not for these members. Those are not counted that
@@ -288,21 +300,36 @@ impl EPaxos {
         self.collector.held_until.is_some()
     }
 
-    /// Counts as absent who holds up collection, if too much is kept.
+    /// Counts as absent who holds up collection, if too much is kept; or whom others count as
+    /// absent and who seems dead here too, since nobody can collect before all agree.
     fn count_absent(&mut self, fx: &mut Fx) {
         let absent = self.collector.absent;
-        let more = self.config.quorums.f().saturating_sub(absent.len());
+        let f = self.config.quorums.f();
+        let more = f.saturating_sub(absent.len());
         if more == 0 || !self.keeps_more_than(1) {
             return;
         }
-        let mut slowest: Vec<ReplicaId> = self.others().minus(absent).iter().collect();
+        let counted = self.others().minus(absent);
+        let heard = counted.iter().filter_map(|m| self.collector.heard[m.index()].as_ref());
+        let theirs = heard.flat_map(|status| status.absent.iter());
+        let dead = theirs.filter(|member| self.suspected.contains(*member));
+        let all: ReplicaSet = dead.chain(absent.iter()).filter(|m| *m != self.me()).collect();
+        if all != absent && all.len() <= f {
+            self.counters.marked_absent += 1;
+            self.settle_on_absent(all, fx);
+            return;
+        }
+        // Whoever is there and keeps up will let go of what it holds up.
+        let kept = self.lanes.retained() as u64;
+        let away = |m: &ReplicaId| self.suspected.contains(*m) || self.lag(*m) > kept / 2;
+        let mut slowest: Vec<ReplicaId> = counted.iter().filter(away).collect();
         let reported = |member: &ReplicaId| -> u64 {
             self.lane_ids().map(|lane| self.reported(*member, lane)).sum()
         };
         slowest.sort_by_key(reported);
-        let enough = self.lanes.retained() as u64 / 2;
-        let candidates = (1..=more).map(|count| slowest[..count].iter().copied().collect());
-        let guilty = { candidates }.find(|members| self.held_up_by(*members) > enough);
+        let candidates =
+            (1..=more.min(slowest.len())).map(|count| slowest[..count].iter().copied().collect());
+        let guilty = { candidates }.find(|members| self.held_up_by(*members) > kept / 2);
         if let Some(guilty) = guilty {
             self.counters.marked_absent += 1;
             self.settle_on_absent(absent.iter().chain(guilty.iter()).collect(), fx);
@@ -317,7 +344,7 @@ impl EPaxos {
         self.collector.seen_then = seen_then;
     }
 
-    /// The minimum of the watermarks of all who count, if they agree on who that is.
+    /// The minimum of the watermarks of all who count, if they agree on who does not.
     fn update_collectable(&mut self) {
         let collector = &mut self.collector;
         if collector.executed_after.is_met_by(self.durable) {
@@ -329,7 +356,7 @@ impl EPaxos {
         let mut seen_then = collector.seen_then.clone();
         for member in counted.iter() {
             let Some(status) = &collector.heard[member.index()] else { return };
-            if status.absent != collector.absent {
+            if !self.agrees(status) {
                 return;
             }
             lowest.meet(&status.executed);

@@ -115,6 +115,9 @@ pub trait Checks<P: Subject> {
         protocol: &P,
     ) -> Result<(), Flaw>;
 
+    /// A snapshot of `at` is durable, and with it the state it may have taken over.
+    fn snapshot_durable(&mut self, at: Place);
+
     /// What the state of `at` contains now.
     fn freeze(&self, at: Place) -> Self::Frozen;
 

@@ -282,6 +282,7 @@ impl<const BUG: u8> Checks<Toy<BUG>> for NoChecks {
     ) -> Result<(), Flaw> {
         Ok(())
     }
+    fn snapshot_durable(&mut self, _: Place) {}
     fn freeze(&self, _: Place) {}
     fn taken_over(&mut self, _: Place, _: &[Entry], _: &(), _: &Toy<BUG>) -> Result<(), Flaw> {
         Ok(())

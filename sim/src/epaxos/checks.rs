@@ -1,9 +1,9 @@
 //! The EPaxos invariants, fed with records, messages, steps and executions.
 
-use panchayat_consensus::{Ballot, Command, InstanceId, Quorums, ReplicaSet};
+use panchayat_consensus::{Ballot, Command, InstanceId, Quorums, ReplicaId, ReplicaSet};
 use panchayat_epaxos::{Deps, EPaxos, Message, Phase, Proposal, Record};
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::flaw::{Flaw, Invariant};
 use crate::invariants::{
@@ -25,6 +25,8 @@ pub struct EPaxosChecks {
     promise: DurablePromise,
     closed: ClosedDependencies,
     collection: Collection,
+    /// What was durable at replicas when they took over a state that is not durable there yet.
+    taking_over: FxHashMap<ReplicaId, Vec<(InstanceId, Standing)>>,
     nops: u64,
     /// Who waits for what, as announced; and how waits that led to a proposal ended.
     waits: FxHashSet<(Place, InstanceId)>,
@@ -129,6 +131,7 @@ impl Checks<EPaxos> for EPaxosChecks {
             promise: DurablePromise::default(),
             closed: ClosedDependencies::new(quorums.n()),
             collection: Collection::new(quorums),
+            taking_over: FxHashMap::default(),
             nops: 0,
             waits: FxHashSet::default(),
             waited_then_nop: 0,
@@ -167,7 +170,10 @@ impl Checks<EPaxos> for EPaxosChecks {
         protocol: &EPaxos,
     ) -> Result<(), Flaw> {
         // Everything that was durable before, whether in the journal or in a snapshot since.
-        let known_before: Vec<_> = self.promise.standings(at.replica).collect();
+        let known_before: Vec<_> = match self.taking_over.remove(&at.replica) {
+            Some(known) => known,
+            None => self.promise.standings(at.replica).collect(),
+        };
         self.closed.forget(at.replica);
         let mut all = Vec::new();
         if let Some((image, frozen)) = base {
@@ -196,6 +202,10 @@ impl Checks<EPaxos> for EPaxosChecks {
         Ok(())
     }
 
+    fn snapshot_durable(&mut self, at: Place) {
+        self.taking_over.remove(&at.replica);
+    }
+
     fn freeze(&self, at: Place) -> Self::Frozen {
         self.closed.executed_by(at.replica)
     }
@@ -207,6 +217,8 @@ impl Checks<EPaxos> for EPaxosChecks {
         frozen: &Self::Frozen,
         protocol: &EPaxos,
     ) -> Result<(), Flaw> {
+        let known = self.promise.standings(at.replica).collect();
+        self.taking_over.entry(at.replica).or_insert(known);
         self.closed.thaw(at.replica, frozen.clone());
         for record in handover {
             self.vote(at, record)?;

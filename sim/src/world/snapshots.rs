@@ -103,6 +103,7 @@ impl<P: Subject> World<P> {
         node.stored = node.writing.take().map(|(frozen, _)| frozen);
         node.durable_records -= node.disk.cut(number);
         group.snapshot_durable(number);
+        self.checks.snapshot_durable(node.place());
         self.trace.line(Some(node.id), None, || format!("snapshot {number} is durable"));
         *self.stats.named.entry("snapshots_durable").or_default() += 1;
         self.working = Some(replica);
