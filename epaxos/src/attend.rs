@@ -27,8 +27,24 @@ const ROUND_DOUBLINGS_MAX: u64 = 6;
 impl EPaxos {
     /// Looks after every instance whose time has come.
     pub(crate) fn attend_due(&mut self, now: Now, fx: &mut Fx) {
+        let behind = !self.members_ahead().is_empty();
         while let Some(id) = self.watch.pop_due(now.monotonic) {
-            self.attend(id, now, fx);
+            if behind {
+                self.ask_only(id, now, fx);
+            } else {
+                self.attend(id, now, fx);
+            }
+        }
+    }
+
+    /// What a replica does that others have collected without: it learns what it still can, and
+    /// takes no part in deciding anything.
+    fn ask_only(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
+        let Some(instance) = self.lanes.get(id) else { return };
+        if !instance.is_committed() && instance.look_due <= now.monotonic {
+            self.ask(id, now, fx);
+            let patience = self.config.timing.patience;
+            self.look_at(id, now.monotonic + patience + self.jitter(id, now, patience));
         }
     }
 

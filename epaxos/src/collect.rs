@@ -161,32 +161,24 @@ impl EPaxos {
         self.all_executed().lanes().map(behind).sum()
     }
 
-    /// Up to where a member lets others collect a lane, by what it last said.
-    fn reported(&self, member: ReplicaId, lane: ReplicaId) -> u64 {
-        match &self.collector.heard[member.index()] {
-            Some(status) if self.agrees(status) => status.executed.last(lane),
-            _ => self.collector.collectable.last(lane),
-        }
-    }
-
     /// Whether a member counts the same members as absent. It matters only if any are.
     fn agrees(&self, status: &Status) -> bool {
         self.collector.absent.is_empty() || status.absent == self.collector.absent
     }
 
-    /// How many instances could be collected if not for these members. Those are not counted that
-    /// someone else holds up as well, as when an instance cannot be decided for a while: then
-    /// nobody's watermark moves, and nobody is to blame.
+    /// How many instances could be collected without these members, once the others agree.
     fn held_up_by(&self, members: ReplicaSet) -> u64 {
-        let others = self.others().minus(self.collector.absent).minus(members);
-        let lane_held_up = |(lane, own): (ReplicaId, u64)| {
-            let lowest = |set: ReplicaSet| {
-                set.iter().map(|member| self.reported(member, lane)).min().unwrap_or(u64::MAX)
-            };
-            let without = lowest(others).min(own);
-            without - lowest(members).min(without)
-        };
-        self.collector.executed_durably.lanes().map(lane_held_up).sum()
+        let collector = &self.collector;
+        let mut lowest = collector.executed_durably.clone();
+        for other in self.others().minus(collector.absent).minus(members).iter() {
+            match &collector.heard[other.index()] {
+                Some(status) => lowest.meet(&status.executed),
+                None => return 0,
+            }
+        }
+        let more =
+            |(lane, slot): (ReplicaId, u64)| slot.saturating_sub(collector.collectable.last(lane));
+        lowest.lanes().map(more).sum()
     }
 
     /// Replies under way from a member that is taken back may be from before it took over a state
@@ -323,10 +315,7 @@ impl EPaxos {
         let kept = self.lanes.retained() as u64;
         let away = |m: &ReplicaId| self.suspected.contains(*m) || self.lag(*m) > kept / 2;
         let mut slowest: Vec<ReplicaId> = counted.iter().filter(away).collect();
-        let reported = |member: &ReplicaId| -> u64 {
-            self.lane_ids().map(|lane| self.reported(*member, lane)).sum()
-        };
-        slowest.sort_by_key(reported);
+        slowest.sort_by_key(|member| std::cmp::Reverse(self.lag(*member)));
         let candidates =
             (1..=more.min(slowest.len())).map(|count| slowest[..count].iter().copied().collect());
         let guilty = { candidates }.find(|members| self.held_up_by(*members) > kept / 2);

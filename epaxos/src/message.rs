@@ -192,6 +192,18 @@ impl Message {
         }
     }
 
+    /// Whether it votes, or asks for a vote. Others only tell what is known.
+    pub(crate) fn needs_a_vote(&self) -> bool {
+        !matches!(
+            self,
+            Self::Commit { .. }
+                | Self::Payload { .. }
+                | Self::Fetch { .. }
+                | Self::Gone { .. }
+                | Self::Status(_)
+        )
+    }
+
     /// The ballot it speaks at, if it names one.
     pub(crate) fn ballot(&self) -> Option<Ballot> {
         match self {

@@ -287,7 +287,7 @@ impl EPaxos {
             self.answer_collected(from, id, &message, fx);
             return;
         }
-        if !matches!(message, Message::Status(_)) && !self.members_ahead().is_empty() {
+        if message.needs_a_vote() && !self.members_ahead().is_empty() {
             self.counters.dropped += 1;
             return;
         }
@@ -458,10 +458,8 @@ impl Protocol for EPaxos {
             Input::PeerSuspected(peer) => _ = self.suspected.insert(peer),
             Input::Wake => {}
         }
-        if self.members_ahead().is_empty() {
-            self.attend_due(now, effects);
-            self.count_own_votes(now, effects);
-        }
+        self.attend_due(now, effects);
+        self.count_own_votes(now, effects);
         self.tell_status(now, effects);
         self.collect();
         self.ask_for_wake(effects);

@@ -32,9 +32,11 @@ pub const SHORT_RUN: u64 = 100;
 /// What a hundred seeds come to at any number of replicas.
 const COMMON: &[&str] = &[
     "acknowledged",
+    "answers_duplicate",
     "answers_fast",
     "answers_recovered",
     "answers_slow",
+    "collected",
     "components",
     "decided_by_accepts",
     "decided_fast",
@@ -51,9 +53,12 @@ const COMMON: &[&str] = &[
     "fault_spike",
     "fault_storm",
     "fault_sync_error",
+    "fenced",
     "fetches",
+    "gone",
     "judged_list_transactions",
     "judged_register_operations",
+    "marked_absent",
     "overloaded",
     "proposed_again",
     "recovered_commits",
@@ -63,10 +68,18 @@ const COMMON: &[&str] = &[
     "recovery_nop",
     "recovery_validate",
     "refusals",
+    "requests_duplicate",
+    "requests_retried",
+    "requests_too_old",
+    "requests_unknown",
     "restarts",
+    "restarts_from_snapshot",
     "retransmissions",
+    "snapshots_durable",
+    "states_taken_over",
     "suspicions",
     "sync_errors",
+    "taken_back",
     "torn_tails",
     "unknown",
     "validate_accept",
@@ -76,7 +89,8 @@ const COMMON: &[&str] = &[
 ];
 
 /// What takes more than a hundred seeds at any number of replicas.
-const RARE: &[&str] = &["bits_flipped", "fault_bit_flip", "refused_journals"];
+const RARE: &[&str] =
+    &["bits_flipped", "fault_bit_flip", "refused_journals", "states_broken_off", "withdrawn"];
 
 /// What can happen with some numbers of replicas only, and whether it can with these. With
 /// m = n − f − e, the fewest endorsers that rule 4 is content with:
