@@ -64,6 +64,8 @@ pub struct Setup {
     /// The known mistake that the protocol is to make, by its number. Only a build with the feature
     /// `mutations` can make any.
     pub mistake: Option<usize>,
+    /// The known mistake that the group around it is to make, likewise.
+    pub group_mistake: Option<usize>,
     /// After so many entries of the journal a snapshot is taken; 0 for never.
     pub snapshot_every: u64,
     /// How requests of clients are remembered.
@@ -105,6 +107,7 @@ impl Setup {
             suspicion_us: 500_000,
             tuning: Tuning::calm(Span(rtt_max)),
             mistake: None,
+            group_mistake: None,
             snapshot_every: 0,
             sessions: SessionConfig::default(),
             workload: Workload::none(),

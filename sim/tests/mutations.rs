@@ -1,6 +1,7 @@
 //! Every known mistake is caught by the default swarm, at five replicas within a stated number of
 //! seeds. Run with `cargo test -p panchayat-sim --features mutations --test mutations`.
 
+use panchayat_core::mutation::Mutation as GroupMutation;
 use panchayat_epaxos::{EPaxos, Mutation};
 use panchayat_sim::{Setup, run_setup};
 
@@ -11,10 +12,10 @@ const SEEDS_MAX: u64 = 60;
 /// this list, so the test says so.
 const OPEN: &[Mutation] = &[Mutation::ValidateByAnyMajority];
 
-fn caught(number: usize) -> bool {
+fn caught(spoil: impl Fn(&mut Setup)) -> bool {
     (0..SEEDS_MAX).any(|seed| {
         let mut setup = Setup::draw(seed, 5);
-        setup.mistake = Some(number);
+        spoil(&mut setup);
         run_setup::<EPaxos>(seed, setup, false).violation.is_some()
     })
 }
@@ -27,12 +28,19 @@ fn every_known_mistake_is_caught() {
     let missed: Vec<&Mutation> = Mutation::ALL
         .iter()
         .enumerate()
-        .filter(|(number, _)| !caught(*number))
+        .filter(|(number, _)| !caught(|setup| setup.mistake = Some(*number)))
+        .map(|(_, mutation)| mutation)
+        .collect();
+    let missed_in_group: Vec<&GroupMutation> = GroupMutation::ALL
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| !caught(|setup| setup.group_mistake = Some(*number)))
         .map(|(_, mutation)| mutation)
         .collect();
     std::panic::set_hook(hook);
     let open: Vec<&Mutation> = OPEN.iter().collect();
     assert_eq!(missed, open);
+    assert_eq!(missed_in_group, [&GroupMutation::ALL[0]; 0]);
 }
 
 #[test]

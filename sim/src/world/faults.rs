@@ -235,6 +235,7 @@ impl<P: Subject> World<P> {
             Flaw::general(Invariant::Journal, format!("r{replica} does not start: {error}"))
         })?;
         let at = node.place();
+        let group = mistaken(group, self.setup.group_mistake);
         let checked = stored.as_ref().map(|stored| (&image[..], &stored.checks));
         self.checks.restored(at, checked, &records, group.protocol())?;
         node.group = Some(group);
@@ -249,4 +250,20 @@ impl<P: Subject> World<P> {
         self.touched_set.clear();
         self.finish_turn(replica)
     }
+}
+
+/// The group, making a known mistake if it is to.
+#[cfg(feature = "mutations")]
+fn mistaken<P: Subject>(mut group: Group<P, KvStore>, mistake: Option<usize>) -> Group<P, KvStore> {
+    use panchayat_core::mutation::Mutation;
+    if let Some(mutation) = mistake.and_then(|number| Mutation::ALL.get(number)) {
+        group.make_mistake(*mutation);
+    }
+    group
+}
+
+#[cfg(not(feature = "mutations"))]
+fn mistaken<P: Subject>(group: Group<P, KvStore>, mistake: Option<usize>) -> Group<P, KvStore> {
+    assert!(mistake.is_none(), "mistakes need a build with the feature `mutations`");
+    group
 }
