@@ -147,6 +147,7 @@ impl EPaxos {
             self.note_exists(invalidator.id.replica, invalidator.id.slot, now);
         }
         let any = self.mutated(Mutation::ValidateByAnyMajority);
+        let some = self.mutated(Mutation::ValidateBySome);
         let Some(attempt) = self.attempt_at(id, ballot) else { return };
         let Stage::Validating(validation) = &mut attempt.stage else { return };
         let asked = any || validation.quorum.contains(from);
@@ -155,7 +156,9 @@ impl EPaxos {
         }
         attempt.progress = now.monotonic;
         merge(&mut validation.invalidators, invalidators);
-        let complete = if any {
+        let complete = if some {
+            validation.replies.len() >= 2
+        } else if any {
             validation.replies.len() >= validation.quorum.len()
         } else {
             validation.replies == validation.quorum
