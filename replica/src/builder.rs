@@ -1,60 +1,39 @@
 //! Starting a replica.
 
+use std::io;
 use std::net::UdpSocket;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use panchayat_consensus::wire::{Decode, from_bytes};
-use panchayat_consensus::{EpochNumber, GroupId, Protocol, Quorums, Span};
+use crossbeam::channel::unbounded;
+use panchayat_consensus::{EpochNumber, GroupId, NodeId, Protocol, Quorums, Span};
 use panchayat_core::detector::Detector;
-use panchayat_core::journal::Entry;
-use panchayat_core::{Base, Group, SessionConfig, StateMachine};
-use panchayat_epaxos::{Config, EPaxos, Record};
+use panchayat_core::{SessionConfig, StateMachine};
+use panchayat_epaxos::{Config, EPaxos};
 use panchayat_storage::backend::Backend;
-use panchayat_storage::{Durability, Journal, JournalConfig, Replay};
+use panchayat_storage::{Durability, JournalConfig};
 use panchayat_transport::identity::{Identity, Subject};
 use panchayat_transport::wan::WanControl;
-use panchayat_transport::{Listen, Mesh, MeshConfig, PeerConfig};
+use panchayat_transport::{Listen, Mesh, MeshConfig, PeerConfig, RateLimit};
 use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
 use crate::driver::{Address, Clock, Driver, DurableMark, Outside};
 use crate::error::{StartError, Stopped};
 use crate::handler::Handler;
-use crate::inbox::Inbox;
+use crate::inbox::{Event, Inbox};
+use crate::limits::Limits;
 use crate::outbox::Outbox;
 use crate::records::Records;
 use crate::replica::{Gate, Replica, Running};
+use crate::snapshots::{
+    CatchUp, Desk, Due, Fetcher, Places, SnapshotWriter, Started, Stream, start,
+};
 
 /// The only group there is so far.
 const ADDRESS: Address = Address { group: GroupId(1), epoch: EpochNumber(1) };
-
-/// Half of what one frame and one append may take by default.
-const COMMAND_BYTES_CEILING: usize = 4 << 20;
-
-/// What a replica may hold at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Most proposals of this replica without a result; above, they are `Overloaded`.
-    pub proposals_max: usize,
-    /// Most bytes of received frames that wait for the replica's thread; above, peers wait.
-    pub inbox_bytes_max: u32,
-    /// Most bytes of commands without a result; above, proposals are `Overloaded`.
-    pub proposal_bytes_max: u32,
-    /// Longest encoding of a command, in bytes.
-    pub command_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            proposals_max: 1 << 14,
-            inbox_bytes_max: 64 << 20,
-            proposal_bytes_max: 64 << 20,
-            command_bytes_max: 1 << 20,
-        }
-    }
-}
 
 /// Collects what a replica needs. Made by [`Replica::builder`].
 #[derive(Debug)]
@@ -68,6 +47,7 @@ pub struct Builder {
     socket: Option<UdpSocket>,
     wan: Option<WanControl>,
     limits: Limits,
+    sessions: SessionConfig,
     has_run_before: bool,
 }
 
@@ -83,13 +63,16 @@ impl Builder {
             socket: None,
             wan: None,
             limits: Limits::default(),
+            sessions: SessionConfig::default(),
             has_run_before: false,
         }
     }
 
-    /// Says that this replica has run before: without its journal it refuses to start. Set it on
-    /// every start but the first. A replica that comes back without the promises it made can undo
-    /// what others were told; with its disk lost it must join under a new node id.
+    /// Says that this replica has run before: without its journal it refuses to start. A replica
+    /// that comes back without the promises it made can undo what others were told; with its disk
+    /// lost it must join under a new node id.
+    ///
+    /// The data directory remembers it, too. This is for who knows better than an empty disk.
     pub fn has_run_before(mut self) -> Self {
         self.has_run_before = true;
         self
@@ -126,8 +109,15 @@ impl Builder {
         self
     }
 
-    /// Starts the replica with `machine` as the state before the first command: reads its
-    /// journal, opens its port, and takes part. Needs a tokio runtime.
+    /// For how long requests are remembered, and how many. Retention and the longest output kept
+    /// must be the same at all members, always.
+    pub fn sessions(mut self, sessions: SessionConfig) -> Self {
+        self.sessions = sessions;
+        self
+    }
+
+    /// Starts the replica with `machine` as the state before the first command: reads its newest
+    /// snapshot and its journal, opens its port, and takes part. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
@@ -139,21 +129,26 @@ impl Builder {
         let quorums = Quorums::for_replicas(self.cluster.members.len())?;
         let node = self.cluster.members[seat.index()].node;
         self.check_identity()?;
-        self.check_limits()?;
+        self.limits.check()?;
+        self.sessions.check()?;
 
-        let mut journal_config = JournalConfig::new(&self.data_dir, self.cluster.id, node);
-        journal_config.durability = self.durability;
-        journal_config.must_exist = self.has_run_before;
-        if let Some(backend) = self.backend.clone() {
-            journal_config.backend = backend;
-        }
-        let opened = tokio::task::spawn_blocking(move || {
-            let (journal, replay) = Journal::open(journal_config)?;
-            let records = read_records::<Entry<Record>>(replay, ADDRESS)?;
-            Ok::<_, StartError>((journal, records))
-        });
-        let (journal, records) =
-            opened.await.map_err(|panic| StartError::Thread(std::io::Error::other(panic)))??;
+        let clock = Clock::new();
+        let rtt_max = self.cluster.longest_round_trip();
+        let mut config = Config::new(seat, quorums, rtt_max);
+        config.limits.retained_max = self.limits.retained_max;
+        config.limits.retained_bytes_max = self.limits.retained_bytes_max;
+        let places = Places {
+            journal: self.journal_config(node),
+            snapshot_bytes_per_second: self.limits.snapshot_bytes_per_second,
+            address: ADDRESS,
+            sessions: self.sessions,
+            clock,
+        };
+        let opened =
+            tokio::task::spawn_blocking(move || start::<EPaxos, S>(places, config, machine));
+        let opened = opened.await.map_err(|panic| StartError::Thread(io::Error::other(panic)))?;
+        let Started { group, journal, store } = opened?;
+        let journal = Arc::new(journal);
 
         let (inbox, events) = Inbox::new(self.limits);
         let durable = Arc::new(DurableMark::default());
@@ -166,22 +161,48 @@ impl Builder {
             }),
         );
         let gate = Gate::default();
-        let handler = Handler::<S> { inbox: inbox.clone(), gate: gate.clone() };
+        let per_second = NonZeroU64::new(self.limits.state_bytes_per_second);
+        let rate = RateLimit::new(per_second.unwrap_or(NonZeroU64::MIN));
+        let states = Stream { inbox: inbox.clone(), address: ADDRESS, rate };
+        let handler = Handler::<S> { inbox: inbox.clone(), gate: gate.clone(), states };
         let mesh = Mesh::start(self.mesh_config(seat.index()), Arc::new(handler))?;
 
-        let clock = Clock::new();
-        let rtt_max = self.cluster.longest_round_trip();
-        let config = Config::new(seat, quorums, rtt_max);
         let members: Vec<_> = self.cluster.members.iter().map(|member| member.node).collect();
         let outbox = Outbox::new(mesh.clone(), members.clone(), ADDRESS.group, ADDRESS.epoch);
-        let now = clock.now();
         let timeout = suspicion_timeout(rtt_max);
-        let base = Base::birth(machine, SessionConfig::default());
+
+        let stop = Arc::<AtomicBool>::default();
+        let (parts, to_write) = unbounded();
+        let snapshots = SnapshotWriter {
+            store: store.clone(),
+            journal: journal.clone(),
+            group: ADDRESS.group,
+            epoch: ADDRESS.epoch,
+            stop: stop.clone(),
+        };
+        let bell = inbox.clone();
+        let report = move |report| _ = bell.tell(Event::Snapshot(report));
+        let snapshots =
+            snapshots.spawn(&self.name, to_write, report).map_err(StartError::Thread)?;
+        let (sender, news) = unbounded();
+        let fetcher = Fetcher {
+            mesh: mesh.clone(),
+            store,
+            address: ADDRESS,
+            sessions: self.sessions,
+            inbox: inbox.clone(),
+            news: sender,
+            last: Arc::default(),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let catch_up = CatchUp::new(fetcher, news, runtime, members.clone());
+        let kept = (self.durability != Durability::Memory).then(|| journal.clone());
+        let due = Due::new(kept, &self.limits);
         let driver = Driver {
-            group: Group::<EPaxos, S>::restore(config, base, records, now)?,
+            group,
             clock,
             address: ADDRESS,
-            detector: Detector::new(seat, members.len(), timeout, now.monotonic),
+            detector: Detector::new(seat, members.len(), timeout, clock.now().monotonic),
             members,
             events,
             inbox: inbox.clone(),
@@ -189,6 +210,7 @@ impl Builder {
             durable,
             outside: Outside::new(Records::new(writer, ADDRESS.epoch), outbox),
             gate: gate.clone(),
+            desk: Desk::new(parts, stop, due, catch_up),
         };
         let thread = spawn(driver, &self.name, &gate).map_err(StartError::Thread)?;
         Ok(Replica::new(Running {
@@ -197,8 +219,22 @@ impl Builder {
             gate,
             mesh,
             journal: Mutex::new(Some(journal)),
+            snapshots,
             thread,
         }))
+    }
+
+    fn journal_config(&self, node: NodeId) -> JournalConfig {
+        let mut config = JournalConfig::new(&self.data_dir, self.cluster.id, node);
+        config.durability = self.durability;
+        config.must_exist = self.has_run_before;
+        config.segment_bytes = self.limits.journal_segment_bytes;
+        config.journal_bytes_max = self.limits.journal_bytes_max;
+        config.queue_bytes_max = self.limits.queue_bytes_max();
+        if let Some(backend) = self.backend.clone() {
+            config.backend = backend;
+        }
+        config
     }
 
     fn check_identity(&self) -> Result<(), StartError> {
@@ -214,22 +250,6 @@ impl Builder {
             expected: format!("{:?} of cluster {}", expected, self.cluster.id),
             found: found.to_string(),
         })
-    }
-
-    /// A command travels in frames and rests in records; it must fit into either.
-    fn check_limits(&self) -> Result<(), StartError> {
-        let limits = &self.limits;
-        let room = COMMAND_BYTES_CEILING;
-        if limits.command_bytes_max > room {
-            return Err(StartError::Limits("command_bytes_max is above 4 MiB"));
-        }
-        if limits.proposals_max == 0
-            || limits.proposal_bytes_max == 0
-            || limits.inbox_bytes_max == 0
-        {
-            return Err(StartError::Limits("a limit of 0 lets nothing through"));
-        }
-        Ok(())
     }
 
     fn mesh_config(&self, seat: usize) -> MeshConfig {
@@ -261,21 +281,6 @@ fn suspicion_timeout(rtt_max: Span) -> Span {
 fn names(cluster: &Cluster) -> String {
     let names: Vec<_> = cluster.members.iter().map(|member| member.name.as_str()).collect();
     names.join(", ")
-}
-
-fn read_records<R: Decode>(replay: Replay, address: Address) -> Result<Vec<R>, StartError> {
-    if let Some(first) = replay.first_segment().filter(|first| *first > 1) {
-        return Err(StartError::MissingRecords { first });
-    }
-    let mut records = Vec::new();
-    for (index, record) in replay.enumerate() {
-        let record = record?;
-        if (record.group, record.epoch) == (address.group, address.epoch) {
-            let decoded = from_bytes(record.payload);
-            records.push(decoded.map_err(|source| StartError::Record { index, source })?);
-        }
-    }
-    Ok(records)
 }
 
 fn spawn<P, S>(

@@ -30,6 +30,7 @@ use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
 use crate::records::Records;
 use crate::replica::Gate;
+use crate::snapshots::Desk;
 
 /// Most events handled before the turn ends, so that effects do not wait for a flood to pass.
 const EVENTS_PER_TURN_MAX: usize = 512;
@@ -80,7 +81,7 @@ impl Clock {
 }
 
 /// Where a replica's frames and records belong.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) group: GroupId,
     pub(crate) epoch: EpochNumber,
@@ -96,19 +97,22 @@ pub(crate) struct Driver<P: Protocol, S: StateMachine> {
     pub(crate) mesh: Mesh,
     pub(crate) detector: Detector,
     pub(crate) durable: Arc<DurableMark>,
-    pub(crate) outside: Outside<S::Output>,
+    pub(crate) outside: Outside<P, S>,
     pub(crate) gate: Gate,
+    pub(crate) desk: Desk<P, S>,
 }
 
 /// Everything a turn's effects go to.
-pub(crate) struct Outside<O> {
+pub(crate) struct Outside<P: Protocol, S: StateMachine> {
     records: Records,
     outbox: Outbox,
-    waiting: FxHashMap<Token, Waiting<O>>,
+    waiting: FxHashMap<Token, Waiting<S::Output>>,
     /// Results of this turn. They leave together, after the frames: a caller that is woken by the
     /// first runs on the processor that the rest of the turn needs, and sleeps again before the
     /// next comes.
-    replies: Vec<(Reply<O>, Outcome<O>)>,
+    replies: Vec<(Reply<S::Output>, Outcome<S::Output>)>,
+    /// A snapshot whose parts came in this turn.
+    frozen: Option<SnapshotParts<P, S>>,
     executing: InstanceId,
     next_token: u64,
     stopped: Option<Stopped>,
@@ -121,27 +125,28 @@ struct Waiting<O> {
     _room: Room,
 }
 
-impl<O> Outside<O> {
+impl<P: Protocol, S: StateMachine> Outside<P, S> {
     pub(crate) fn new(records: Records, outbox: Outbox) -> Self {
         Self {
             records,
             outbox,
             waiting: FxHashMap::default(),
             replies: Vec::new(),
+            frozen: None,
             executing: InstanceId::new(ReplicaId(0), 1),
             next_token: 0,
             stopped: None,
         }
     }
 
-    fn expect(&mut self, reply: Reply<O>, room: Room) -> Token {
+    fn expect(&mut self, reply: Reply<S::Output>, room: Room) -> Token {
         self.next_token += 1;
         let token = Token(self.next_token);
         self.waiting.insert(token, Waiting { reply, committed: None, _room: room });
         token
     }
 
-    fn answer(&mut self, token: Token, result: Result<O, ProposeError>) {
+    fn answer(&mut self, token: Token, result: Result<S::Output, ProposeError>) {
         let Some(waiting) = self.waiting.remove(&token) else { return };
         let executed_at = Instant::now();
         let result = result.map(|output| {
@@ -161,7 +166,7 @@ impl<O> Outside<O> {
     }
 }
 
-impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
+impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
     fn persist(&mut self, entry: Entry<P::Record>) {
         self.records.push(&entry);
     }
@@ -193,10 +198,9 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
     fn answered(&mut self, token: Token, answer: Answer<S::Output>) {
         let result = match answer {
             Answer::Applied(output) | Answer::Duplicate(output) => Ok(output),
-            Answer::Undecodable => {
-                Err(ProposeError::NotApplied("the state machine cannot decode its command"))
-            }
-            Answer::OutputNotKept | Answer::Unknown(_) => Err(ProposeError::Unknown),
+            Answer::Undecodable => Err(ProposeError::NOT_DECODED),
+            Answer::OutputNotKept => Err(ProposeError::OutputNotKept),
+            Answer::Unknown(doubt) => Err(ProposeError::InDoubt(doubt)),
         };
         self.answer(token, result);
     }
@@ -206,11 +210,16 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<S::Output> {
     }
 
     fn snapshot(&mut self, parts: SnapshotParts<P, S>) {
-        unreachable!("nobody asked for snapshot {}", parts.number);
+        self.frozen = Some(parts);
     }
 }
 
-impl<P: Protocol, S: StateMachine> Driver<P, S> {
+impl<P, S> Driver<P, S>
+where
+    P: Protocol + 'static,
+    P::Record: Send,
+    S: StateMachine,
+{
     /// Runs until told to stop, or until the journal fails.
     pub(crate) fn run(mut self) -> Result<(), Stopped> {
         let mut next_poll = Instant::now();
@@ -246,6 +255,9 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
                     Event::Propose { reply, .. } if blocked => {
                         let _ = reply.send(Err(ProposeError::DISK_FULL));
                     }
+                    Event::Propose { reply, .. } if self.desk.is_behind() => {
+                        let _ = reply.send(Err(ProposeError::BEHIND));
+                    }
                     Event::Propose { command, reply, room } => {
                         let token = self.outside.expect(reply, room);
                         self.group.step(now, Input::Propose { token, command });
@@ -258,6 +270,12 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
                     }
                     Event::Measure(reply) => _ = reply.send(self.measure(turns, bad_frames)),
                     Event::Durable => self.inbox.durable_heard(),
+                    Event::Snapshot(report) => self.desk.heard(report, &mut self.group)?,
+                    Event::State(asked) => self.desk.asked(asked, &mut self.group, now),
+                    Event::StateNews => {
+                        let written = self.outside.records.bytes;
+                        self.desk.state_news(&mut self.group, now, written)?;
+                    }
                     Event::Shutdown => draining = true,
                     Event::Abandon => return Ok(()),
                 }
@@ -268,6 +286,7 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
             if Instant::now() >= next_poll {
                 next_poll = Instant::now() + DETECTOR_INTERVAL;
                 self.poll_detector(now);
+                self.desk.look(&mut self.group, self.outside.records.bytes);
             }
             self.group.wake(now);
             self.turn()?;
@@ -286,6 +305,9 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
     fn turn(&mut self) -> Result<(), Stopped> {
         loop {
             self.group.turn(&mut self.outside);
+            if let Some(parts) = self.outside.frozen.take() {
+                self.desk.frozen(parts);
+            }
             if let Some(stopped) = self.outside.stopped.take() {
                 return Err(stopped);
             }
@@ -347,6 +369,9 @@ impl<P: Protocol, S: StateMachine> Driver<P, S> {
             frames_sent: outbox.frames_sent,
             frames_refused: outbox.frames_refused,
             frames_bad,
+            snapshots: self.desk.metrics(),
+            sessions: self.group.sessions().len(),
+            session_bytes: self.group.sessions().bytes(),
             turns,
             suspected: self.detector.suspected().iter().map(|replica| replica.0).collect(),
         }

@@ -1,9 +1,16 @@
 //! Why a replica did not start, and what became of a proposal that has no result.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use panchayat_consensus::{NotApplied, QuorumError};
+use panchayat_core::Doubt;
+use panchayat_core::sessions::SessionConfigError;
 use panchayat_storage::{AppendError, JournalFailed, StorageError};
 use panchayat_transport::TransportError;
 use thiserror::Error;
+
+pub use crate::snapshots::{MarkerError, SnapshotUnreadable};
 
 /// Why a replica could not be started.
 #[derive(Debug, Error)]
@@ -18,17 +25,28 @@ pub enum StartError {
     /// The mesh could not be started.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The journal's oldest records are gone, and there is no snapshot that covers them.
-    #[error(
-        "the journal begins at segment {first}: records that this replica promised to keep are gone"
-    )]
-    MissingRecords {
-        /// The oldest segment there is.
-        first: u64,
-    },
+    /// The newest snapshot cannot be read back.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotUnreadable),
+    /// The note of whose directory this is cannot be read or written, or names another.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
     /// Journal and snapshot do not belong together.
     #[error(transparent)]
     Marks(#[from] panchayat_core::MarkError),
+    /// Journal and snapshot do not belong together.
+    #[error(
+        "snapshot {} was not taken along with this journal, which has no mark where it should: \
+         was one of them replaced? A replica that has lost records must join under a new node id",
+        file.display()
+    )]
+    NoMark {
+        /// The snapshot's file.
+        file: PathBuf,
+    },
+    /// How long requests are remembered makes no sense.
+    #[error("sessions: {0}")]
+    Sessions(#[from] SessionConfigError),
     /// The limits contradict each other.
     #[error("limits: {0}")]
     Limits(&'static str),
@@ -89,14 +107,27 @@ pub enum ProposeError {
     /// been.
     #[error("the replica stopped before the command was executed; it may or may not be applied")]
     Unknown,
+    /// Nobody here knows whether the command was or will be applied, and why not.
+    #[error("it is unknown whether the command was or will be applied: {}", doubt_text(*.0))]
+    InDoubt(Doubt),
+    /// Applied, by an earlier attempt at the same request, and not again. What it answered is not
+    /// kept any more, or was too long to be kept.
+    #[error("an earlier attempt was applied; its output is not kept")]
+    OutputNotKept,
 }
 
 impl ProposeError {
     pub(crate) const DISK_FULL: Self = Self::NotApplied("the disk is full");
+    pub(crate) const NOT_DECODED: Self =
+        Self::NotApplied("the state machine cannot decode its command");
+    pub(crate) const SEALED: Self = Self::NotApplied("the epoch was sealed first");
+    pub(crate) const BEHIND: Self =
+        Self::NotApplied("this replica has missed too much and takes over a peer's state");
 
-    /// Whether the command is certain to have no effect.
+    /// Whether this attempt is certain to have no effect, and to have had none. Of a request that
+    /// was tried before this says nothing about the earlier attempts.
     pub fn is_certain(&self) -> bool {
-        !matches!(self, Self::Unknown)
+        !matches!(self, Self::Unknown | Self::InDoubt(_) | Self::OutputNotKept)
     }
 }
 
@@ -104,8 +135,17 @@ impl From<NotApplied> for ProposeError {
     fn from(reason: NotApplied) -> Self {
         match reason {
             NotApplied::Overloaded => Self::Overloaded,
-            _ => Self::NotApplied("the epoch was sealed first"),
+            _ => Self::SEALED,
         }
+    }
+}
+
+fn doubt_text(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::TooOld => "it was first tried so long ago that its answer may be forgotten",
+        Doubt::IssuedAhead => "it claims to be issued in the future: a clock is wrong",
+        Doubt::StateReplaced => "the replica took over a peer's state meanwhile",
+        _ => "for a reason that this version does not know",
     }
 }
 
@@ -119,6 +159,9 @@ pub enum Stopped {
     /// The journal does not take records any more.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// A snapshot could not be written or synced: what the disk keeps is no longer certain.
+    #[error(transparent)]
+    Snapshots(Arc<StorageError>),
     /// The replica's thread panicked: a broken invariant.
     #[error("the replica's thread panicked")]
     Panicked,

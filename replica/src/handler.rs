@@ -2,20 +2,22 @@
 
 use bytes::Bytes;
 use panchayat_consensus::NodeId;
-use panchayat_consensus::wire::from_bytes;
 use panchayat_core::StateMachine;
 use panchayat_transport::{
-    BoxFuture, ClientIdentity, CloseCode, Delivery, DownReason, Lane, MeshHandler, RequestError,
+    BoxFuture, BulkSink, ClientIdentity, CloseCode, Delivery, DownReason, Lane, MeshHandler,
+    RequestError,
 };
 
 use crate::error::ProposeError;
 use crate::inbox::Inbox;
 use crate::remote;
 use crate::replica::{Gate, submit};
+use crate::snapshots::Stream;
 
 pub(crate) struct Handler<S: StateMachine> {
     pub(crate) inbox: Inbox<S::Output>,
     pub(crate) gate: Gate,
+    pub(crate) states: Stream<S::Output>,
 }
 
 impl<S: StateMachine> MeshHandler for Handler<S> {
@@ -49,11 +51,12 @@ impl<S: StateMachine> MeshHandler for Handler<S> {
         let (inbox, gate) = (self.inbox.clone(), self.gate.clone());
         Box::pin(async move {
             let result = {
-                let command = from_bytes::<S::Command>(request).map_err(|error| {
+                let read = remote::read_request::<S::Command>(request);
+                let (request, command) = read.map_err(|error| {
                     tracing::warn!(client = client.name, %error, "unreadable request");
                     RequestError::Rejected(format!("unreadable command: {error}"))
                 })?;
-                submit::<S>(&inbox, &gate, &command)
+                submit::<S>(&inbox, &gate, &command, request)
             };
             let applied = match result {
                 Ok(result) => result.await.unwrap_or(Err(ProposeError::Unknown)),
@@ -61,6 +64,15 @@ impl<S: StateMachine> MeshHandler for Handler<S> {
             };
             Ok(remote::response(applied.map(|applied| applied.output)))
         })
+    }
+
+    fn serve(
+        &self,
+        from: NodeId,
+        request: Bytes,
+        sink: BulkSink,
+    ) -> BoxFuture<Result<(), RequestError>> {
+        Box::pin(self.states.clone().serve(from, request, sink))
     }
 }
 

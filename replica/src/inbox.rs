@@ -13,9 +13,10 @@ use panchayat_consensus::{Command, NodeId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::applied::Applied;
-use crate::builder::Limits;
 use crate::error::ProposeError;
+use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
+use crate::snapshots::{Asked, Report};
 
 /// What became of a proposal.
 pub(crate) type Outcome<O> = Result<Applied<O>, ProposeError>;
@@ -37,6 +38,12 @@ pub(crate) enum Event<O> {
     Measure(oneshot::Sender<CoreMetrics>),
     /// The journal has news.
     Durable,
+    /// The thread that writes snapshots has news.
+    Snapshot(Report),
+    /// A peer asks for a state.
+    State(Asked),
+    /// A transfer of a peer's state has come to an end.
+    StateNews,
     /// Finish what is in flight, then stop.
     Shutdown,
     /// Stop now.

@@ -27,6 +27,7 @@
 //! | run one replica in a program of your own | [`Replica::builder`] |
 //! | run a whole cluster in one process | [`LocalCluster`] |
 //! | talk to a replica from outside | [`RemoteClient`] |
+//! | try again without applying twice | [`Replica::session`] |
 //! | write your own replicated state | [`StateMachine`] |
 
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ mod driver;
 mod error;
 mod handler;
 mod inbox;
+mod limits;
 mod local;
 mod local_faults;
 mod local_links;
@@ -46,21 +48,27 @@ mod outbox;
 mod records;
 mod remote;
 mod replica;
+mod session;
+mod snapshots;
 
 pub use applied::Applied;
-pub use builder::{Builder, Limits};
+pub use builder::Builder;
 pub use cluster::{Cluster, Member};
-pub use error::{ProposeError, StartError, Stopped};
+pub use error::{MarkerError, ProposeError, SnapshotUnreadable, StartError, Stopped};
+pub use limits::Limits;
 pub use local::{LocalCluster, LocalConfig, LocalError};
-pub use metrics::{CoreMetrics, Metrics};
+pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
 pub use remote::{RemoteClient, RemoteError};
 pub use replica::Replica;
+pub use session::{Requests, Session};
 
 pub use panchayat_consensus::{
-    ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, QuorumError, Quorums, ReplicaId,
-    WallTime, wire,
+    ClientId, ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, QuorumError, Quorums,
+    ReplicaId, Request, Span, WallTime, wire,
 };
-pub use panchayat_core::{ApplyContext, StateHash, StateMachine, kv};
+pub use panchayat_core::{
+    ApplyContext, Doubt, RestoreError, SessionConfig, StateHash, StateMachine, kv, sessions,
+};
 pub use panchayat_storage::{Durability, SyncLatency, backend, measure_sync};
 pub use panchayat_topology::{self as topology, Topology};
 pub use panchayat_transport::{self as transport, identity};

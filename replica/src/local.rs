@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panchayat_consensus::ClusterId;
-use panchayat_core::StateMachine;
+use panchayat_core::{SessionConfig, StateMachine};
 use panchayat_storage::Durability;
 use panchayat_storage::backend::Backend;
 use panchayat_topology::{NotFound, Topology};
@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
 use crate::error::{StartError, Stopped};
+use crate::limits::Limits;
 use crate::local_faults::Killed;
 use crate::local_links::{LocalLinks, outages};
 use crate::replica::Replica;
@@ -49,6 +50,10 @@ pub struct LocalConfig {
     pub base_port: u16,
     /// Spreads jitter, loss and outages.
     pub seed: u64,
+    /// What each replica may hold at once.
+    pub limits: Limits,
+    /// How long requests are remembered, and how many.
+    pub sessions: SessionConfig,
 }
 
 /// Why a cluster could not be started.
@@ -125,6 +130,8 @@ impl LocalConfig {
             backend: None,
             base_port: 0,
             seed: 1,
+            limits: Limits::default(),
+            sessions: SessionConfig::default(),
         }
     }
 }
@@ -197,6 +204,8 @@ impl<S: StateMachine> LocalCluster<S> {
         let identity = self.identities[seat].clone();
         let mut builder = Replica::<S>::builder(self.cluster.clone(), name, identity, dir)
             .durability(self.config.durability)
+            .limits(self.config.limits)
+            .sessions(self.config.sessions)
             .socket(socket);
         if let Some(backend) = &self.config.backend {
             builder = builder.backend(backend.clone());

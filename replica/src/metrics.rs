@@ -1,5 +1,7 @@
 //! Numbers about a replica: owned snapshots, never a lock held on a running one.
 
+use std::time::Duration;
+
 use panchayat_core::StateHash;
 use panchayat_storage::JournalStats;
 use panchayat_transport::MeshStats;
@@ -9,7 +11,7 @@ use panchayat_transport::MeshStats;
 pub struct CoreMetrics {
     /// The state's fingerprint.
     pub state_hash: StateHash,
-    /// Commands executed since this run began, replayed ones included.
+    /// Commands executed since the group was born, as the state has them.
     pub executed: u64,
     /// Proposals waiting for their result.
     pub in_flight: usize,
@@ -27,10 +29,43 @@ pub struct CoreMetrics {
     pub frames_refused: u64,
     /// Frames received that were not of this group, epoch or format.
     pub frames_bad: u64,
+    /// Snapshots, and states from and to peers.
+    pub snapshots: SnapshotMetrics,
+    /// Requests that are remembered.
+    pub sessions: usize,
+    /// What those are reckoned at, in bytes.
+    pub session_bytes: usize,
     /// Turns of the loop.
     pub turns: u64,
     /// Peers suspected to have failed, by seat.
     pub suspected: Vec<u8>,
+}
+
+/// What became of snapshots in this run.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SnapshotMetrics {
+    /// Snapshots that became durable.
+    pub taken: u64,
+    /// Times that one could not be written for now.
+    pub delayed: u64,
+    /// Length of the newest, in bytes.
+    pub bytes: u64,
+    /// How long writing the newest took.
+    pub took: Duration,
+    /// Bytes of records written since the last one was begun.
+    pub journal_bytes_since: u64,
+    /// Whether this replica has missed so much that it needs a peer's state, or has one that is
+    /// not durable yet.
+    pub behind: bool,
+    /// States of peers taken over.
+    pub states_taken_over: u64,
+    /// Their bytes.
+    pub state_bytes: u64,
+    /// Attempts to get one that failed.
+    pub states_failed: u64,
+    /// States given to peers.
+    pub states_given: u64,
 }
 
 /// Everything measured about one replica.
@@ -42,6 +77,8 @@ pub struct Metrics {
     pub mesh: MeshStats,
     /// The journal.
     pub journal: JournalStats,
+    /// Bytes that the journal's files take.
+    pub journal_file_bytes: u64,
 }
 
 impl CoreMetrics {

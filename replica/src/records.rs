@@ -21,18 +21,22 @@ pub(crate) struct Records {
     taken: usize,
     /// The number of the last.
     upto: RecordSeq,
+    /// Bytes of all records so far.
+    pub(crate) bytes: u64,
 }
 
 impl Records {
     pub(crate) fn new(writer: JournalWriter, epoch: EpochNumber) -> Self {
         let encoded = Writer::default();
-        Self { writer, epoch, encoded, ranges: Vec::new(), taken: 0, upto: RecordSeq(0) }
+        let (ranges, upto) = (Vec::new(), RecordSeq(0));
+        Self { writer, epoch, encoded, ranges, taken: 0, upto, bytes: 0 }
     }
 
     pub(crate) fn push(&mut self, record: &impl Encode) {
         let start = self.encoded.len();
         record.encode(&mut self.encoded);
         self.ranges.push(start..self.encoded.len());
+        self.bytes += (self.encoded.len() - start) as u64;
         self.upto.0 += 1;
     }
 

@@ -1,16 +1,21 @@
 //! Proposals from clients outside the process, over the mesh's own QUIC port.
 //!
-//! A request is the state machine's command; a response is its output, or why there is none.
+//! A request is the state machine's command, with the name of the session's request if it has one;
+//! a response is the command's output, or why there is none.
+//!
+//! ```text
+//! request = 0, command | 1, client 16, sequence (varint), issued_at (varint), command
+//! ```
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use panchayat_consensus::NodeId;
 use panchayat_consensus::wire::{
     Decode, DecodeError, Encode, Reader, Writer, from_bytes, to_bytes,
 };
-use panchayat_core::StateMachine;
+use panchayat_consensus::{NodeId, Request};
+use panchayat_core::{Doubt, StateMachine};
 use panchayat_transport::identity::Identity;
 use panchayat_transport::{Client, ClientConfig, ClientError};
 use thiserror::Error;
@@ -70,7 +75,29 @@ impl<S: StateMachine> RemoteClient<S> {
     /// # Errors
     /// [`RemoteError`]; ask it whether the command may have been applied.
     pub async fn propose(&self, command: &S::Command) -> Result<S::Output, RemoteError> {
-        let response = self.client.request(to_bytes(command)).await?;
+        self.attempt(None, command).await
+    }
+
+    /// One attempt at `request`, which is `command`: see
+    /// [`Replica::propose_request`](crate::Replica::propose_request). An attempt whose outcome is
+    /// unknown can be repeated at another replica.
+    ///
+    /// # Errors
+    /// [`RemoteError`], of this attempt.
+    pub async fn propose_request(
+        &self,
+        request: Request,
+        command: &S::Command,
+    ) -> Result<S::Output, RemoteError> {
+        self.attempt(Some(request), command).await
+    }
+
+    async fn attempt(
+        &self,
+        request: Option<Request>,
+        command: &S::Command,
+    ) -> Result<S::Output, RemoteError> {
+        let response = self.client.request(write_request(request, command)).await?;
         let Response(result) = from_bytes(response)?;
         Ok(result?)
     }
@@ -81,14 +108,44 @@ impl<S: StateMachine> RemoteClient<S> {
     }
 }
 
+fn write_request(request: Option<Request>, command: &impl Encode) -> Bytes {
+    let mut out = Writer::default();
+    out.put_u8(u8::from(request.is_some()));
+    if let Some(request) = request {
+        request.encode(&mut out);
+    }
+    command.encode(&mut out);
+    out.finish()
+}
+
+pub(crate) fn read_request<C: Decode>(bytes: Bytes) -> Result<(Option<Request>, C), DecodeError> {
+    let mut input = Reader::new(bytes);
+    let request = match input.u8()? {
+        0 => None,
+        1 => Some(Request::decode(&mut input)?),
+        tag => return Err(DecodeError::UnknownTag { what: "request", tag }),
+    };
+    let command = C::decode(&mut input)?;
+    input.finish()?;
+    Ok((request, command))
+}
+
 pub(crate) fn response<O: Encode>(result: Result<O, ProposeError>) -> Bytes {
     to_bytes(&Response(result))
 }
 
 struct Response<O>(Result<O, ProposeError>);
 
-const NOT_DECODED: &str = "the state machine cannot decode its command";
-const SEALED: &str = "the epoch was sealed first";
+/// Why a command was not applied, with the number that says so.
+const REASONS: [(u8, ProposeError); 4] = [
+    (3, ProposeError::NOT_DECODED),
+    (4, ProposeError::SEALED),
+    (7, ProposeError::DISK_FULL),
+    (8, ProposeError::BEHIND),
+];
+/// Why nobody knows.
+const DOUBTS: [(u8, Doubt); 3] =
+    [(9, Doubt::TooOld), (10, Doubt::IssuedAhead), (11, Doubt::StateReplaced)];
 
 impl<O: Encode> Encode for Response<O> {
     fn encode(&self, out: &mut Writer) {
@@ -99,10 +156,16 @@ impl<O: Encode> Encode for Response<O> {
             }
             Err(ProposeError::Overloaded) => out.put_u8(1),
             Err(ProposeError::Shutdown) => out.put_u8(2),
-            Err(ProposeError::NotApplied(reason)) => {
-                out.put_u8(if *reason == NOT_DECODED { 3 } else { 4 });
+            Err(error @ ProposeError::NotApplied(_)) => {
+                let known = REASONS.iter().find(|(_, reason)| reason == error);
+                out.put_u8(known.expect("every reason has a number").0);
             }
             Err(ProposeError::Unknown) => out.put_u8(5),
+            Err(ProposeError::InDoubt(doubt)) => {
+                let known = DOUBTS.iter().find(|(_, known)| known == doubt);
+                out.put_u8(known.map_or(5, |(number, _)| *number));
+            }
+            Err(ProposeError::OutputNotKept) => out.put_u8(12),
             Err(ProposeError::TooLarge { bytes, bytes_max }) => {
                 out.put_u8(6);
                 out.put_varint(*bytes as u64);
@@ -118,14 +181,76 @@ impl<O: Decode> Decode for Response<O> {
             0 => Ok(O::decode(input)?),
             1 => Err(ProposeError::Overloaded),
             2 => Err(ProposeError::Shutdown),
-            3 => Err(ProposeError::NotApplied(NOT_DECODED)),
-            4 => Err(ProposeError::NotApplied(SEALED)),
             5 => Err(ProposeError::Unknown),
             6 => {
                 let (bytes, bytes_max) = (input.varint()? as usize, input.varint()? as usize);
                 Err(ProposeError::TooLarge { bytes, bytes_max })
             }
-            tag => return Err(DecodeError::UnknownTag { what: "response", tag }),
+            12 => Err(ProposeError::OutputNotKept),
+            tag => {
+                let reason = REASONS.iter().find(|(number, _)| *number == tag);
+                let doubt = DOUBTS.iter().find(|(number, _)| *number == tag);
+                match (reason, doubt) {
+                    (Some((_, error)), _) => Err(error.clone()),
+                    (None, Some((_, doubt))) => Err(ProposeError::InDoubt(*doubt)),
+                    (None, None) => {
+                        return Err(DecodeError::UnknownTag { what: "response", tag });
+                    }
+                }
+            }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use panchayat_consensus::{ClientId, WallTime};
+    use panchayat_core::kv::{KvCommand, KvOp, KvOutput};
+
+    use super::*;
+
+    #[test]
+    fn every_answer_reads_back() {
+        let certain = [
+            ProposeError::Overloaded,
+            ProposeError::Shutdown,
+            ProposeError::NOT_DECODED,
+            ProposeError::SEALED,
+            ProposeError::DISK_FULL,
+            ProposeError::BEHIND,
+            ProposeError::TooLarge { bytes: 5, bytes_max: 3 },
+        ];
+        let uncertain = [
+            ProposeError::Unknown,
+            ProposeError::InDoubt(Doubt::TooOld),
+            ProposeError::InDoubt(Doubt::IssuedAhead),
+            ProposeError::InDoubt(Doubt::StateReplaced),
+            ProposeError::OutputNotKept,
+        ];
+        assert!(certain.iter().all(ProposeError::is_certain));
+        assert!(!uncertain.iter().any(ProposeError::is_certain));
+        for error in certain.into_iter().chain(uncertain) {
+            let bytes = response::<KvOutput>(Err(error.clone()));
+            let Response::<KvOutput>(read) = from_bytes(bytes).unwrap();
+            assert_eq!(read, Err(error));
+        }
+        let Response::<KvOutput>(read) = from_bytes(response(Ok(KvOutput::Done))).unwrap();
+        assert_eq!(read, Ok(KvOutput::Done));
+        assert!(from_bytes::<Response<KvOutput>>(Bytes::from_static(&[99])).is_err());
+    }
+
+    #[test]
+    fn a_request_reads_back_with_its_name_and_nothing_behind_it() {
+        let command = KvCommand::One(KvOp::Get { key: "k".into() });
+        let name = Request { client: ClientId(1 << 100), sequence: 7, issued_at: WallTime(9) };
+        for request in [None, Some(name)] {
+            let bytes = write_request(request, &command);
+            let (read, op) = read_request::<KvCommand>(bytes.clone()).unwrap();
+            assert_eq!((read, op), (request, command.clone()));
+            let mut longer = bytes.to_vec();
+            longer.push(0);
+            assert!(read_request::<KvCommand>(longer.into()).is_err());
+            assert!(read_request::<KvCommand>(bytes.slice(..bytes.len() - 1)).is_err());
+        }
     }
 }

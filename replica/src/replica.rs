@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use panchayat_consensus::wire::to_bytes;
-use panchayat_consensus::{Command, WallTime};
+use panchayat_consensus::{Command, Request};
 use panchayat_core::StateMachine;
-use panchayat_storage::Journal;
+use panchayat_storage::{Journal, JournalFailed};
 use panchayat_transport::Mesh;
 use panchayat_transport::identity::Identity;
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use crate::cluster::Cluster;
 use crate::error::{ProposeError, Stopped};
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
+use crate::session::Session;
 
 /// A running replica. Clones share it; it stops by [`shutdown`](Self::shutdown), or abruptly when
 /// the last clone is dropped.
@@ -35,7 +36,9 @@ pub(crate) struct Running<S: StateMachine> {
     pub(crate) gate: Gate,
     pub(crate) mesh: Mesh,
     /// Taken by a shutdown in order.
-    pub(crate) journal: Mutex<Option<Journal>>,
+    pub(crate) journal: Mutex<Option<Arc<Journal>>>,
+    /// Writes snapshots until the replica's thread ends.
+    pub(crate) snapshots: JoinHandle<()>,
     pub(crate) thread: JoinHandle<Result<(), Stopped>>,
 }
 
@@ -103,8 +106,33 @@ impl<S: StateMachine> Replica<S> {
         &self,
         command: &S::Command,
     ) -> Result<Applied<S::Output>, ProposeError> {
-        let result = submit::<S>(&self.running.inbox, &self.running.gate, command)?;
+        let result = submit::<S>(&self.running.inbox, &self.running.gate, command, None)?;
         result.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    /// A session: its requests are applied once, however often and wherever they are tried.
+    pub fn session(&self) -> Session<S> {
+        Session::new(self.clone())
+    }
+
+    /// One attempt at `request`, which is `command`. Of all attempts at a request, at whatever
+    /// replicas, in whatever order they arrive, one is applied; the others get its output.
+    ///
+    /// Each is remembered for [`SessionConfig::retention`](crate::SessionConfig::retention) after
+    /// it was issued. What is tried later has no effect and is in doubt for ever.
+    ///
+    /// # Errors
+    /// [`ProposeError`], of *this attempt*: if there were others, a refusal says nothing of them.
+    /// [`ProposeError::OutputNotKept`] says that one of them was applied.
+    pub async fn propose_request(
+        &self,
+        request: Request,
+        command: &S::Command,
+    ) -> Result<S::Output, ProposeError> {
+        let running = &self.running;
+        let result = submit::<S>(&running.inbox, &running.gate, command, Some(request))?;
+        let applied = result.await.unwrap_or(Err(ProposeError::Unknown));
+        applied.map(|applied| applied.output)
     }
 
     /// The replica's name.
@@ -124,8 +152,10 @@ impl<S: StateMachine> Replica<S> {
             return None;
         }
         let core = answer.await.ok()?;
-        let journal = self.running.journal.lock().as_ref()?.stats();
-        Some(Metrics { core, mesh: self.running.mesh.stats(), journal })
+        let journal = self.running.journal.lock().clone()?;
+        let journal_file_bytes = journal.segments().iter().map(|segment| segment.bytes).sum();
+        let (mesh, journal) = (self.running.mesh.stats(), journal.stats());
+        Some(Metrics { core, mesh, journal, journal_file_bytes })
     }
 
     /// Why the replica stopped by itself; `None` while it runs, or if it was told to.
@@ -165,19 +195,29 @@ impl<S: StateMachine> Replica<S> {
     /// Waits for the thread, and gives back everything that the replica held.
     async fn end(&self) -> Result<(), Stopped> {
         let running = &self.running;
-        while !running.thread.is_finished() {
+        while !running.thread.is_finished() || !running.snapshots.is_finished() {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         running.mesh.shutdown().await;
         let journal = running.journal.lock().take();
         if let Some(journal) = journal {
-            let closed = tokio::task::spawn_blocking(|| journal.close()).await;
-            if let Ok(Err(failed)) = closed {
+            if let Ok(Err(failed)) = tokio::task::spawn_blocking(|| close(journal)).await {
                 return Err(failed.into());
             }
         }
         let stopped = running.gate.stopped.lock().clone();
         stopped.map_or(Ok(()), Err)
+    }
+}
+
+/// Closes a journal that nobody else uses any more, but for metrics just being taken.
+fn close(mut journal: Arc<Journal>) -> Result<(), JournalFailed> {
+    loop {
+        match Arc::try_unwrap(journal) {
+            Ok(journal) => return journal.close().map(|_| ()),
+            Err(shared) => journal = shared,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 
@@ -189,6 +229,7 @@ pub(crate) fn submit<S: StateMachine>(
     inbox: &Inbox<S::Output>,
     gate: &Gate,
     command: &S::Command,
+    request: Option<Request>,
 ) -> Result<Pending<S::Output>, ProposeError> {
     if gate.is_closed() {
         return Err(ProposeError::Shutdown);
@@ -197,8 +238,7 @@ pub(crate) fn submit<S: StateMachine>(
         return Err(ProposeError::DISK_FULL);
     }
     let payload: Bytes = to_bytes(command);
-    let footprint = S::footprint(command);
-    let command = Command { footprint, proposed_at: WallTime(0), request: None, payload };
+    let command = Command::new(S::footprint(command), request, payload);
     let (reply, result) = oneshot::channel();
     inbox.propose(command, reply)?;
     Ok(result)

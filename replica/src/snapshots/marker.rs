@@ -1,0 +1,176 @@
+//! The note in a data directory that its replica has run before.
+//!
+//! A replica that has lost its journal must not come back as itself: it would undo what it had
+//! promised. But an empty directory looks like a first start. So before the first promise a small
+//! file says whose directory this is, and from then on the journal must be there. (If everything
+//! is lost, the file with it, only the operator knows:
+//! [`Builder::has_run_before`](crate::Builder::has_run_before).)
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use panchayat_consensus::{ClusterId, NodeId};
+use panchayat_storage::backend::Backend;
+use thiserror::Error;
+
+const FILE: &str = "replica";
+const FILE_BYTES_MAX: u64 = 4096;
+const FIRST_LINE: &str = "panchayat replica, format ";
+const FORMAT: u32 = 1;
+
+/// Why the note in a data directory is refused, or could not be left.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MarkerError {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The file system's word.
+        source: io::Error,
+    },
+    /// The directory is another replica's.
+    #[error(
+        "{} says that this directory belongs to {found}, not to {expected}: start with the data \
+         directory of this replica", path.display()
+    )]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who asks.
+        expected: String,
+    },
+    /// A newer program has written it.
+    #[error(
+        "{} is of format {found}, and this program reads up to {FORMAT}: start the newer program \
+         that wrote it", path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It is damaged.
+    #[error("{} is damaged: put back an intact copy", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn text(cluster: ClusterId, node: NodeId) -> String {
+    format!("{FIRST_LINE}{FORMAT}\n{}\n", owner(cluster, node))
+}
+
+fn owner(cluster: ClusterId, node: NodeId) -> String {
+    format!("node {} of cluster {cluster}", node.0)
+}
+
+/// Whether `dir` has the note of this node.
+pub(super) fn is_there(
+    backend: &dyn Backend,
+    dir: &Path,
+    cluster: ClusterId,
+    node: NodeId,
+) -> Result<bool, MarkerError> {
+    let path = dir.join(FILE);
+    let read = backend.open_to_read(&path).and_then(|file| file.read_all(FILE_BYTES_MAX));
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(MarkerError::Io { action: "read", path, source }),
+    };
+    let damaged = || MarkerError::Damaged { path: path.clone() };
+    let found = std::str::from_utf8(&bytes).map_err(|_| damaged())?;
+    if found == text(cluster, node) {
+        return Ok(true);
+    }
+    let mut lines = found.strip_suffix('\n').ok_or_else(damaged)?.lines();
+    let format = lines.next().and_then(|line| line.strip_prefix(FIRST_LINE));
+    let format: u32 = format.and_then(|format| format.parse().ok()).ok_or_else(damaged)?;
+    if format > FORMAT {
+        return Err(MarkerError::NewerFormat { path, found: format });
+    }
+    let found = lines.next().ok_or_else(damaged)?.to_owned();
+    Err(MarkerError::Other { path, found, expected: owner(cluster, node) })
+}
+
+/// Leaves the note, durably.
+pub(super) fn leave(
+    backend: &dyn Backend,
+    dir: &Path,
+    cluster: ClusterId,
+    node: NodeId,
+) -> Result<(), MarkerError> {
+    let (path, beside) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
+    let failed = |action: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| MarkerError::Io { action, path, source }
+    };
+    let file = backend.create(&beside).map_err(failed("create", &beside))?;
+    let text = text(cluster, node);
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let offset = (text.len() - rest.len()) as u64;
+        match file.write_at(offset, rest) {
+            Ok(0) => return Err(failed("write", &beside)(io::ErrorKind::WriteZero.into())),
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed("write", &beside)(error)),
+        }
+    }
+    file.sync_all().map_err(failed("sync", &beside))?;
+    backend.rename(&beside, &path).map_err(failed("rename", &beside))?;
+    backend.sync_dir(dir).map_err(failed("sync directory", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use panchayat_storage::backend::{MemoryDisk, PowerLoss};
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId(7);
+
+    #[test]
+    fn a_note_survives_power_loss_and_is_of_one_node_only() {
+        let (disk, dir) = (MemoryDisk::default(), Path::new("/data"));
+        disk.create_dir(dir).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        assert!(!is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap());
+        leave(&disk, dir, CLUSTER, NodeId(1)).unwrap();
+        let disk = disk.restart(PowerLoss::AllUnsynced);
+        assert!(is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap());
+        for (cluster, node) in [(CLUSTER, NodeId(2)), (ClusterId(8), NodeId(1))] {
+            let other = is_there(&disk, dir, cluster, node).unwrap_err();
+            assert!(matches!(other, MarkerError::Other { .. }), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_note_of_ours_is_refused() {
+        let (disk, dir) = (MemoryDisk::default(), Path::new("/data"));
+        disk.create_dir(dir).unwrap();
+        let put = |bytes: &[u8]| {
+            disk.create(&dir.join(FILE)).unwrap().write_at(0, bytes).unwrap();
+            is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap_err()
+        };
+        let newer = put(b"panchayat replica, format 2\nsomething\n");
+        assert!(matches!(newer, MarkerError::NewerFormat { found: 2, .. }), "{newer}");
+        for bytes in [&b"\xff\xfe"[..], b"", b"panchayat replica, format 1", b"panchayat\n"] {
+            let damaged = disk.create(&dir.join(FILE)).map(|file| match bytes {
+                [] => Ok(0),
+                bytes => file.write_at(0, bytes),
+            });
+            damaged.unwrap().unwrap();
+            let damaged = is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap_err();
+            assert!(matches!(damaged, MarkerError::Damaged { .. }), "{damaged}");
+        }
+    }
+}
