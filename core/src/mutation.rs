@@ -31,7 +31,7 @@ impl Mutation {
             Self::DropSessionsAtSnapshot => "dedup table dropped at snapshot",
             Self::PruneSessionsEarly => "requests forgotten before they are too old",
             Self::ApplyDuplicates => "a duplicate applied again",
-            Self::ViewBeforeExecutions => "executed watermark advanced too early",
+            Self::ViewBeforeExecutions => "a snapshot's state frozen before what its image counts",
         }
     }
 }

@@ -207,7 +207,9 @@ impl EPaxos {
 
     /// Whether a message counts although its sender is absent: it votes and proposes nothing.
     pub(crate) fn is_fenced(&self, from: ReplicaId) -> bool {
-        self.collector.absent.contains(from) && !self.mutated(Mutation::NoFence)
+        let mistaken =
+            self.mutated(Mutation::NoFence) || self.mutated(Mutation::CollectedAsInitial);
+        self.collector.absent.contains(from) && !mistaken
     }
 
     /// Drops some of what may be dropped.
@@ -228,6 +230,9 @@ impl EPaxos {
 
     /// Members that collected without this one what it has not executed.
     pub(crate) fn members_ahead(&self) -> ReplicaSet {
+        if self.mutated(Mutation::CollectedAsInitial) {
+            return ReplicaSet::EMPTY;
+        }
         let collector = &self.collector;
         let ahead = collector.heard.iter().enumerate().filter(|(_, status)| {
             status.as_ref().is_some_and(|status| {

@@ -61,7 +61,7 @@ mutations! {
     ReuseSlot "slot reuse after restart",
     /// Watermarks cover what is merely known.
     WatermarkEarly "executed watermark advanced too early",
-    /// A collected id is answered as if it had never been heard of.
+    /// A collected id is answered as if it had never been heard of, and who asks goes on.
     CollectedAsInitial "GC'd id answered as phase=initial",
     /// An id that others have collected is taken for executed.
     ExecuteBelowWatermark "a replica below the GC watermark goes on executing",

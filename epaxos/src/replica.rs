@@ -277,14 +277,14 @@ impl EPaxos {
             self.counters.dropped += 1;
             return;
         }
+        if let Some(id) = message.instance().filter(|id| self.lanes.is_collected(*id)) {
+            self.answer_collected(from, id, &message, fx);
+            return;
+        }
         let harmless = matches!(message, Message::Status(_) | Message::Fetch { .. });
         if !harmless && self.is_fenced(from) {
             self.counters.fenced += 1;
             self.tell_absent(from, &message, fx);
-            return;
-        }
-        if let Some(id) = message.instance().filter(|id| self.lanes.is_collected(*id)) {
-            self.answer_collected(from, id, &message, fx);
             return;
         }
         if message.needs_a_vote() && !self.members_ahead().is_empty() {

@@ -2,7 +2,7 @@
 //! to notice, as a table.
 //!
 //! ```text
-//! cargo run --release -p panchayat-sim --features mutations --example mutations -- 500
+//! cargo run --release -p panchayat-sim --features mutations --example mutations -- 500 [NAME]
 //! ```
 
 use panchayat_core::mutation::Mutation as GroupMutation;
@@ -41,7 +41,8 @@ fn main() {
         let spoil: Spoil = Box::new(move |setup| setup.group_mistake = Some(number));
         (mutation.name(), spoil)
     });
-    for (name, spoil) in protocol.chain(group) {
+    let wanted = std::env::args().nth(2).unwrap_or_default();
+    for (name, spoil) in protocol.chain(group).filter(|(name, _)| name.contains(&wanted)) {
         let cells = [3, 5, 7].map(|n| cell(first(&spoil, n, seeds_max), seeds_max));
         println!("| {name} | {} |", cells.join(" | "));
     }
