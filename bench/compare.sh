@@ -27,15 +27,22 @@ checkout a "$a"
 checkout b "$b"
 
 if [ "$what" != loopback ]; then
-    # One target directory: criterion keeps baselines there.
-    export CARGO_TARGET_DIR="$work/target"
-    (cd "$work/a" && cargo bench -q -p panchayat-bench --bench "$what" -- "$@" --save-baseline "$a")
-    (cd "$work/b" && cargo bench -q -p panchayat-bench --bench "$what" -- "$@" --save-baseline "$b")
+    # Baselines in one place; but a target directory for each side, or cargo takes what it built
+    # for one side as fresh for the other and both are the same.
+    export CRITERION_HOME="$work/criterion"
+    bench() { # SIDE COMMIT [ARGUMENTS]
+        local side=$1 commit=$2
+        shift 2
+        (cd "$work/$side" && CARGO_TARGET_DIR="$work/target-$side" \
+            cargo bench -q -p panchayat-bench --bench "$what" -- "$@" --save-baseline "$commit")
+    }
+    bench a "$a" "$@"
+    bench b "$b" "$@"
     echo "== $what: median ns, $a → $b, and the ratio"
-    find "$work/target/criterion" -path "*/$b/estimates.json" | sort | while read -r new; do
+    find "$work/criterion" -path "*/$b/estimates.json" | sort | while read -r new; do
         old=${new%"/$b/estimates.json"}/$a/estimates.json
         [ -e "$old" ] || continue
-        name=${new#"$work/target/criterion/"}
+        name=${new#"$work/criterion/"}
         jq -rn --arg name "${name%"/$b/estimates.json"}" --slurpfile a "$old" --slurpfile b "$new" \
             '($a[0].median.point_estimate) as $x | ($b[0].median.point_estimate) as $y
              | "\($name)\t\($x | round)\t\($y | round)\t\($y / $x * 1000 | round / 1000)"'
