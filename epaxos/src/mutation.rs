@@ -39,8 +39,8 @@ mutations! {
     SkipValidate "skip Validate",
     /// ValidateOKs of any n−f replicas count, not those of exactly Q.
     ValidateByAnyMajority "ValidateOK from any majority instead of Q",
-    /// One ValidateOK of another replica is enough.
-    ValidateBySome "ValidateOK from some of Q instead of all",
+    /// The first ValidateOK is enough.
+    ValidateBySome "the first ValidateOK ends the validation",
     /// A wait ends on dependencies that are not committed yet.
     StalePhasesWhileWaiting "stale phases while waiting",
     /// PreAccept leaves before the coordinator's own record is durable.

@@ -51,6 +51,8 @@ pub struct EPaxos {
     pub(crate) conflicts: Conflicts,
     pub(crate) graph: Graph,
     pub(crate) watch: Watch,
+    /// The highest slots that any vector has named, however far beyond the window.
+    pub(crate) mentioned: Deps,
     pub(crate) collector: Collector,
     pub(crate) counters: Counters,
     pub(crate) durable: Durable,
@@ -176,6 +178,7 @@ impl EPaxos {
             conflicts: Conflicts::new(n),
             graph: Graph::new(n),
             watch: Watch::default(),
+            mentioned: Deps::none(n),
             collector: Collector::new(n),
             counters: Counters::default(),
             durable: Durable::default(),
@@ -228,7 +231,16 @@ impl EPaxos {
     /// never beyond the window, since the coordinator of a slot had executed its own lane up to a
     /// window below it.
     pub(crate) fn note_all_exist(&mut self, vector: &Deps, now: Now) {
+        self.mentioned.union(vector);
         for (replica, slot) in vector.lanes() {
+            self.note_exists(replica, slot.min(self.reach(replica)), now);
+        }
+    }
+
+    /// Makes known to exist what was mentioned when the window did not reach so far yet.
+    fn note_mentioned(&mut self, now: Now) {
+        for replica in self.lane_ids() {
+            let slot = self.mentioned.last(replica);
             self.note_exists(replica, slot.min(self.reach(replica)), now);
         }
     }
@@ -419,6 +431,7 @@ impl EPaxos {
     fn tell_status(&mut self, now: Now, fx: &mut Fx) {
         if now.monotonic >= self.status_due {
             self.status_due = now.monotonic + self.config.timing.status_interval;
+            self.note_mentioned(now);
             let status = Box::new(self.status(now, fx));
             let after = fx.after_last();
             fx.send(self.others(), Message::Status(status), after);

@@ -157,7 +157,7 @@ impl EPaxos {
         attempt.progress = now.monotonic;
         merge(&mut validation.invalidators, invalidators);
         let complete = if some {
-            validation.replies.len() >= 2
+            !validation.replies.is_empty()
         } else if any {
             validation.replies.len() >= validation.quorum.len()
         } else {

@@ -45,3 +45,28 @@ fn a_decision_whose_vector_reaches_beyond_the_window_is_taken() {
     }
     assert!(replica.is_executed(first));
 }
+
+/// Found by a seed of the swarm: the window moved on, and what lay beyond it when it was mentioned
+/// was never asked for.
+#[test]
+fn what_was_mentioned_beyond_the_window_is_asked_for_when_the_window_gets_there() {
+    let quorums = Quorums::for_replicas(3).unwrap();
+    let mut config = Config::new(ReplicaId(0), quorums, Span::from_ms(20));
+    config.limits.lane_window_max = 4;
+    let mut effects = Effects::default();
+    let mut replica = EPaxos::restore(config, [], NOW, &mut effects);
+    let mut at = NOW;
+    let mut receive = |replica: &mut EPaxos, at, message| {
+        let input = Input::Receive { from: ReplicaId(1), message };
+        replica.step(at, input, &mut effects);
+    };
+    receive(&mut replica, at, decided(InstanceId::new(ReplicaId(1), 1), 7, [0, 0, 6]));
+    for slot in 1..=5 {
+        let id = InstanceId::new(ReplicaId(2), slot);
+        receive(&mut replica, at, decided(id, 8, [0, 0, slot - 1]));
+    }
+    at.monotonic.0 += 1_000_000;
+    let mut effects = Effects::default();
+    replica.step(at, Input::Wake, &mut effects);
+    assert!(replica.instance(InstanceId::new(ReplicaId(2), 6)).is_some());
+}

@@ -88,7 +88,8 @@ impl DurablePromise {
                 held.init_deps = Some(init_deps.clone());
                 held.pre_accepted = Some(deps.clone());
                 let standing = held.standing_mut();
-                if standing.phase == Phase::Initial {
+                // A second time only if the first was withdrawn.
+                if standing.phase <= Phase::PreAccepted {
                     standing.phase = Phase::PreAccepted;
                     held.deps = Some(deps.clone());
                 }
