@@ -28,6 +28,8 @@ use crate::replica::Replica;
 
 /// How often a draining cluster looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// In the data directory of a cluster whose replicas have all been started.
+const STARTED: &str = "started";
 /// How long each replica may take to stop, even if patience is over.
 const SHUTDOWN_PATIENCE_MIN: Duration = Duration::from_secs(2);
 
@@ -74,7 +76,7 @@ pub enum LocalError {
         /// The system's word.
         source: std::io::Error,
     },
-    /// A directory could not be made.
+    /// A file or directory could not be made.
     #[error("cannot create {}: {source}", path.display())]
     Directory {
         /// Which.
@@ -178,11 +180,13 @@ impl<S: StateMachine> LocalCluster<S> {
             links: emulated,
             outages: Vec::new(),
         };
+        let again = starting.has_run_before();
         for (seat, socket) in sockets.into_iter().enumerate() {
             let name = starting.cluster.members[seat].name.clone();
-            let replica = starting.start_one(seat, socket, machine(&name), false).await?;
+            let replica = starting.start_one(seat, socket, machine(&name), again).await?;
             starting.replicas.push(replica);
         }
+        starting.note_that_it_runs()?;
         let mut cluster = starting;
         if let (Some(links), Some(emulated)) = (&links, &cluster.links) {
             cluster.outages = outages(links, &cluster.cluster, emulated, cluster.config.seed);
@@ -218,6 +222,29 @@ impl<S: StateMachine> LocalCluster<S> {
         }
         let failed = |source| LocalError::Start { name: name.clone(), source: Box::new(source) };
         builder.start(machine).await.map_err(failed)
+    }
+
+    /// Whether all replicas have been started here before. Each directory knows that of its own
+    /// replica, but not if it is gone as a whole.
+    fn has_run_before(&self) -> bool {
+        self.keeps_notes() && self.config.data_dir.join(STARTED).exists()
+    }
+
+    fn note_that_it_runs(&self) -> Result<(), LocalError> {
+        let path = self.config.data_dir.join(STARTED);
+        if !self.keeps_notes() || path.exists() {
+            return Ok(());
+        }
+        let noted = std::fs::File::create(&path).and_then(|file| {
+            file.sync_all()?;
+            std::fs::File::open(&self.config.data_dir)?.sync_all()
+        });
+        noted.map_err(|source| LocalError::Directory { path, source })
+    }
+
+    /// Whether there are files that outlive this process.
+    fn keeps_notes(&self) -> bool {
+        self.config.durability != Durability::Memory && self.config.backend.is_none()
     }
 
     /// The replicas, by seat. A killed one is still there, and refuses everything.

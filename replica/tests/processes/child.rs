@@ -3,18 +3,25 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use panchayat::backend::UnsyncedInMemory;
 use panchayat::identity::Identity;
 use panchayat::kv::KvStore;
 use panchayat::topology::{Matrix, Topology};
-use panchayat::{Cluster, ClusterId, Replica};
+use panchayat::{Cluster, ClusterId, Limits, Replica};
 
 /// The first argument of such a process.
 pub(crate) const ARGUMENT: &str = "--run-replica";
 
 /// What the process prints when it serves.
 pub(crate) const READY: &str = "ready";
+
+/// Where it writes how many snapshots it has taken, and how many states taken over.
+pub(crate) const FIGURES: &str = "figures";
+
+/// How long it may take to stop in order.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cluster that all processes and clients of a test know.
 pub(crate) fn cluster(addrs: &[SocketAddr]) -> Cluster {
@@ -29,9 +36,27 @@ pub(crate) fn cluster(addrs: &[SocketAddr]) -> Cluster {
     Cluster::of_sites(ClusterId(7), &matrix, addrs)
 }
 
-/// Arguments: seat, directory, addresses.
+/// The fourth argument of a replica with small limits.
+pub(crate) const SMALL: &str = "small";
+
+/// Limits under which snapshots come often and a dead member is left behind soon.
+fn limits(kind: &str) -> Limits {
+    if kind != SMALL {
+        return Limits::default();
+    }
+    Limits {
+        command_bytes_max: 64 << 10,
+        snapshot_journal_bytes: 64 << 10,
+        journal_segment_bytes: 1 << 20,
+        journal_bytes_max: 8 << 20,
+        retained_max: 300,
+        ..Limits::default()
+    }
+}
+
+/// Arguments: seat, directory, addresses, limits.
 pub(crate) fn run(arguments: &[String]) {
-    let [seat, dir, addrs] = arguments else { panic!("seat, directory, addresses") };
+    let [seat, dir, addrs, kind] = arguments else { panic!("seat, directory, addresses, limits") };
     let seat: usize = seat.parse().expect("a seat");
     let dir = PathBuf::from(dir);
     let addrs: Vec<SocketAddr> =
@@ -43,14 +68,33 @@ pub(crate) fn run(arguments: &[String]) {
     runtime.block_on(async {
         let started = Replica::<KvStore>::builder(cluster, &name, identity, dir.join("journal"))
             .backend(Arc::new(UnsyncedInMemory::new()))
+            .limits(limits(kind))
             .start(KvStore::default())
             .await;
         let replica = started.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         println!("{READY}");
-        // Until killed; a replica that stops by itself ends the process with an error.
-        while replica.stopped().is_none() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let terminated = tokio::signal::unix::SignalKind::terminate();
+        let mut terminated = tokio::signal::unix::signal(terminated).expect("a signal handler");
+        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        let figures = dir.join(FIGURES);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {}
+                _ = terminated.recv() => {
+                    let stopping = tokio::time::timeout(STOP_PATIENCE, replica.shutdown()).await;
+                    return stopping.expect("stopped in time").expect("in order");
+                }
+            }
+            // A replica that stops by itself ends the process with an error.
+            let Some(metrics) = replica.metrics().await else {
+                panic!("{name} stopped: {:?}", replica.stopped());
+            };
+            let snapshots = &metrics.core.snapshots;
+            let text = format!("{} {}", snapshots.taken, snapshots.states_taken_over);
+            // Beside, so that nobody reads half of it.
+            let beside = figures.with_extension("new");
+            std::fs::write(&beside, text).expect("written");
+            std::fs::rename(&beside, &figures).expect("renamed");
         }
-        panic!("{name} stopped: {:?}", replica.stopped());
     });
 }

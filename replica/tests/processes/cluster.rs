@@ -16,12 +16,22 @@ pub(crate) struct Processes {
     pub(crate) client: Identity,
     dir: TempDir,
     addrs: Vec<SocketAddr>,
+    limits: &'static str,
     children: Vec<Child>,
 }
 
 impl Processes {
     /// Starts `n` replicas, each in a process of its own, with fresh journals.
     pub(crate) fn start(n: usize) -> Self {
+        Self::start_with(n, "default")
+    }
+
+    /// The same with limits that are reached soon.
+    pub(crate) fn start_small(n: usize) -> Self {
+        Self::start_with(n, child::SMALL)
+    }
+
+    fn start_with(n: usize, limits: &'static str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let addrs = free_addrs(n);
         let cluster = child::cluster(&addrs);
@@ -33,7 +43,8 @@ impl Processes {
             identity.save(&at).expect("saved");
         }
         let client = authority.issue_client(ClusterId(7), "test").expect("an identity");
-        let mut processes = Self { cluster, client, dir, addrs, children: Vec::new() };
+        let children = Vec::new();
+        let mut processes = Self { cluster, client, dir, addrs, limits, children };
         processes.children = (0..n).map(|seat| processes.spawn(seat)).collect();
         for child in &mut processes.children {
             wait_until_ready(child);
@@ -52,6 +63,21 @@ impl Processes {
     pub(crate) fn restart(&mut self, seat: usize) {
         self.children[seat] = self.spawn(seat);
         wait_until_ready(&mut self.children[seat]);
+    }
+
+    /// SIGTERM: the process must end in order, and soon.
+    pub(crate) fn terminate(&mut self, seat: usize) {
+        self.signal(seat, Signal::TERM);
+        let status = self.children[seat].wait().expect("gone");
+        assert!(status.success(), "a replica told to stop ended with {status}");
+    }
+
+    /// Snapshots taken and states taken over by the run of a replica that goes on.
+    pub(crate) fn figures(&self, seat: usize) -> (u64, u64) {
+        let path = self.dir.path().join(seat.to_string()).join(child::FIGURES);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let mut numbers = text.split(' ').filter_map(|number| number.parse().ok());
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }
 
     /// SIGSTOP.
@@ -76,6 +102,7 @@ impl Processes {
             .arg(seat.to_string())
             .arg(self.dir.path().join(seat.to_string()))
             .arg(addrs.join(","))
+            .arg(self.limits)
             .stdout(Stdio::piped())
             .spawn()
             .expect("a process")
