@@ -4,7 +4,7 @@
 //! that a journal would hold of them. What another member may take over of it is what is decided,
 //! and who is counted as absent.
 
-use panchayat_consensus::{InstanceId, Now, ReplicaId};
+use panchayat_consensus::{InstanceId, Now, ReplicaId, Slot};
 use rustc_hash::FxHashSet;
 
 use crate::instance::{Instance, Phase};
@@ -67,9 +67,16 @@ impl EPaxos {
         fresh.collector.stale = self.collector.stale.clone();
         let mut fence = self.collector.fence.clone();
         let mut decided = FxHashSet::default();
-        for record in handover {
-            match &record {
-                Record::Collected { collected, .. } => fence.union(collected),
+        let executed: Vec<(ReplicaId, Slot)> = handover.iter().filter_map(upto).collect();
+        for mut record in handover {
+            match &mut record {
+                Record::Collected { collected, .. } => {
+                    fence.union(collected);
+                    // What is gone here already does not come back.
+                    for (lane, upto) in &executed {
+                        collected.include(*lane, self.lanes.collected(*lane).min(*upto));
+                    }
+                }
                 Record::Committed { id, .. } => _ = decided.insert(*id),
                 _ => {}
             }
@@ -115,6 +122,14 @@ impl EPaxos {
             }
             record => record,
         }
+    }
+}
+
+/// Up to where a lane is executed, if the record says so.
+fn upto(record: &Record) -> Option<(ReplicaId, Slot)> {
+    match record {
+        Record::Executed { lane, upto, .. } => Some((*lane, *upto)),
+        _ => None,
     }
 }
 
