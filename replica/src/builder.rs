@@ -33,7 +33,7 @@ use crate::snapshots::{
 };
 
 /// The only group there is so far.
-const ADDRESS: Address = Address { group: GroupId(1), epoch: EpochNumber(1) };
+pub(crate) const ADDRESS: Address = Address { group: GroupId(1), epoch: EpochNumber(1) };
 
 /// Collects what a replica needs. Made by [`Replica::builder`].
 #[derive(Debug)]
@@ -185,13 +185,15 @@ impl Builder {
         let snapshots =
             snapshots.spawn(&self.name, to_write, report).map_err(StartError::Thread)?;
         let (sender, news) = unbounded();
+        let users = Arc::new(());
         let fetcher = Fetcher {
             mesh: mesh.clone(),
-            store,
+            store: store.clone(),
             address: ADDRESS,
             sessions: self.sessions,
             inbox: inbox.clone(),
             news: sender,
+            users: users.clone(),
             last: Arc::default(),
         };
         let runtime = tokio::runtime::Handle::current();
@@ -219,6 +221,8 @@ impl Builder {
             gate,
             mesh,
             journal: Mutex::new(Some(journal)),
+            store: Mutex::new(Some(store)),
+            store_users: users,
             snapshots,
             thread,
         }))

@@ -25,7 +25,7 @@ use rustc_hash::FxHashMap;
 
 use crate::applied::Applied;
 use crate::error::{ProposeError, Stopped};
-use crate::inbox::{Event, Inbox, Outcome, Reply, Room};
+use crate::inbox::{self, Event, Inbox, Reply, Room};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
 use crate::records::Records;
@@ -110,7 +110,7 @@ pub(crate) struct Outside<P: Protocol, S: StateMachine> {
     /// Results of this turn. They leave together, after the frames: a caller that is woken by the
     /// first runs on the processor that the rest of the turn needs, and sleeps again before the
     /// next comes.
-    replies: Vec<(Reply<S::Output>, Outcome<S::Output>)>,
+    replies: Vec<inbox::Answer<S::Output>>,
     /// A snapshot whose parts came in this turn.
     frozen: Option<SnapshotParts<P, S>>,
     executing: InstanceId,
@@ -272,6 +272,7 @@ where
                     Event::Durable => self.inbox.durable_heard(),
                     Event::Snapshot(report) => self.desk.heard(report, &mut self.group)?,
                     Event::State(asked) => self.desk.asked(asked, &mut self.group, now),
+                    Event::TakeSnapshot(reply) => self.desk.wanted(reply),
                     Event::StateNews => {
                         let written = self.outside.records.bytes;
                         self.desk.state_news(&mut self.group, now, written)?;

@@ -44,6 +44,15 @@ pub enum StartError {
         /// The snapshot's file.
         file: PathBuf,
     },
+    /// The newest snapshot holds the promises of another node.
+    #[error(
+        "snapshot {} was imported from another node: only a whole new cluster can begin with a \
+         state from a backup", file.display()
+    )]
+    Imported {
+        /// The snapshot's file.
+        file: PathBuf,
+    },
     /// How long requests are remembered makes no sense.
     #[error("sessions: {0}")]
     Sessions(#[from] SessionConfigError),

@@ -21,6 +21,9 @@ use crate::snapshots::{Asked, Report};
 /// What became of a proposal.
 pub(crate) type Outcome<O> = Result<Applied<O>, ProposeError>;
 
+/// An outcome on its way.
+pub(crate) type Answer<O> = (Reply<O>, Outcome<O>);
+
 /// Where the outcome of a proposal goes.
 pub(crate) type Reply<O> = oneshot::Sender<Outcome<O>>;
 
@@ -42,6 +45,8 @@ pub(crate) enum Event<O> {
     Snapshot(Report),
     /// A peer asks for a state.
     State(Asked),
+    /// Somebody wants a snapshot: its number when it is durable.
+    TakeSnapshot(oneshot::Sender<u64>),
     /// A transfer of a peer's state has come to an end.
     StateNews,
     /// Finish what is in flight, then stop.

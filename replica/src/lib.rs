@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod applied;
+mod backup;
 mod builder;
 mod cluster;
 mod driver;
@@ -52,6 +53,7 @@ mod session;
 mod snapshots;
 
 pub use applied::Applied;
+pub use backup::{Backup, BackupError};
 pub use builder::Builder;
 pub use cluster::{Cluster, Member};
 pub use error::{MarkerError, ProposeError, SnapshotUnreadable, StartError, Stopped};
@@ -69,7 +71,7 @@ pub use panchayat_consensus::{
 pub use panchayat_core::{
     ApplyContext, Doubt, RestoreError, SessionConfig, StateHash, StateMachine, kv, sessions,
 };
-pub use panchayat_storage::{Durability, SyncLatency, backend, measure_sync};
+pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};
 pub use panchayat_topology::{self as topology, Topology};
 pub use panchayat_transport::{self as transport, identity};
 

@@ -328,11 +328,15 @@ impl<S: StateMachine> LocalCluster<S> {
     }
 }
 
+/// The id of the cluster of a set.
+pub(crate) fn cluster_id(set: &str) -> ClusterId {
+    ClusterId(u128::from(xxhash_rust::xxh3::xxh3_64(set.as_bytes())) + 1)
+}
+
 /// The authority of the data directory: the one kept there, or a new one.
 fn load_authority(config: &LocalConfig) -> Result<(Authority, ClusterId), LocalError> {
     let dir = config.data_dir.join("authority");
-    let names: Vec<u8> = config.set.bytes().collect();
-    let id = ClusterId(u128::from(xxhash_rust::xxh3::xxh3_64(&names)) + 1);
+    let id = cluster_id(&config.set);
     if config.durability != Durability::Memory && dir.is_dir() {
         return Ok((Authority::load(&dir)?, id));
     }

@@ -1,7 +1,7 @@
 //! The handle of a running replica.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,13 +10,14 @@ use bytes::Bytes;
 use panchayat_consensus::wire::to_bytes;
 use panchayat_consensus::{Command, Request};
 use panchayat_core::StateMachine;
-use panchayat_storage::{Journal, JournalFailed};
+use panchayat_storage::{Journal, JournalFailed, SnapshotStore};
 use panchayat_transport::Mesh;
 use panchayat_transport::identity::Identity;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::applied::Applied;
+use crate::backup::{Backup, BackupError};
 use crate::builder::Builder;
 use crate::cluster::Cluster;
 use crate::error::{ProposeError, Stopped};
@@ -37,6 +38,10 @@ pub(crate) struct Running<S: StateMachine> {
     pub(crate) mesh: Mesh,
     /// Taken by a shutdown in order.
     pub(crate) journal: Mutex<Option<Arc<Journal>>>,
+    /// Taken like the journal.
+    pub(crate) store: Mutex<Option<SnapshotStore>>,
+    /// How often it is in use elsewhere.
+    pub(crate) store_users: Arc<()>,
     /// Writes snapshots until the replica's thread ends.
     pub(crate) snapshots: JoinHandle<()>,
     pub(crate) thread: JoinHandle<Result<(), Stopped>>,
@@ -145,6 +150,29 @@ impl<S: StateMachine> Replica<S> {
         &self.running.mesh
     }
 
+    /// Takes a snapshot of the state as it is now, and copies it to the new file `to`, verified:
+    /// a backup, which [`LocalCluster::restore_backup`](crate::LocalCluster::restore_backup)
+    /// reads. It holds what has been executed *here*.
+    ///
+    /// # Errors
+    /// [`BackupError`]; `to` is then not there, unless it was before.
+    pub async fn back_up(&self, to: &Path) -> Result<Backup, BackupError> {
+        let (reply, done) = oneshot::channel();
+        if !self.running.inbox.tell(Event::TakeSnapshot(reply)) {
+            return Err(BackupError::Stopped);
+        }
+        done.await.map_err(|_| BackupError::Stopped)?;
+        let store = self.running.store.lock().clone().ok_or(BackupError::Stopped)?;
+        let (to, user) = (to.to_owned(), self.running.store_users.clone());
+        let exported = tokio::task::spawn_blocking(move || {
+            let exported = store.export(&to);
+            drop((store, user));
+            exported
+        });
+        let info = exported.await.map_err(|_| BackupError::Stopped)??;
+        Ok(Backup { bytes: info.bytes, checksum: info.checksum })
+    }
+
     /// Numbers, as of now. `None` if the replica has stopped.
     pub async fn metrics(&self) -> Option<Metrics> {
         let (reply, answer) = oneshot::channel();
@@ -199,11 +227,15 @@ impl<S: StateMachine> Replica<S> {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         running.mesh.shutdown().await;
+        *running.store.lock() = None;
+        while Arc::strong_count(&running.store_users) > 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
         let journal = running.journal.lock().take();
-        if let Some(journal) = journal {
-            if let Ok(Err(failed)) = tokio::task::spawn_blocking(|| close(journal)).await {
-                return Err(failed.into());
-            }
+        if let Some(journal) = journal
+            && let Ok(Err(failed)) = tokio::task::spawn_blocking(|| close(journal)).await
+        {
+            return Err(failed.into());
         }
         let stopped = running.gate.stopped.lock().clone();
         stopped.map_or(Ok(()), Err)

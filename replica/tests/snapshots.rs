@@ -227,3 +227,56 @@ async fn a_full_disk_puts_off_snapshots_and_proposals_and_harms_nothing() {
     caught_up(&cluster).await;
     cluster.shutdown(Duration::from_secs(10)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it() {
+    let (old, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let cluster = start(old.path(), Durability::Os).await;
+    put_many(&cluster, &[MUMBAI, DELHI, BANGALORE], 0, 64).await;
+    put(&cluster, DELHI, "saved".into(), "here".into()).await;
+    caught_up(&cluster).await;
+    let hash = cluster.replicas()[0].metrics().await.unwrap().core.state_hash;
+    let file = other.path().join("backup");
+    let backup = cluster.replicas()[0].back_up(&file).await.unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().len(), backup.bytes);
+    assert!(cluster.replicas()[0].back_up(&file).await.is_err(), "it is there already");
+    put(&cluster, DELHI, "saved".into(), "later".into()).await;
+    cluster.shutdown(Duration::from_secs(10)).await;
+
+    // Not over an old one, not damaged, not another set's.
+    let config = |dir: &Path| common::config(dir);
+    let refused = LocalCluster::<KvStore>::restore_backup(&config(old.path()), &file).unwrap_err();
+    assert!(refused.to_string().contains("is not empty"), "{refused}");
+    let new = other.path().join("new");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[500] ^= 4;
+    let damaged = other.path().join("damaged");
+    fs::write(&damaged, &bytes).unwrap();
+    let refused = LocalCluster::<KvStore>::restore_backup(&config(&new), &damaged).unwrap_err();
+    assert!(refused.to_string().contains("offset"), "{refused}");
+    let mut asia = config(&new);
+    asia.set = "asia-europe5".to_owned();
+    let refused = LocalCluster::<KvStore>::restore_backup(&asia, &file).unwrap_err();
+    assert!(refused.to_string().contains("belongs to cluster"), "{refused}");
+    assert!(!new.exists());
+
+    LocalCluster::<KvStore>::restore_backup(&config(&new), &file).unwrap();
+    let mut cluster = start(&new, Durability::Os).await;
+    for seat in 0..3 {
+        let metrics = cluster.replicas()[seat].metrics().await.unwrap();
+        assert_eq!(metrics.core.state_hash, hash);
+    }
+    assert_eq!(read(&cluster, BANGALORE, "saved").await.as_deref(), Some("here"));
+    put(&cluster, MUMBAI, "saved".into(), "anew".into()).await;
+    // Before it has a snapshot of its own, and after.
+    for _ in 0..2 {
+        for seat in [MUMBAI, DELHI, BANGALORE] {
+            cluster.kill(seat);
+            cluster.restart(seat, KvStore::default()).await.unwrap();
+        }
+        assert_eq!(read(&cluster, DELHI, "saved").await.as_deref(), Some("anew"));
+        write_until_taken(&cluster, 1).await;
+    }
+    caught_up(&cluster).await;
+    assert!(cluster.shutdown(Duration::from_secs(10)).await.is_empty());
+}

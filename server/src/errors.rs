@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan};
-use panchayat::LocalError;
 use panchayat::topology::{self, NotFound, TopologyError};
+use panchayat::{BackupError, LocalError, StartError};
 use panchayat_bench::geo::GeoError;
 use panchayat_bench::loopback::LoopbackError;
 use thiserror::Error;
@@ -39,6 +39,15 @@ pub(crate) enum CliError {
     /// A cluster did not start.
     #[error(transparent)]
     Up(LocalError),
+    /// There is no backup, or it was not restored.
+    #[error(transparent)]
+    Backup(Box<BackupError>),
+    /// A replica is gone.
+    #[error("replica {name} has stopped: {why}")]
+    Stopped { name: String, why: String },
+    /// Something is undecided.
+    #[error("the replicas have not come to agree in time")]
+    Disagree,
     /// The data directory is another set's.
     #[error("{} holds a cluster of {present}, not of {asked}", dir.display())]
     OtherSet { dir: PathBuf, present: String, asked: String },
@@ -70,6 +79,15 @@ impl From<GeoError> for CliError {
         match error {
             GeoError::NotFound(not_found) => Self::NotFound(not_found),
             other => Self::Geo(other),
+        }
+    }
+}
+
+impl From<BackupError> for CliError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::NotFound(not_found) => Self::NotFound(not_found),
+            other => Self::Backup(Box::new(other)),
         }
     }
 }
@@ -131,10 +149,18 @@ impl CliError {
                  any free ports"
                     .to_owned()
             }
+            Self::Up(LocalError::Start { source, .. }) if is_locked(source) => {
+                "stop the cluster first: a data directory has one user at a time".to_owned()
+            }
             _ => return None,
         };
         Some(help)
     }
+}
+
+/// Whether somebody else uses the data directory.
+fn is_locked(error: &StartError) -> bool {
+    matches!(error, StartError::Storage(panchayat::StorageError::Locked { .. }))
 }
 
 /// An error with its place in a file, if it has one.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod bench;
 mod bench_text;
 mod cli;
@@ -55,6 +56,10 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Bench(arguments) => bench::run(arguments).await,
             Command::Sim(arguments) => sim::run(&arguments),
             Command::Up(arguments) => up::run(arguments).await,
+            Command::Snapshot(arguments) => backup::snapshot(arguments).await,
+            Command::Restore(arguments) => {
+                tokio::task::block_in_place(|| backup::restore(&arguments))
+            }
             Command::Put(arguments) => client_commands::put(arguments).await,
             Command::Get(arguments) => client_commands::get(arguments).await,
             Command::Txn(arguments) => client_commands::txn(arguments).await,

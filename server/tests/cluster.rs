@@ -111,3 +111,42 @@ fn a_cluster_goes_on_with_its_data_after_a_stop_and_after_a_kill() {
     let both = up.client(&["txn", "get:a", "get:b", "--site=mumbai"]);
     assert_eq!((both.code, both.stdout.as_str()), (Some(0), "a = `1`\nb = `2`\n"), "{both:?}");
 }
+
+#[test]
+fn a_backup_of_a_stopped_cluster_becomes_the_beginning_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (old, new, file) = (path("old"), path("new"), path("backup"));
+    let up = Up::start(old.as_ref(), &["--profile=ideal"]);
+    for (key, site) in [("a", "mumbai"), ("b", "delhi"), ("c", "bangalore")] {
+        assert_eq!(up.client(&["put", key, site, "--site", site]).code, Some(0));
+    }
+    let running = run(&["snapshot", "--to", &file, "--data-dir", &old]);
+    assert_eq!(running.code, Some(1), "{running:?}");
+    assert!(running.stderr.contains("stop the cluster first"), "{running:?}");
+    up.signal(Signal::KILL);
+    up.wait();
+
+    let made = run(&["snapshot", "--to", &file, "--data-dir", &old]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(made.stdout.contains("holds the state of india3"), "{made:?}");
+    let over = run(&["restore", "--from", &file, "--data-dir", &old]);
+    assert_eq!(over.code, Some(1), "{over:?}");
+    assert!(over.stderr.contains("is not empty"), "{over:?}");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path("damaged"), bytes).unwrap();
+    let damaged = run(&["restore", "--from", &path("damaged"), "--data-dir", &new]);
+    assert_eq!(damaged.code, Some(1), "{damaged:?}");
+    assert!(!std::path::Path::new(&new).exists());
+
+    let restored = run(&["restore", "--from", &file, "--data-dir", &new]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    let up = Up::start(new.as_ref(), &["--profile=ideal"]);
+    let all = up.client(&["txn", "get:a", "get:b", "get:c", "--site=delhi"]);
+    assert_eq!(all.stdout, "a = `mumbai`\nb = `delhi`\nc = `bangalore`\n", "{all:?}");
+    assert_eq!(up.client(&["put", "a", "anew"]).code, Some(0));
+    up.signal(Signal::TERM);
+    assert_eq!(up.wait().0, Some(0));
+}

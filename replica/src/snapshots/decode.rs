@@ -40,6 +40,14 @@ pub(super) struct Decoded<P: Protocol, S> {
     pub(super) image: Vec<P::Record>,
 }
 
+/// Whether `stored` holds a state of this machine, with sessions kept like this.
+pub(crate) fn check<P: Protocol, S: StateMachine>(
+    stored: &StoredSnapshot,
+    sessions: SessionConfig,
+) -> Result<(), SnapshotUnreadable> {
+    decode::<P, S>(stored, sessions, false).map(drop)
+}
+
 /// Reads `stored`; without the protocol's records unless `with_image`.
 pub(super) fn decode<P: Protocol, S: StateMachine>(
     stored: &StoredSnapshot,

@@ -8,6 +8,7 @@ use crossbeam::channel::Sender;
 use panchayat_consensus::{Now, Protocol};
 use panchayat_core::{Group, SnapshotParts, StateMachine};
 use panchayat_storage::StorageError;
+use tokio::sync::oneshot;
 
 use super::catch_up::CatchUp;
 use super::due::Due;
@@ -15,6 +16,9 @@ use super::serving::{Asked, Serving, Word};
 use super::writer::Report;
 use crate::error::Stopped;
 use crate::metrics::SnapshotMetrics;
+
+/// Most who may wait for a snapshot they asked for; more are turned away.
+const WANTED_MAX: usize = 64;
 
 /// Where snapshots are ordered, and where those who need one are heard.
 pub(crate) struct Desk<P: Protocol, S: StateMachine> {
@@ -28,6 +32,8 @@ pub(crate) struct Desk<P: Protocol, S: StateMachine> {
     /// The snapshot that was begun and is not durable. Of the older ones of those that have been
     /// overtaken by a state from a peer nobody asks.
     writing: Option<u64>,
+    /// Who asked for a snapshot, with the number of one that will do once it is begun.
+    wanted: Vec<(Option<u64>, oneshot::Sender<u64>)>,
     behind: bool,
     metrics: SnapshotMetrics,
 }
@@ -45,7 +51,8 @@ where
         catch_up: CatchUp<P, S>,
     ) -> Self {
         let (serving, metrics) = (Serving::default(), SnapshotMetrics::default());
-        Self { parts, stop, due, serving, catch_up, writing: None, behind: false, metrics }
+        let (writing, wanted, behind) = (None, Vec::new(), false);
+        Self { parts, stop, due, serving, catch_up, writing, wanted, behind, metrics }
     }
 
     /// To be called often: begins what is due, given the bytes of records written in this run.
@@ -58,12 +65,23 @@ where
         self.catch_up.look(ahead, installing, now);
         if self.writing.is_none()
             && !installing
-            && (self.serving.wants_snapshot() || self.due.is_due(written))
+            && (self.serving.wants_snapshot() || self.is_wanted() || self.due.is_due(written))
             && let Some(number) = group.begin_snapshot()
         {
             self.begun(number, written);
         }
         self.metrics.journal_bytes_since = self.due.bytes_since(written);
+    }
+
+    /// Somebody wants a snapshot of the state as it is now, or later.
+    pub(crate) fn wanted(&mut self, reply: oneshot::Sender<u64>) {
+        if self.wanted.len() < WANTED_MAX {
+            self.wanted.push((None, reply));
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.wanted.iter().any(|(number, _)| number.is_none())
     }
 
     /// Whether proposals must be refused: this replica needs a state.
@@ -89,6 +107,13 @@ where
                 group.snapshot_durable(number);
                 self.writing.take_if(|writing| *writing <= number);
                 self.serving.written(&written);
+                let is_done = |wanted: &mut (Option<u64>, oneshot::Sender<u64>)| {
+                    wanted.0.is_some_and(|from| from <= number)
+                };
+                for (_, reply) in self.wanted.extract_if(.., is_done) {
+                    // Whoever went away does not want it any more.
+                    let _ = reply.send(number);
+                }
                 self.metrics.taken += 1;
                 self.metrics.bytes = written.stored.info().bytes;
                 self.metrics.took = written.took;
@@ -156,6 +181,9 @@ where
         self.writing = Some(number);
         self.due.begun(written);
         self.serving.begun(number);
+        for (wanted, _) in &mut self.wanted {
+            wanted.get_or_insert(number);
+        }
     }
 }
 

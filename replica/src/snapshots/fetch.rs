@@ -81,6 +81,8 @@ pub(crate) struct Fetcher<P: Protocol, S: StateMachine> {
     pub(crate) sessions: SessionConfig,
     pub(crate) inbox: Inbox<S::Output>,
     pub(crate) news: Sender<News<P, S>>,
+    /// Held by everything that uses the store, on whatever thread.
+    pub(crate) users: Arc<()>,
     /// What was being received last, and from whom.
     pub(crate) last: Arc<Mutex<Option<(NodeId, TransferId)>>>,
 }
@@ -94,6 +96,7 @@ impl<P: Protocol, S: StateMachine> Clone for Fetcher<P, S> {
             sessions: self.sessions,
             inbox: self.inbox.clone(),
             news: self.news.clone(),
+            users: self.users.clone(),
             last: self.last.clone(),
         }
     }
@@ -133,7 +136,7 @@ where
         let incoming = received.map_err(|(error, _)| error)?;
         let (sessions, epoch) = (self.sessions, self.address.epoch);
         let bytes = incoming.received();
-        let decoded = blocking(move || {
+        let decoded = self.blocking(move || {
             let received = incoming.finish()?;
             let stored = received.snapshot();
             let of_epoch = stored.info().header.check_epoch(epoch);
@@ -190,7 +193,7 @@ where
 
     async fn open(&self, id: TransferId) -> Result<Incoming, FetchFailed> {
         let store = self.store.clone();
-        blocking(move || Ok(store.receive(id)?)).await
+        self.blocking(move || Ok(store.receive(id)?)).await
     }
 
     /// Sends a question; the answer's head, what came behind it, and where the rest comes.
@@ -222,7 +225,7 @@ where
     ) -> Result<Incoming, (FetchFailed, u64)> {
         let mut at = incoming.received();
         let (chunks, mut queue) = mpsc::channel::<Bytes>(CHUNKS_MAX);
-        let writing = blocking(move || {
+        let writing = self.blocking(move || {
             let mut incoming = incoming;
             while let Some(chunk) = queue.blocking_recv() {
                 incoming.append(incoming.received(), &chunk)?;
@@ -255,12 +258,20 @@ where
             Err(error) => Err((error.into(), at)),
         }
     }
-}
 
-/// Runs what waits for the disk where it may wait, from now on.
-fn blocking<T: Send + 'static>(
-    run: impl FnOnce() -> Result<T, FetchFailed> + Send + 'static,
-) -> impl Future<Output = Result<T, FetchFailed>> {
-    let task = tokio::task::spawn_blocking(run);
-    async move { task.await.unwrap_or(Err(FetchFailed::Panicked)) }
+    /// Runs what waits for the disk where it may wait, from now on.
+    fn blocking<T: Send + 'static, F>(
+        &self,
+        run: F,
+    ) -> impl Future<Output = Result<T, FetchFailed>> + use<T, F, P, S>
+    where
+        F: FnOnce() -> Result<T, FetchFailed> + Send + 'static,
+    {
+        let user = self.users.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            // In this order: a result that nobody wants any more may use the store.
+            (run(), user)
+        });
+        async move { task.await.map_or(Err(FetchFailed::Panicked), |(result, _)| result) }
+    }
 }

@@ -14,6 +14,7 @@ use panchayat_storage::backend::Backend;
 use thiserror::Error;
 
 const FILE: &str = "replica";
+const RESTORED: &str = "restored";
 const FILE_BYTES_MAX: u64 = 4096;
 const FIRST_LINE: &str = "panchayat replica, format ";
 const FORMAT: u32 = 1;
@@ -108,13 +109,45 @@ pub(super) fn leave(
     cluster: ClusterId,
     node: NodeId,
 ) -> Result<(), MarkerError> {
-    let (path, beside) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
+    put(backend, dir, FILE, &text(cluster, node))
+}
+
+/// Notes, durably, that the snapshot with this checksum was put into `dir` from a backup, as the
+/// state that a new cluster begins with.
+pub(crate) fn leave_restored(
+    backend: &dyn Backend,
+    dir: &Path,
+    checksum: u128,
+) -> Result<(), MarkerError> {
+    put(backend, dir, RESTORED, &restored_text(checksum))
+}
+
+/// Whether the snapshot with this checksum was put into `dir` from a backup.
+pub(super) fn is_restored(
+    backend: &dyn Backend,
+    dir: &Path,
+    checksum: u128,
+) -> Result<bool, MarkerError> {
+    let path = dir.join(RESTORED);
+    match backend.open_to_read(&path).and_then(|file| file.read_all(FILE_BYTES_MAX)) {
+        Ok(bytes) => Ok(bytes == restored_text(checksum).as_bytes()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(MarkerError::Io { action: "read", path, source }),
+    }
+}
+
+fn restored_text(checksum: u128) -> String {
+    format!("panchayat restored state, format {FORMAT}\n{checksum:032x}\n")
+}
+
+/// Writes a small file beside, then gives it its name.
+fn put(backend: &dyn Backend, dir: &Path, name: &str, text: &str) -> Result<(), MarkerError> {
+    let (path, beside) = (dir.join(name), dir.join(format!("{name}.new")));
     let failed = |action: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| MarkerError::Io { action, path, source }
     };
     let file = backend.create(&beside).map_err(failed("create", &beside))?;
-    let text = text(cluster, node);
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         let offset = (text.len() - rest.len()) as u64;

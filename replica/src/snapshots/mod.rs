@@ -32,10 +32,12 @@ mod writer;
 
 pub(crate) use catch_up::CatchUp;
 pub use decode::SnapshotUnreadable;
+pub(crate) use decode::check;
 pub(crate) use desk::Desk;
 pub(crate) use due::Due;
 pub(crate) use fetch::Fetcher;
 pub use marker::MarkerError;
+pub(crate) use marker::leave_restored;
 pub(crate) use serving::Asked;
 pub(crate) use start::{Places, Started, start};
 pub(crate) use stream::Stream;

@@ -67,8 +67,11 @@ pub(crate) fn start<P: Protocol, S: StateMachine>(
     if let Some(stored) = &stored {
         let info = stored.info();
         info.header.check_epoch(address.epoch).map_err(|error| stored.refused(error.into()))?;
-        // Another's promises are not ours: an imported state is one to begin with.
-        let own = info.owner.promises_of == node;
+        // A state from a backup is one to begin with: its promises were made in another life.
+        let own = !keeps || !marker::is_restored(&*backend, &dir, info.checksum)?;
+        if own && info.owner.promises_of != node {
+            return Err(StartError::Imported { file: stored.path().to_owned() });
+        }
         let decoded = decode::<P, S>(stored, sessions, own)?;
         (base.machine, base.sessions, base.image) =
             (decoded.machine, decoded.sessions, decoded.image);

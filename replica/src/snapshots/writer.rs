@@ -30,7 +30,7 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) enum Report {
     /// A snapshot is durable.
-    Written(Written),
+    Written(Box<Written>),
     /// One could not be written for now, and is tried again.
     Delayed,
     /// Nothing may be tried again: the replica must stop.
@@ -105,7 +105,8 @@ impl SnapshotWriter {
                     let journal = stored.info().owner.journal;
                     let (number, took) = (parts.number, began.elapsed());
                     drop(parts);
-                    report(Report::Written(Written { number, stored, took }));
+                    let written = Written { number, stored, took };
+                    report(Report::Written(Box::new(written)));
                     if let Err(error) = self.journal.release(self.group, journal) {
                         report(Report::Failed(Arc::new(error)));
                         return;
