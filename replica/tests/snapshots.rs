@@ -11,9 +11,9 @@ use std::time::Duration;
 use common::{
     BANGALORE, DELHI, MUMBAI, caught_up, eventually, put, put_many, read, start, start_with,
 };
-use panchayat::backend::MemoryDisk;
+use panchayat::backend::{FaultyCall, MemoryDisk};
 use panchayat::kv::KvStore;
-use panchayat::{Durability, LocalCluster, LocalError, StartError};
+use panchayat::{Durability, LocalCluster, LocalError, StartError, Stopped};
 
 /// The files in `dir` whose names end so.
 fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
@@ -279,4 +279,39 @@ async fn a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it() {
     }
     caught_up(&cluster).await;
     assert!(cluster.shutdown(Duration::from_secs(10)).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_whose_name_is_uncertain_stops_its_replica_and_no_other() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), MemoryDisk::default());
+    let cluster = start_with(dir.path(), |config| {
+        config.durability = Durability::Fsync;
+        config.backend = Some(Arc::new(disk.clone()));
+        // Long before the journal needs another segment.
+        config.limits.snapshot_journal_bytes = 16 << 10;
+    })
+    .await;
+    disk.fail(FaultyCall::Rename, 0, 5);
+    let mut victim = None;
+    for round in 0..400 {
+        for (seat, replica) in cluster.replicas().iter().enumerate() {
+            if let Some(why) = replica.stopped() {
+                victim = Some((seat, why));
+            }
+        }
+        if victim.is_some() {
+            break;
+        }
+        let key = format!("k-{}", round % 20);
+        let at = [MUMBAI, DELHI, BANGALORE][round % 3];
+        common::try_put(&cluster, at, key, "w".repeat(200)).await;
+    }
+    let (seat, why) = victim.expect("a replica that stopped");
+    assert!(matches!(why, Stopped::Snapshots(_)), "{why}");
+    assert!(why.to_string().contains("cannot rename"), "{why}");
+    let others: Vec<_> =
+        [MUMBAI, DELHI, BANGALORE].into_iter().filter(|r| r.index() != seat).collect();
+    put_many(&cluster, &others, 0, 64).await;
+    assert!(others.iter().all(|r| cluster.replicas()[r.index()].stopped().is_none()));
+    assert_eq!(cluster.shutdown(Duration::from_secs(10)).await.len(), 1);
 }
