@@ -1,9 +1,10 @@
-//! Runs a range of seeds against EPaxos and prints seeds per second, coverage and violations; a
+//! Runs a range of seeds against a protocol and prints seeds per second, coverage and violations; a
 //! single seed with `--trace` prints its readable trace, or what of it led to the violation.
 //!
 //! ```text
 //! cargo run --release -p panchayat-sim --example seeds -- --replicas 5 0..200
 //! cargo run --release -p panchayat-sim --example seeds -- --replicas 5 --trace 17
+//! cargo run --release -p panchayat-sim --example seeds -- --protocol multipaxos 0..200
 //! ```
 
 use std::error::Error;
@@ -11,11 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use panchayat_epaxos::EPaxos;
-use panchayat_sim::{Options, missing_coverage, run_range, run_seed};
+use panchayat_multipaxos::MultiPaxos;
+use panchayat_sim::{Options, Subject, run_range, run_seed};
 
 const EXPLAINED_LINES: usize = 60;
 
 struct Arguments {
+    protocol: String,
     replicas: usize,
     jobs: usize,
     trace: Option<Option<String>>,
@@ -23,10 +26,12 @@ struct Arguments {
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
-    let mut parsed = Arguments { replicas: 5, jobs: 2, trace: None, seeds: 0..100 };
+    let protocol = "epaxos".to_owned();
+    let mut parsed = Arguments { protocol, replicas: 5, jobs: 2, trace: None, seeds: 0..100 };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
+            "--protocol" => parsed.protocol = words.next().ok_or("--protocol NAME")?,
             "--replicas" => parsed.replicas = words.next().ok_or("--replicas N")?.parse()?,
             "--jobs" => parsed.jobs = words.next().ok_or("--jobs N")?.parse()?,
             "--trace" => parsed.trace = Some(None),
@@ -45,18 +50,26 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = arguments()?;
-    match &arguments.trace {
-        Some(wanted) => {
-            trace(&arguments, wanted.as_deref());
-            Ok(())
-        }
-        None => range(&arguments),
+    match arguments.protocol.as_str() {
+        "epaxos" => run::<EPaxos>(&arguments),
+        "multipaxos" => run::<MultiPaxos>(&arguments),
+        other => Err(format!("no protocol is called {other}").into()),
     }
 }
 
-fn trace(arguments: &Arguments, wanted: Option<&str>) {
+fn run<P: Subject>(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    match &arguments.trace {
+        Some(wanted) => {
+            trace::<P>(arguments, wanted.as_deref());
+            Ok(())
+        }
+        None => range::<P>(arguments),
+    }
+}
+
+fn trace<P: Subject>(arguments: &Arguments, wanted: Option<&str>) {
     let options = Options { replicas: arguments.replicas, text: true };
-    let report = run_seed::<EPaxos>(arguments.seeds.start, &options);
+    let report = run_seed::<P>(arguments.seeds.start, &options);
     match (&report.violation, wanted) {
         (_, Some(wanted)) => {
             for line in report.lines.iter().flatten() {
@@ -77,26 +90,22 @@ fn trace(arguments: &Arguments, wanted: Option<&str>) {
     }
 }
 
-fn range(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn range<P: Subject>(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let options = Options::new(arguments.replicas);
     let begun = Instant::now();
     let (steps, virtual_us) = (AtomicU64::new(0), AtomicU64::new(0));
-    let summary = run_range::<EPaxos>(
-        arguments.seeds.clone(),
-        arguments.jobs,
-        &options,
-        |report| {
-            steps.fetch_add(report.steps, Ordering::Relaxed);
-            virtual_us.fetch_add(report.virtual_us, Ordering::Relaxed);
-            if let Some(violation) = &report.violation {
-                println!("VIOLATION {violation}");
-                println!(
-                    "  cargo run --release -p panchayat-sim --example seeds -- --replicas {} --trace {}",
-                    violation.replicas, violation.seed
-                );
-            }
-        },
-    );
+    let summary = run_range::<P>(arguments.seeds.clone(), arguments.jobs, &options, |report| {
+        steps.fetch_add(report.steps, Ordering::Relaxed);
+        virtual_us.fetch_add(report.virtual_us, Ordering::Relaxed);
+        if let Some(violation) = &report.violation {
+            println!("VIOLATION {violation}");
+            println!(
+                "  cargo run --release -p panchayat-sim --example seeds -- --protocol {} \
+                     --replicas {} --trace {}",
+                arguments.protocol, violation.replicas, violation.seed
+            );
+        }
+    });
     let seconds = begun.elapsed().as_secs_f64();
     print!("{}", summary.coverage);
     println!(
@@ -116,7 +125,7 @@ fn range(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         summary.median(|s| s.crashes),
         summary.violations.len()
     );
-    let missing = missing_coverage(&summary.coverage, arguments.replicas, summary.runs);
+    let missing = P::required(arguments.replicas).missing(&summary.coverage, summary.runs);
     missing.iter().for_each(|missing| println!("MISSING {missing}"));
     match (summary.violations.is_empty(), missing.is_empty()) {
         (true, true) => Ok(()),

@@ -9,7 +9,7 @@ use crate::network::LinkId;
 use crate::report::Violation;
 use crate::run::{finish, guarded};
 use crate::setup::Setup;
-use crate::subject::Subject;
+use crate::subject::{Subject, Tuning};
 use crate::world::World;
 
 /// A script over a matrix of one-way delays.
@@ -36,6 +36,12 @@ impl Exact {
         let mut setup = Setup::calm(delays_us);
         setup.durability_scan = false;
         Self { setup, proposals: Vec::new() }
+    }
+
+    /// Changes what the protocol is configured with.
+    pub fn tuned(mut self, change: impl FnOnce(&mut Tuning)) -> Self {
+        change(&mut self.setup.tuning);
+        self
     }
 
     /// A client of `replica` proposes `command` at `at_us`.

@@ -150,6 +150,9 @@ pub enum Fault {
         /// What becomes of the sender.
         then: Aftermath,
     },
+    /// What happens to a replica happens to whoever leads when its time comes; to the replica it
+    /// names if nobody does.
+    OfLeader(Box<Fault>),
     /// A replica's wall clock jumps.
     ClockJump {
         /// Which.
@@ -167,8 +170,30 @@ impl Fault {
                 *down_us = (*down_us).min(longest_us);
             }
             Self::Mute { us, .. } => *us = (*us).min(longest_us),
+            Self::OfLeader(fault) => fault.shorten(longest_us),
             _ => {}
         }
+    }
+
+    /// The same fault of another replica; links are all those of that replica.
+    pub fn of(mut self, leader: usize, replicas: usize) -> Self {
+        match &mut self {
+            Self::Crash { replica, .. }
+            | Self::Pause { replica, .. }
+            | Self::Slow { replica, .. }
+            | Self::SlowDisk { replica, .. }
+            | Self::SyncError { replica, .. }
+            | Self::BitFlip { replica }
+            | Self::Mute { replica, .. }
+            | Self::Partial { replica, .. }
+            | Self::ClockJump { replica, .. } => *replica = leader,
+            Self::Cut { links, .. } | Self::Spike { links, .. } | Self::Clog { links, .. } => {
+                *links = isolate(replicas, leader);
+            }
+            Self::OfLeader(fault) => return (**fault).clone().of(leader, replicas),
+            Self::Storm { .. } => {}
+        }
+        self
     }
 
     /// What it is called in coverage.
@@ -187,6 +212,16 @@ impl Fault {
             Self::Mute { .. } => "fault_mute",
             Self::Partial { .. } => "fault_partial",
             Self::ClockJump { .. } => "fault_clock_jump",
+            Self::OfLeader(fault) => match **fault {
+                Self::Crash { .. } => "leader_crash",
+                Self::Pause { .. } => "leader_pause",
+                Self::Slow { .. } => "leader_slow",
+                Self::SlowDisk { .. } => "leader_slow_disk",
+                Self::Mute { .. } => "leader_mute",
+                Self::Cut { .. } => "leader_cut",
+                Self::Clog { .. } => "leader_clog",
+                _ => "leader_fault",
+            },
         }
     }
 }

@@ -34,6 +34,12 @@ pub enum Invariant {
     Collection,
     /// 10: a command executes after its dependencies.
     ClosedDependencies,
+    /// 13: a new leader proposes what its quorum's votes demand.
+    ValuePick,
+    /// 13: at most one replica may answer reads under a lease.
+    LeaseHolders,
+    /// 11: a read that takes no slot sees everything answered before it.
+    StaleRead,
     /// 14: once healed, everything known commits and executes.
     Liveness,
     /// 11: registers behave as if operations came one at a time.

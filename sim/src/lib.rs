@@ -25,6 +25,7 @@ mod flaw;
 pub mod history;
 pub mod invariants;
 mod judge;
+mod multipaxos;
 mod network;
 mod queue;
 mod report;
@@ -44,9 +45,12 @@ pub use epaxos::EPaxosChecks;
 pub use exact::{Exact, Outcome};
 pub use flaw::{Flaw, Invariant};
 pub use judge::{Judged, judge};
+pub use multipaxos::{LogTuning, MultiPaxosChecks};
 pub use network::{LinkId, Network, Weather};
 pub use report::{Coverage, Execution, Report, Violation};
-pub use required::{ENOUGH, LONG_RUN, Missing, SHORT_RUN, missing_coverage, required_coverage};
+pub use required::{
+    ENOUGH, LONG_RUN, Missing, Required, SHORT_RUN, missing_coverage, required_coverage,
+};
 pub use rng::Rng;
 pub use run::{Options, Strength, Summary, run_range, run_seed, run_setup};
 pub use setup::{Setup, SyncTime};

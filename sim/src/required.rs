@@ -134,28 +134,56 @@ impl std::fmt::Display for Missing {
     }
 }
 
-/// The counters that must be large after a long run with `replicas` replicas.
+/// What many runs must have come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Required {
+    /// Things that a hundred seeds come to.
+    pub common: Vec<&'static str>,
+    /// Things that take more seeds.
+    pub rare: Vec<&'static str>,
+}
+
+impl Required {
+    /// What `runs` runs should have come to and did not. A long run ([`LONG_RUN`]) must have seen
+    /// everything [`ENOUGH`] times; one of [`SHORT_RUN`] seeds what is common, once; a shorter one
+    /// nothing in particular.
+    pub fn missing(&self, coverage: &Coverage, runs: u64) -> Vec<Missing> {
+        let (rare, wanted) = if runs >= LONG_RUN {
+            (&self.rare[..], ENOUGH)
+        } else if runs >= SHORT_RUN {
+            (&[][..], 1)
+        } else {
+            return Vec::new();
+        };
+        let names = self.common.iter().chain(rare).copied();
+        let counts = names.map(|name| Missing { name, count: coverage.get(name), wanted });
+        counts.filter(|missing| missing.count < missing.wanted).collect()
+    }
+}
+
+/// What runs of EPaxos with `replicas` replicas must have come to.
+///
+/// # Panics
+/// If no quorums fit `replicas`.
+pub(crate) fn of_epaxos(replicas: usize) -> Required {
+    let quorums = Quorums::for_replicas(replicas).expect("3 to 16 replicas");
+    let rare = RARE.iter().copied().chain(depending(quorums));
+    Required { common: COMMON.to_vec(), rare: rare.collect() }
+}
+
+/// The counters that must be large after a long run of EPaxos with `replicas` replicas.
 ///
 /// # Panics
 /// If no quorums fit `replicas`.
 pub fn required_coverage(replicas: usize) -> Vec<&'static str> {
-    let quorums = Quorums::for_replicas(replicas).expect("3 to 16 replicas");
-    [COMMON, RARE].into_iter().flatten().copied().chain(depending(quorums)).collect()
+    let Required { common, rare } = of_epaxos(replicas);
+    common.into_iter().chain(rare).collect()
 }
 
-/// What `runs` runs with `replicas` replicas should have come to and did not. A long run
-/// ([`LONG_RUN`]) must have seen everything that can happen at that number of replicas [`ENOUGH`]
-/// times; one of [`SHORT_RUN`] seeds what is common, once; a shorter one nothing in particular.
+/// What `runs` runs of EPaxos with `replicas` replicas should have come to and did not: see
+/// [`Required::missing`].
 pub fn missing_coverage(coverage: &Coverage, replicas: usize, runs: u64) -> Vec<Missing> {
-    let (names, wanted) = if runs >= LONG_RUN {
-        (required_coverage(replicas), ENOUGH)
-    } else if runs >= SHORT_RUN {
-        (COMMON.to_vec(), 1)
-    } else {
-        return Vec::new();
-    };
-    let missing = names.into_iter().map(|name| Missing { name, count: coverage.get(name), wanted });
-    missing.filter(|missing| missing.count < missing.wanted).collect()
+    of_epaxos(replicas).missing(coverage, runs)
 }
 
 #[cfg(test)]

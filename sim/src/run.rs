@@ -55,7 +55,7 @@ pub struct Strength {
 
 /// Runs the run that `seed` draws.
 pub fn run_seed<P: Subject>(seed: u64, options: &Options) -> Report {
-    run_setup::<P>(seed, Setup::draw(seed, options.replicas), options.text)
+    run_setup::<P>(seed, P::draw(seed, options.replicas), options.text)
 }
 
 /// Runs `setup`; `seed` decides what is left to chance.

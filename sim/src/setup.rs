@@ -6,6 +6,7 @@ use panchayat_core::SessionConfig;
 
 use crate::disk::Keep;
 use crate::fault::{Class, Fault, Planned, duel, occurrence};
+use crate::multipaxos::LogTuning;
 use crate::network::Weather;
 use crate::rng::Rng;
 use crate::subject::Tuning;
@@ -78,8 +79,10 @@ pub struct Setup {
     pub safety_us: u64,
     /// How long everything may take once healed.
     pub liveness_us: u64,
-    /// Who is down in the liveness phase: at most f.
+    /// Who is down in the liveness phase: of these at most [`down_max`](Self::down_max).
     pub down: ReplicaSet,
+    /// How many replicas may be missing for good.
+    pub down_max: usize,
     /// Whether every acknowledged write is looked for after a restart of all from synced bytes.
     pub durability_scan: bool,
 }
@@ -115,16 +118,27 @@ impl Setup {
             safety_us: 0,
             liveness_us: 60_000_000,
             down: ReplicaSet::EMPTY,
+            down_max: quorums.f(),
             durability_scan: true,
             delays_us,
         }
     }
 
-    /// The run of a seed with `n` replicas.
+    /// The run of a seed with `n` replicas, for a protocol without a leader.
     ///
     /// # Panics
     /// If no quorums fit `n`.
     pub fn draw(seed: u64, n: usize) -> Self {
+        let mut setup = Self::draw_common(seed, n);
+        let mut profile = Rng::new(seed, "profile");
+        if profile.percent(STRANDING_PERCENT) {
+            setup.strand(&mut profile);
+        }
+        setup
+    }
+
+    /// What is drawn alike for every protocol.
+    pub(crate) fn draw_common(seed: u64, n: usize) -> Self {
         let mut rng = Rng::new(seed, "setup");
         let mut setup = Self::calm(draw_delays(n, &mut rng));
         setup.fifo = rng.percent(60);
@@ -154,10 +168,6 @@ impl Setup {
         setup.plan = draw_plan(n, setup.safety_us, &mut Rng::new(seed, "faults"));
         for _ in 0..rng.below(setup.quorums.f() as u64 + 1) {
             setup.down.insert(ReplicaId(rng.below(n as u64) as u8));
-        }
-        let mut profile = Rng::new(seed, "profile");
-        if profile.percent(STRANDING_PERCENT) {
-            setup.strand(&mut profile);
         }
         setup
     }
@@ -251,10 +261,11 @@ impl Tuning {
             lane_window_max: 1 << 17,
             retained_max: 1 << 18,
             hold: Span::from_ms(30_000),
+            log: LogTuning::calm(rtt),
         }
     }
 
-    fn draw(rtt: Span, rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rtt: Span, rng: &mut Rng) -> Self {
         let patience = Span(rtt.0 * rng.between(100, 400) / 100);
         Self {
             patience,
@@ -269,11 +280,12 @@ impl Tuning {
             lane_window_max: *rng.pick(&[32, 128, 1 << 17]),
             retained_max: *rng.pick(&[24, 60, 150, 1 << 18]),
             hold: Span(patience.0 * rng.between(10, 60)),
+            log: LogTuning::calm(rtt),
         }
     }
 }
 
-fn rtt_max(delays_us: &[Vec<u64>]) -> u64 {
+pub(crate) fn rtt_max(delays_us: &[Vec<u64>]) -> u64 {
     let n = delays_us.len();
     let pairs = (0..n).flat_map(|a| (0..a).map(move |b| (a, b)));
     pairs.map(|(a, b)| delays_us[a][b] + delays_us[b][a]).max().unwrap_or(0)

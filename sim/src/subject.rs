@@ -1,9 +1,14 @@
 //! What the simulator must know of a protocol beyond [`Protocol`]: how to configure a seat, how to
 //! name its messages, and what to check.
 
-use panchayat_consensus::{Command, InstanceId, Protocol, Quorums, ReplicaId, ReplicaSet, Span};
+use panchayat_consensus::{
+    Command, InstanceId, Now, Protocol, Quorums, ReplicaId, ReplicaSet, Span,
+};
 
 use crate::flaw::Flaw;
+use crate::multipaxos::LogTuning;
+use crate::required::Required;
+use crate::setup::Setup;
 
 /// Timeouts and limits that the swarm chose for this run. A protocol takes what it understands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub struct Tuning {
     pub retained_max: usize,
     /// How long what a member needs that takes over a state is kept.
     pub hold: Span,
+    /// What only protocols with a leader and a log take.
+    pub log: LogTuning,
 }
 
 /// A replica's place in a run.
@@ -65,6 +72,18 @@ pub trait Subject: Protocol + 'static {
     /// The names of its kinds of message.
     const LABELS: &'static [&'static str];
 
+    /// The run of a seed with `n` replicas: the swarm that fits this protocol.
+    fn draw(seed: u64, n: usize) -> Setup {
+        Setup::draw(seed, n)
+    }
+    /// What many runs with `n` replicas must have come to.
+    fn required(_n: usize) -> Required {
+        Required::default()
+    }
+    /// If this replica leads, in which round; faults may aim at the leader of the highest.
+    fn leads(&self) -> Option<u64> {
+        None
+    }
     /// The configuration of a seat.
     fn config(seat: &Seat<'_>) -> Self::Config;
     /// The kind of `message`, an index into [`LABELS`](Self::LABELS).
@@ -86,6 +105,9 @@ pub trait Checks<P: Subject> {
 
     /// Before anything happened.
     fn new(quorums: Quorums) -> Self;
+
+    /// What the swarm chose for this run.
+    fn begin(&mut self, _setup: &Setup) {}
 
     /// A client's command was handed to the protocol at `at`.
     fn proposed(&mut self, at: Place, command: &Command);
@@ -150,6 +172,20 @@ pub trait Checks<P: Subject> {
     /// # Errors
     /// What is wrong.
     fn executing(&mut self, at: Place, id: InstanceId, command: &Command) -> Result<(), Flaw>;
+
+    /// A client has the answer to its command, which took effect as `id`.
+    fn answered(&mut self, _id: InstanceId) {}
+
+    /// The replicas that run, each with what its clock shows, after a turn of one of them.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn together<'a>(&mut self, _all: impl Iterator<Item = (Place, Now, &'a P)>) -> Result<(), Flaw>
+    where
+        P: 'a,
+    {
+        Ok(())
+    }
 
     /// Counts worth reporting.
     fn coverage(&self, add: &mut dyn FnMut(&'static str, u64));

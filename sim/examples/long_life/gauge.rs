@@ -177,6 +177,8 @@ pub(crate) struct Report {
     pub(crate) reading: Taken,
     /// Real turns, while no snapshot is being written, and while one is.
     pub(crate) turns: [Histogram; 2],
+    /// Which turn took longest in real time, of those that froze nothing: its member and moment.
+    pub(crate) longest_turn: (Duration, usize, u64),
     pub(crate) restarted: usize,
     pub(crate) virtual_us: u64,
     pub(crate) real: Duration,
@@ -355,6 +357,13 @@ impl Report {
                 "real turns while {name}: p50 {p50:.3}, p99 {p99:.3}, max {max:.1} ms of {count}"
             );
         }
+        let (took, seat, at_us) = self.longest_turn;
+        let _ = writeln!(
+            out,
+            "the longest that froze nothing took {:.1} ms, at member {seat} after {:.3} virtual s",
+            took.as_secs_f64() * 1e3,
+            at_us as f64 / 1e6,
+        );
         let _ = write!(
             out,
             "{:.1} virtual seconds in {:.1} real ones",

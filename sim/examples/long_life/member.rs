@@ -37,7 +37,9 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) stored: Rc<Stored>,
-    pub(super) after: RecordSeq,
+    /// What it was written from. A thread that writes shares it with the replica for as long as
+    /// that takes, so that what commands change meanwhile must be copied.
+    pub(super) parts: SnapshotParts<EPaxos, KvStore>,
     /// Who waits for it.
     pub(super) askers: Vec<usize>,
 }

@@ -253,6 +253,9 @@ impl<'a> World<'a> {
         let news = member.turn(&self.plan, now, &mut self.frames);
         let incarnation = member.incarnation;
         self.report.turns[usize::from(member.writing.is_some())].note(news.took.as_micros() as u64);
+        if news.took > self.report.longest_turn.0 && news.parts.is_none() {
+            self.report.longest_turn = (news.took, at, self.now_us);
+        }
         if news.flush.is_some_and(|upto| member.disk.flush(upto)) {
             self.begin_sync(at);
         }
@@ -282,7 +285,7 @@ impl<'a> World<'a> {
             let takes_us = stored.length * 1_000_000 / self.plan.disk_bytes_per_s;
             let number = stored.number;
             let askers = std::mem::take(&mut member.served);
-            member.writing = Some(Writing { stored: stored.into(), after: parts.after, askers });
+            member.writing = Some(Writing { stored: stored.into(), parts, askers });
             self.plan_at(self.now_us + takes_us, Event::Written { at, incarnation, number });
         }
         let wake = self.members[at].group.as_ref().and_then(|group| group.wake_time());
@@ -314,7 +317,7 @@ impl<'a> World<'a> {
         let Some(group) = &mut member.group else { return };
         match &member.writing {
             Some(writing) if writing.stored.number != number => return,
-            Some(writing) if writing.after > group.durable_upto() => {
+            Some(writing) if writing.parts.after > group.durable_upto() => {
                 self.plan_at(
                     self.now_us + MARK_POLL_US,
                     Event::Written { at, incarnation, number },

@@ -7,6 +7,7 @@ use panchayat_epaxos::{Config, EPaxos, Limits, Message, Record, Timing};
 
 pub use checks::EPaxosChecks;
 
+use crate::required::{self, Required};
 use crate::subject::{Seat, Subject};
 
 impl Subject for EPaxos {
@@ -28,6 +29,10 @@ impl Subject for EPaxos {
         "Status",
         "Gone",
     ];
+
+    fn required(n: usize) -> Required {
+        required::of_epaxos(n)
+    }
 
     fn config(seat: &Seat<'_>) -> Config {
         let tuning = seat.tuning;

@@ -252,7 +252,10 @@ impl<P: Subject> World<P> {
         self.clients[client].learn(pending.key, &output);
         self.stats.acknowledged += 1;
         match id {
-            Some(id) if !duplicate => self.acknowledged.push(Acknowledged { op: pending.op, id }),
+            Some(id) if !duplicate => {
+                self.checks.answered(id);
+                self.acknowledged.push(Acknowledged { op: pending.op, id });
+            }
             None if !duplicate => {
                 let text = format!("{token:?} is answered though nothing was executed");
                 return Err(Flaw::general(Invariant::ClosedDependencies, text));

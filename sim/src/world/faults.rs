@@ -22,7 +22,22 @@ impl<P: Subject> World<P> {
         if self.phase != Phase::Safety {
             return Ok(());
         }
-        let fault = self.setup.plan[index].fault.clone();
+        let mut fault = self.setup.plan[index].fault.clone();
+        if matches!(fault, Fault::OfLeader(_)) {
+            let named = fault.name();
+            let leading = self.nodes.iter().enumerate().filter_map(|(replica, node)| {
+                Some((node.group.as_ref()?.protocol().leads()?, replica))
+            });
+            let leader = leading.max().map(|(_, replica)| replica);
+            let name = if leader.is_some() { named } else { "leader_absent" };
+            *self.stats.named.entry(name).or_default() += 1;
+            fault = match (leader, fault) {
+                (Some(leader), fault) => fault.of(leader, self.setup.replicas()),
+                (None, Fault::OfLeader(fault)) => *fault,
+                (None, fault) => fault,
+            };
+            self.setup.plan[index].fault = fault.clone();
+        }
         self.trace.line(None, None, || format!("fault: {fault:?}"));
         self.trace.mix(index as u64);
         self.stats.faults += 1;
@@ -94,6 +109,8 @@ impl<P: Subject> World<P> {
                 }
                 None
             }
+            // Somebody was named above.
+            Fault::OfLeader(_) => None,
             Fault::ClockJump { replica, by_us } => {
                 self.nodes[replica].clock.jump(by_us);
                 None

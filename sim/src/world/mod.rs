@@ -189,6 +189,7 @@ impl<P: Subject> World<P> {
             snapshot_rng: Rng::new(seed, "snapshots"),
             setup,
         };
+        world.checks.begin(&world.setup);
         world.plan_first_events();
         world
     }

@@ -77,7 +77,7 @@ impl<P: Subject> World<P> {
         let mut out = self.nodes.iter().filter(|node| node.power == Power::Out).count();
         for replica in self.setup.down.iter() {
             let index = replica.index();
-            if self.nodes[index].is_up() && out < self.setup.quorums.f() {
+            if self.nodes[index].is_up() && out < self.setup.down_max {
                 self.crash(index)?;
                 self.nodes[index].power = Power::Out;
                 out += 1;

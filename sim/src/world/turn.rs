@@ -125,6 +125,13 @@ impl<P: Subject> World<P> {
         group.protocol().check_invariants();
         let place = node.place();
         self.checks.stepped(place, group.protocol(), &self.touched)?;
+        let now_us = self.now_us;
+        let running = self.nodes.iter().filter(|node| node.is_up()).filter_map(|node| {
+            Some((node.place(), node.clock.now(now_us), node.group.as_ref()?.protocol()))
+        });
+        self.checks.together(running)?;
+        let node = &mut self.nodes[replica];
+        let Some(group) = &node.group else { return Ok(()) };
         if let Some(wake) = group.wake_time() {
             let at_us = node.clock.when(wake).max(self.now_us + 1);
             if node.wake_at_us.is_none_or(|planned| at_us < planned) {
