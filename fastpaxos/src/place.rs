@@ -1,0 +1,99 @@
+//! Giving slots to commands: by voting for them in a fast round, or by leading them in a classic
+//! one.
+
+use panchayat_consensus::{Now, Slot};
+
+use crate::entry::{Entry, Key};
+use crate::mutation::Mutation;
+use crate::replica::{FastPaxos, Role};
+use crate::round::Round;
+
+impl FastPaxos {
+    /// Whether any value will do: the coordinator of the ballot promised said so.
+    fn votes_fast(&self) -> bool {
+        let heard = self.is_coordinator() || self.following == Some(self.promised);
+        self.fast.from > 0 && heard && self.catch_up.gone.is_empty()
+    }
+
+    /// Gives slots to commands whose time has come, as far as there is room.
+    pub(crate) fn place(&mut self, now: Now) {
+        self.known.release(now.wall, now.monotonic);
+        let leads = self.is_coordinator() && self.fast.from == 0;
+        let follows_classic = self.following.is_some() && self.fast.from == 0;
+        let votes = self.votes_fast();
+        while let Some(key) = self.known.next_ready() {
+            let done = if self.taken.contains_key(&key) || follows_classic {
+                // Its origin gives it to the coordinator.
+                true
+            } else if leads {
+                self.lead(key)
+            } else {
+                votes && self.vote_fast(key)
+            };
+            if !done {
+                break;
+            }
+            self.known.pop_ready();
+        }
+    }
+
+    /// Votes for a command in the next free slot; false if there is no room for now.
+    fn vote_fast(&mut self, key: Key) -> bool {
+        let ballot = self.promised;
+        let slot = self.next_free_slot();
+        let Some(held) = self.known.get_mut(key) else { return true };
+        if held.placed.is_some_and(|(at, before)| {
+            let open = self.log.get(before).is_some_and(|state| state.decided.is_none());
+            at == ballot && open
+        }) {
+            return true;
+        }
+        if slot > self.chosen + self.config.limits.window_slots_max {
+            return false;
+        }
+        held.placed = Some((ballot, slot));
+        let entry = Entry::Command(held.submission.clone());
+        self.fast.cursor = slot + 1;
+        self.counters.fast_votes += 1;
+        self.cast_vote(slot, Round::fast(ballot), entry);
+        true
+    }
+
+    /// The next slot in which this replica has not voted at its ballot, and may.
+    fn next_free_slot(&self) -> Slot {
+        let closed = if self.mutated(Mutation::CloseIgnored) { 0 } else { self.fast.closed };
+        let cursor = if self.mutated(Mutation::CloseIgnored) { 0 } else { self.fast.cursor };
+        let first = [cursor, self.fast.from, closed + 1, self.chosen + 1];
+        let mut slot = first.into_iter().max().unwrap_or(1);
+        if self.mutated(Mutation::VoteTwice) && slot % 4 == 0 && slot - 1 > self.chosen {
+            return slot - 1;
+        }
+        while self.log.get(slot).is_some_and(|state| {
+            let voted = state.vote.as_ref().is_some_and(|(at, _)| at.ballot == self.promised);
+            voted || state.decided.is_some()
+        }) {
+            slot += 1;
+        }
+        slot
+    }
+
+    /// Gives a command the next slot as coordinator in classic rounds; false if there is no room
+    /// for now.
+    fn lead(&mut self, key: Key) -> bool {
+        let window = self.chosen + self.config.limits.window_slots_max;
+        let Role::Coordinator(coordinator) = &self.role else { return false };
+        if coordinator.settled_keys.contains_key(&key) {
+            return true;
+        }
+        let slot = coordinator.proposed.max(self.chosen) + 1;
+        if slot > window {
+            return false;
+        }
+        if let Some(held) = self.known.get(key) {
+            let entry = Entry::Command(held.submission.clone());
+            self.counters.led += 1;
+            self.settle(slot, entry);
+        }
+        true
+    }
+}

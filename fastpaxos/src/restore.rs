@@ -1,0 +1,113 @@
+//! Back from the journal.
+//!
+//! A restarted replica has every promise and every vote, and coordinates nothing: it never goes on
+//! at a ballot it used before. In the fast round of the ballot promised it goes on when it hears
+//! its coordinator: where it has voted and what it has closed is in its records.
+
+use panchayat_consensus::{After, Ballot, Now, Slot};
+
+use crate::entry::Entry;
+use crate::mutation::Mutation;
+use crate::record::Record;
+use crate::replica::{FastPaxos, Fx};
+use crate::round::Round;
+
+/// Numbers of commands begin with the run, so that no two runs give out the same.
+const RUN_SHIFT: u32 = 40;
+
+impl FastPaxos {
+    pub(crate) fn replay(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        for record in records {
+            self.replay_one(record, now, fx);
+        }
+        if self.mutated(Mutation::VoteForgottenOnRestart) {
+            self.log.cut_above(self.chosen);
+        }
+        self.kept = self.chosen;
+        self.chosen_recorded = self.chosen;
+        self.seen = self.promised;
+        self.run += 1;
+        self.started = fx.persist(Record::Started { run: self.run });
+        if !self.mutated(Mutation::NumbersReused) {
+            self.pending.last_number = self.run << RUN_SHIFT;
+        }
+        self.status_due = now.monotonic + self.config.timing.status_interval;
+        self.catch_up.moved(now.monotonic);
+        self.first_standing(now);
+    }
+
+    fn replay_one(&mut self, record: Record, now: Now, fx: &mut Fx) {
+        let forgets = self.mutated(Mutation::PromiseForgottenOnRestart);
+        match record {
+            Record::Started { run } => self.run = self.run.max(run),
+            Record::Promised { .. } if forgets => {}
+            Record::Promised { ballot } => self.replay_promise(ballot),
+            Record::Closed { ballot, upto } => {
+                self.replay_promise(ballot);
+                if ballot == self.promised {
+                    self.fast.closed = self.fast.closed.max(upto);
+                }
+            }
+            Record::Voted { round, first, entries } => {
+                self.replay_promise(round.ballot);
+                self.replay_entries(first, entries, Some(round));
+            }
+            Record::Learned { first, entries } => {
+                self.replay_entries(first, entries, None);
+                self.advance(now, fx);
+            }
+            Record::Chosen { upto } => {
+                for slot in self.chosen + 1..=upto.min(self.log.last()) {
+                    if let Some(state) = self.log.get_mut(slot)
+                        && state.chosen.is_none()
+                    {
+                        state.chosen = state.vote.as_ref().map(|(_, entry)| entry.clone());
+                        state.decided = state.chosen.as_ref().map(Entry::name);
+                    }
+                }
+                self.advance(now, fx);
+            }
+            snapshot @ Record::Snapshot { .. } => self.take_place(snapshot),
+        }
+    }
+
+    fn replay_promise(&mut self, ballot: Ballot) {
+        if ballot > self.promised {
+            self.promised = ballot;
+            self.fast.closed = 0;
+        }
+    }
+
+    /// Values voted for in a round, or learned to be chosen.
+    fn replay_entries(&mut self, first: Slot, entries: Vec<Entry>, round: Option<Round>) {
+        for (slot, entry) in (first..).zip(entries) {
+            // A vote for a slot of the snapshot has served its time.
+            if slot <= self.log.base() {
+                continue;
+            }
+            let state = self.log.ensure(slot);
+            match round {
+                Some(round) => {
+                    state.vote = Some((round, entry));
+                    state.recorded = After::NOTHING;
+                }
+                None => {
+                    state.decided = Some(entry.name());
+                    state.chosen = Some(entry);
+                }
+            }
+        }
+    }
+
+    /// Everything up to this slot is in a state.
+    pub(crate) fn forget_upto(&mut self, slot: Slot) {
+        self.log.collect_upto(slot);
+        self.taken.retain(|_, at| *at > slot);
+        self.missing.retain(|_, at| *at > slot);
+    }
+}
