@@ -111,7 +111,6 @@ impl FastPaxos {
                 self.counters.chosen_by_asking += 1;
                 self.decide(slot, entry.name(), None, fx);
                 if self.log.chosen(slot).is_none() {
-                    self.missing.retain(|_, at| *at != slot);
                     self.choose(slot, entry, fx);
                 }
                 self.advance(now, fx);

@@ -130,6 +130,7 @@ impl FastPaxos {
         let state = self.log.ensure(slot);
         let held = state.vote.as_ref().is_some_and(|(_, voted)| *voted == entry);
         state.chosen = Some(entry.clone());
+        self.missing.retain(|_, at| *at != slot);
         if !held {
             // What the journal holds for this slot is something else, or nothing.
             fx.persist(Record::Learned { first: slot, entries: vec![entry] });

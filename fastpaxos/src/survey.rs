@@ -85,11 +85,14 @@ impl FastPaxos {
     pub(crate) fn attend_survey(&mut self, now: Now, fx: &mut Fx) {
         let (others, interval) = (self.others(), self.config.timing.heartbeat_interval);
         let (after, patience) = (self.promise, self.config.timing.patience.max(interval));
+        let next = self.chosen + 1;
         let Some(survey) = self.survey_mut() else { return };
         if now.monotonic < survey.resend_due {
             return;
         }
         survey.resend_due = now.monotonic + patience;
+        // What was executed meanwhile need not be reported, and may be collected where it was.
+        survey.wanted.iter_mut().for_each(|wanted| *wanted = (*wanted).max(next));
         let asked = others.minus(survey.done);
         let requests: Vec<_> =
             asked.iter().map(|r| (r, survey.request(survey.wanted[r.index()]))).collect();

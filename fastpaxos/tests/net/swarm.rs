@@ -195,11 +195,6 @@ fn settle(world: &mut World, when: &str) {
             ),
         });
         let states: Vec<String> = states.collect();
-        if std::env::var("FASTPAXOS_DEBUG").is_ok() {
-            for node in &world.nodes {
-                println!("{:#?}", node.process.as_ref().map(|process| &process.protocol));
-            }
-        }
         panic!("not settled {when}:\n{}", states.join("\n"));
     }
 }
