@@ -43,6 +43,8 @@ pub(crate) struct PreAccepting {
     /// Members taken back since it was sent: a reply of theirs may be from before they took over
     /// a state, and say what they no longer stand for.
     pub(crate) ignored: ReplicaSet,
+    /// Whom those who replied count as absent: they do not help to a fast commit.
+    pub(crate) fenced: ReplicaSet,
     /// All dependencies replied.
     pub(crate) union: Deps,
     /// When the coordinator sent it.

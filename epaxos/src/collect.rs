@@ -16,10 +16,12 @@
 //! - all who are not absent count the same members as absent, and
 //! - everything that any of them had seen when it settled on that is executed at all of them.
 //!
-//! So whatever B may have helped to commit on the fast path is decided where it matters: those who
-//! fence B no longer help it, what they helped before they did is among what they had seen, and a
-//! fast quorum is larger than f. B is taken back when it has executed, or has taken over a state
-//! in which was executed, everything collected without it.
+//! So whatever B may have helped to commit on the fast path is decided where it matters. Every fast
+//! quorum is larger than f and contains a member K that is counted. If K endorsed before it fenced
+//! B, the command is among what K had seen. If K fences B, K says so in its reply, and the
+//! coordinator does not count B. And K takes B back only once B has executed, by itself or in a
+//! state it took over, everything that anyone may have collected while counting K: all that K
+//! ever advertised.
 //!
 //! What B had proposed by then may ignore what was collected without it, and nobody remembers the
 //! conflicts: to such a proposal everything collected is added as a dependency.
@@ -59,6 +61,8 @@ pub(crate) struct Collector {
     pub(crate) executed: Deps,
     executed_after: After,
     pub(crate) executed_durably: Deps,
+    /// The most that was ever advertised, or may have been before a restart.
+    pub(crate) advertised: Deps,
     /// The next watermark, and what must be executed before it is one.
     next: Option<(Deps, Deps)>,
     /// Everything up to here may be dropped.
@@ -84,6 +88,7 @@ impl Collector {
             executed: none.clone(),
             executed_after: After::NOTHING,
             executed_durably: none.clone(),
+            advertised: none.clone(),
             next: None,
             collectable: none.clone(),
             absent: ReplicaSet::EMPTY,
@@ -112,6 +117,8 @@ impl EPaxos {
         }
         self.hear_pledge(self.me(), self.lanes.highest(self.me()), pledged);
         self.update_collectable();
+        let collector = &mut self.collector;
+        collector.advertised.union(&collector.executed);
         let collector = &self.collector;
         Status {
             seen: self.lanes.all_highest(),
@@ -128,6 +135,7 @@ impl EPaxos {
         self.note_all_exist(&status.seen, now);
         let seen = status.seen.last(from);
         self.hear_pledge(from, seen, status.proposed_after);
+        self.collect_as(&status);
         let collector = &mut self.collector;
         collector.heard[from.index()] = Some(status);
         if self.collector.absent.contains(from) && self.is_back(from) {
@@ -146,11 +154,26 @@ impl EPaxos {
         pledges.executed(executed);
     }
 
+    /// Collects what a member that counts this one collects, if it goes without no others: all whom
+    /// it counts have executed that. So a replica whose own marks nobody shares is not stuck.
+    fn collect_as(&mut self, status: &Status) {
+        let collector = &mut self.collector;
+        let shared = status.absent.minus(collector.absent).is_empty();
+        if shared && !status.absent.contains(self.config.replica) {
+            let mut collected = status.collected.clone();
+            collected.meet(&collector.executed_durably);
+            collector.collectable.union(&collected);
+        }
+    }
+
     /// Whether an absent member has all that was collected without it, and little to catch up.
     fn is_back(&self, member: ReplicaId) -> bool {
         let Some(status) = &self.collector.heard[member.index()] else { return false };
         let kept = self.lanes.retained().max(self.config.limits.retained_max);
-        status.reached.covers(&self.collector.collectable) && self.lag(member) <= kept as u64 / 4
+        // Others may have collected as far as this replica ever told them.
+        status.reached.covers(&self.collector.advertised)
+            && status.reached.covers(&self.collector.collectable)
+            && self.lag(member) <= kept as u64 / 4
     }
 
     /// How many of the commands executed here a member has yet to execute, by its last word.

@@ -68,6 +68,10 @@ impl EPaxos {
         let mut fence = self.collector.fence.clone();
         let mut decided = FxHashSet::default();
         let executed: Vec<(ReplicaId, Slot)> = handover.iter().filter_map(upto).collect();
+        for (lane, upto) in &executed {
+            let gone = self.collector.collectable.last(*lane);
+            assert!(gone <= *upto, "an old state: {lane} is collected to {gone}, there to {upto}");
+        }
         for mut record in handover {
             match &mut record {
                 Record::Collected { collected, .. } => {
@@ -107,6 +111,7 @@ impl EPaxos {
         fresh.counters.installed += 1;
         *self = fresh;
         self.execute(fx);
+        self.collector.advertised = self.all_executed();
     }
 
     /// An endorsement that ignores commands collected in a state taken over becomes mere knowledge
@@ -173,8 +178,6 @@ impl EPaxos {
         for (lane, upto) in collected.lanes() {
             self.graph.were_executed(lane, upto);
         }
-        self.collector.executed = collected.clone();
-        self.collector.executed_durably = collected.clone();
         self.collector.collectable = collected;
         self.collector.fence = fence;
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
-use panchayat_consensus::{Ballot, Command, InstanceId, Value};
+use panchayat_consensus::{Ballot, Command, InstanceId, ReplicaSet, Value};
 
 use crate::deps::Deps;
 use crate::instance::Phase;
@@ -68,6 +68,8 @@ pub enum Message {
         id: InstanceId,
         /// The coordinator's dependencies and the sender's.
         deps: Deps,
+        /// Whom the sender counts as absent: their agreement is worth nothing beside its own.
+        absent: ReplicaSet,
     },
     /// Vote for this value at this ballot.
     Accept {
@@ -324,7 +326,10 @@ impl Encode for Message {
                 deps.encode(out);
                 command.encode(out);
             }
-            Self::PreAcceptOk { deps, .. } => deps.encode(out),
+            Self::PreAcceptOk { deps, absent, .. } => {
+                deps.encode(out);
+                absent.encode(out);
+            }
             Self::Accept { ballot, value, deps, .. } | Self::Commit { ballot, value, deps, .. } => {
                 ballot.encode(out);
                 deps.encode(out);
@@ -394,7 +399,11 @@ impl Decode for Message {
                 let deps = Deps::decode(input)?;
                 Ok(Self::PreAccept { id, command: shared_command(input)?, deps })
             }
-            1 => Ok(Self::PreAcceptOk { id, deps: Deps::decode(input)? }),
+            1 => Ok(Self::PreAcceptOk {
+                id,
+                deps: Deps::decode(input)?,
+                absent: ReplicaSet::decode(input)?,
+            }),
             2 => {
                 let (ballot, deps) = (Ballot::decode(input)?, Deps::decode(input)?);
                 Ok(Self::Accept { ballot, id, value: Proposal::decode(input)?, deps })

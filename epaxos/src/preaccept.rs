@@ -64,6 +64,7 @@ impl EPaxos {
                 replies: ReplicaSet::EMPTY,
                 agreeing: ReplicaSet::EMPTY,
                 ignored: ReplicaSet::EMPTY,
+                fenced: ReplicaSet::EMPTY,
                 union: deps.clone(),
                 sent_at: now.monotonic,
                 wait_until: None,
@@ -139,12 +140,14 @@ impl EPaxos {
                 // knows of this one.
                 let deps = deps.with(id.replica, init_deps.last(id.replica));
                 let record = self.pre_accept(id, &command, init_deps, deps.clone(), fx);
-                fx.send(to, Message::PreAcceptOk { id, deps }, record);
+                let absent = self.collector.absent;
+                fx.send(to, Message::PreAcceptOk { id, deps, absent }, record);
             }
             Phase::PreAccepted => {
                 let deps = instance.deps.clone();
                 let record = instance.recorded;
-                fx.send(to, Message::PreAcceptOk { id, deps }, record);
+                let absent = self.collector.absent;
+                fx.send(to, Message::PreAcceptOk { id, deps, absent }, record);
             }
             Phase::Accepted => {}
         }
@@ -152,7 +155,7 @@ impl EPaxos {
 
     pub(crate) fn count_own_pre_accept(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
         if let Some(deps) = self.lanes.get(id).map(|instance| instance.deps.clone()) {
-            self.on_pre_accept_ok(self.me(), id, &deps, now, fx);
+            self.on_pre_accept_ok(self.me(), id, &deps, self.collector.absent, now, fx);
         }
     }
 
@@ -161,6 +164,7 @@ impl EPaxos {
         from: ReplicaId,
         id: InstanceId,
         deps: &Deps,
+        absent: ReplicaSet,
         now: Now,
         fx: &mut Fx,
     ) {
@@ -170,6 +174,7 @@ impl EPaxos {
         if !replies.ignored.contains(from) && replies.replies.insert(from) {
             attempt.progress = now.monotonic;
             replies.union.union(deps);
+            replies.fenced = replies.fenced.iter().chain(absent.iter()).collect();
             if instance.init_deps.as_ref() == Some(deps) {
                 replies.agreeing.insert(from);
             }
@@ -188,7 +193,7 @@ impl EPaxos {
         if replies.replies.len() < quorums.slow() || !replies.replies.contains(me) {
             return;
         }
-        if replies.agreeing.len() >= quorums.fast() {
+        if replies.agreeing.minus(replies.fenced).len() >= quorums.fast() {
             let deps = instance.init_deps.clone().expect("the coordinator set it");
             self.counters.fast_commits += 1;
             self.decide(id, Ballot::INITIAL, deps, Path::Fast, now, fx);

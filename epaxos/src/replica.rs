@@ -293,7 +293,13 @@ impl EPaxos {
             self.answer_collected(from, id, &message, fx);
             return;
         }
-        let harmless = matches!(message, Message::Status(_) | Message::Fetch { .. });
+        let harmless = matches!(
+            message,
+            Message::Status(_)
+                | Message::Fetch { .. }
+                | Message::Commit { .. }
+                | Message::Payload { .. }
+        );
         if !harmless && self.is_fenced(from) {
             self.counters.fenced += 1;
             self.tell_absent(from, &message, fx);
@@ -307,7 +313,9 @@ impl EPaxos {
             Message::PreAccept { id, command, deps } => {
                 self.on_pre_accept(from, id, command, deps, now, fx);
             }
-            Message::PreAcceptOk { id, deps } => self.on_pre_accept_ok(from, id, &deps, now, fx),
+            Message::PreAcceptOk { id, deps, absent } => {
+                self.on_pre_accept_ok(from, id, &deps, absent, now, fx)
+            }
             Message::Accept { ballot, id, value, deps } => {
                 self.on_accept(from, ballot, id, value, deps, now, fx);
             }

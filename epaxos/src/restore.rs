@@ -29,6 +29,7 @@ impl EPaxos {
         if self.mutated(Mutation::ContinueAtOldBallot) {
             self.continue_at_old_ballot(now, fx);
         }
+        self.collector.advertised = self.all_executed();
         let own = self.lanes.iter().filter(|(id, _)| id.replica == self.me());
         let proposed_at =
             own.filter_map(|(_, instance)| Some(instance.payload.as_ref()?.proposed_at));
@@ -173,6 +174,7 @@ impl EPaxos {
                     replies,
                     agreeing: replies,
                     ignored: ReplicaSet::EMPTY,
+                    fenced: ReplicaSet::EMPTY,
                     union: deps.clone(),
                     sent_at: now.monotonic,
                     wait_until: None,

@@ -83,7 +83,11 @@ fn message() -> impl Strategy<Value = Message> {
             command,
             deps
         }),
-        (id(), deps()).prop_map(|(id, deps)| Message::PreAcceptOk { id, deps }),
+        (id(), deps(), absent()).prop_map(|(id, deps, absent)| Message::PreAcceptOk {
+            id,
+            deps,
+            absent
+        }),
         (ballot(), id(), proposal(), deps())
             .prop_map(|(ballot, id, value, deps)| Message::Accept { ballot, id, value, deps }),
         (ballot(), id()).prop_map(|(ballot, id)| Message::AcceptOk { ballot, id }),

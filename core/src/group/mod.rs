@@ -74,6 +74,8 @@ pub struct Group<P: Protocol, S: StateMachine> {
     taking: Option<Taking<P::Record>>,
     /// The snapshot without which nothing may leave.
     installing: Option<u64>,
+    /// What the protocol is yet to hear, since it was asked nothing while installing.
+    deferred: Vec<Input<P::Message>>,
     /// No command after this many was proposed at this time or before.
     horizon: Option<(u64, WallTime)>,
     pruned: WallTime,
@@ -167,6 +169,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             wanted: None,
             taking: None,
             installing: None,
+            deferred: Vec::new(),
             horizon: None,
             pruned: WallTime(0),
             #[cfg(feature = "mutations")]
@@ -180,7 +183,19 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         match input {
             Input::Propose { token, command } => self.propose(now, token, command),
             Input::Receive { .. } if self.installing.is_some() => {}
-            input => self.protocol.step(now, input, &mut self.effects),
+            input if self.installing.is_some() => self.deferred.push(input),
+            input => {
+                self.catch_up(now);
+                self.protocol.step(now, input, &mut self.effects);
+            }
+        }
+    }
+
+    /// Tells the protocol what it missed while a state was being installed. Until that is durable
+    /// it does nothing, so that it writes no record that would be read on top of the old state.
+    fn catch_up(&mut self, now: Now) {
+        for input in std::mem::take(&mut self.deferred) {
+            self.protocol.step(now, input, &mut self.effects);
         }
     }
 
@@ -201,6 +216,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
     }
 
     fn pass(&mut self, now: Now, token: Token, command: Command) {
+        self.catch_up(now);
         self.protocol.step(now, Input::Propose { token, command }, &mut self.effects);
     }
 
@@ -211,7 +227,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         self.journal.durable(upto);
         let durable = self.journal.records_durable();
         if durable > before {
-            self.protocol.step(now, Input::Durable(durable), &mut self.effects);
+            self.step(now, Input::Durable(durable));
         }
     }
 
@@ -237,6 +253,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         assert!(number <= self.last_snapshot, "snapshot {number} was never begun");
         if self.installing.is_some_and(|wanted| wanted <= number) {
             self.installing = None;
+            self.wake = Some(Time(0));
         }
     }
 
@@ -337,7 +354,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         let due = self.wake.is_some_and(|wake| wake <= now.monotonic);
         if due {
             self.wake = None;
-            self.protocol.step(now, Input::Wake, &mut self.effects);
+            self.step(now, Input::Wake);
         }
         due
     }

@@ -255,7 +255,7 @@ impl DurablePromise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use panchayat_consensus::{Command, Footprint, WallTime};
+    use panchayat_consensus::{Command, Footprint, ReplicaSet, WallTime};
     use panchayat_epaxos::{Invalidator, Report, Status};
     use std::sync::Arc;
 
@@ -271,7 +271,7 @@ mod tests {
             reached: Deps::none(3),
             executed: [1, 0, 0].into_iter().collect(),
             collected: Deps::none(3),
-            absent: panchayat_consensus::ReplicaSet::EMPTY,
+            absent: ReplicaSet::EMPTY,
             seen_then: Deps::none(3),
             proposed_after: WallTime(0),
         }))
@@ -333,7 +333,10 @@ mod tests {
                 Message::PreAccept { id, command: command(), deps: self::deps(0) },
                 vec![pre_accepted()],
             ),
-            (Message::PreAcceptOk { id, deps: deps.clone() }, vec![pre_accepted()]),
+            (
+                Message::PreAcceptOk { id, deps: deps.clone(), absent: ReplicaSet::EMPTY },
+                vec![pre_accepted()],
+            ),
             (
                 Message::Accept { ballot, id, value: original.clone(), deps: deps.clone() },
                 vec![pre_accepted(), accepted()],
@@ -370,7 +373,11 @@ mod tests {
         let accept = |value, deps| Message::Accept { ballot, id, value, deps };
         assert!(check.sent(AT, &accept(Proposal::Nop, deps(4))).is_err());
         assert!(check.sent(AT, &accept(Proposal::Original, deps(5))).is_err());
-        assert!(check.sent(AT, &Message::PreAcceptOk { id, deps: deps(5) }).is_err());
+        assert!(
+            check
+                .sent(AT, &Message::PreAcceptOk { id, deps: deps(5), absent: ReplicaSet::EMPTY })
+                .is_err()
+        );
         let invalidators = vec![Invalidator { id: self::id(2), committed: true }];
         assert!(check.sent(AT, &Message::ValidateOk { ballot, id, invalidators }).is_err());
     }

@@ -405,6 +405,7 @@ fn empty_node<P: Subject>(seed: u64, index: usize, setup: &Setup) -> Node<P> {
         writing: None,
         entries_since: 0,
         askers: Vec::new(),
+        served: Vec::new(),
         asking_until_us: 0,
         asked: index,
     }

@@ -109,6 +109,8 @@ pub(crate) struct Node<P: Subject> {
     pub(crate) entries_since: u64,
     /// Who waits for the next one, and their incarnations.
     pub(crate) askers: Vec<Place>,
+    /// Who gets the one being written once it is durable.
+    pub(crate) served: Vec<Place>,
     /// Until when it waits for a state it asked for.
     pub(crate) asking_until_us: u64,
     /// Whom it asked last.
@@ -151,6 +153,7 @@ impl<P: Subject> Node<P> {
         self.writing = None;
         self.entries_since = 0;
         self.askers.clear();
+        self.served.clear();
         self.asking_until_us = 0;
         self.sync_fails = None;
     }

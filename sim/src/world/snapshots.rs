@@ -42,10 +42,11 @@ impl<P: Subject> World<P> {
             && group.begin_snapshot().is_some()
         {
             node.entries_since = 0;
+            node.served = std::mem::take(&mut node.askers);
         }
     }
 
-    /// The parts of a snapshot are there: it is written, and sent to those who wait for it.
+    /// The parts of a snapshot are there: it is written.
     pub(super) fn write_snapshot(
         &mut self,
         replica: usize,
@@ -65,11 +66,6 @@ impl<P: Subject> World<P> {
         });
         let node = &mut self.nodes[replica];
         node.writing = Some((frozen.clone(), parts.after));
-        for asker in std::mem::take(&mut node.askers) {
-            let at_us = self.now_us + self.snapshot_rng.octaves(1_000, 800_000);
-            let frozen: Rc<dyn Any> = frozen.clone();
-            self.queue.push(at_us, Event::StateArrives { at: asker, from: replica, frozen });
-        }
         let at_us = self.now_us + self.snapshot_rng.octaves(200, 300_000);
         let (incarnation, number) = (place.incarnation, parts.number);
         self.queue.push(at_us, Event::SnapshotWritten { replica, incarnation, number });
@@ -101,10 +97,19 @@ impl<P: Subject> World<P> {
             None => return Ok(()),
         }
         node.stored = node.writing.take().map(|(frozen, _)| frozen);
+        let askers = std::mem::take(&mut node.served);
         node.durable_records -= node.disk.cut(number);
         group.snapshot_durable(number);
         self.checks.snapshot_durable(node.place());
         self.trace.line(Some(node.id), None, || format!("snapshot {number} is durable"));
+        // Only what its owner cannot lose any more may be believed elsewhere.
+        if let Some(stored) = node.stored.clone() {
+            for asker in askers {
+                let at_us = self.now_us + self.snapshot_rng.octaves(1_000, 500_000);
+                let frozen: Rc<dyn Any> = stored.clone();
+                self.queue.push(at_us, Event::StateArrives { at: asker, from: replica, frozen });
+            }
+        }
         *self.stats.named.entry("snapshots_durable").or_default() += 1;
         self.working = Some(replica);
         self.touched.clear();
