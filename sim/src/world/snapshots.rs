@@ -65,7 +65,7 @@ impl<P: Subject> World<P> {
             checks: self.checks.freeze(place),
         });
         let node = &mut self.nodes[replica];
-        node.writing = Some((frozen.clone(), parts.after));
+        node.writing = Some((frozen, parts.after));
         let at_us = self.now_us + self.snapshot_rng.octaves(200, 300_000);
         let (incarnation, number) = (place.incarnation, parts.number);
         self.queue.push(at_us, Event::SnapshotWritten { replica, incarnation, number });
