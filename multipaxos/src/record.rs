@@ -43,6 +43,13 @@ pub enum Record {
         /// The last of them.
         upto: Slot,
     },
+    /// A state that contains everything up to here took this replica's place. Until a snapshot of
+    /// it is durable a crash brings the old state back, with votes whose slots had been decided
+    /// otherwise: what later records say of slots up to here is about values that are not held then.
+    Adopted {
+        /// The last slot in that state.
+        upto: Slot,
+    },
     /// Everything up to here is executed, and in the state that goes with this record.
     Snapshot {
         /// The last slot executed.
@@ -86,6 +93,10 @@ impl Encode for Record {
                 out.put_varint(applied.len() as u64);
                 applied.iter().for_each(|applied| applied.encode(out));
             }
+            Self::Adopted { upto } => {
+                out.put_u8(6);
+                out.put_varint(*upto);
+            }
         }
     }
 }
@@ -111,6 +122,7 @@ impl Decode for Record {
                 let applied = (0..count).map(|_| Applied::decode(input)).collect::<Result<_, _>>();
                 Ok(Self::Snapshot { upto, proposed_at, applied: applied? })
             }
+            6 => Ok(Self::Adopted { upto: get_slot(input)? }),
             tag => Err(DecodeError::UnknownTag { what: "Multi-Paxos record", tag }),
         }
     }

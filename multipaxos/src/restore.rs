@@ -22,8 +22,9 @@ impl MultiPaxos {
         now: Now,
         fx: &mut Fx,
     ) {
+        let mut adopted = 0;
         for record in records {
-            self.replay_one(record, now, fx);
+            self.replay_one(record, &mut adopted, now, fx);
         }
         if self.mutated(Mutation::VoteForgottenOnRestart) {
             self.log.cut_above(self.chosen);
@@ -46,7 +47,8 @@ impl MultiPaxos {
         self.first_standing(now);
     }
 
-    fn replay_one(&mut self, record: Record, now: Now, fx: &mut Fx) {
+    /// `adopted` is the last slot of a state that was taken over and may have been lost since.
+    fn replay_one(&mut self, record: Record, adopted: &mut Slot, now: Now, fx: &mut Fx) {
         let forgets = self.mutated(Mutation::PromiseForgottenOnRestart);
         match record {
             Record::Started { run } => self.run = self.run.max(run),
@@ -54,14 +56,15 @@ impl MultiPaxos {
             Record::Promised { .. } => {}
             Record::Accepted { ballot, first, entries, chosen } => {
                 self.promised = self.promised.max(ballot);
-                self.replay_chosen(chosen, now, fx);
+                self.replay_chosen(*adopted, chosen, now, fx);
                 self.replay_entries(first, entries, Some(ballot));
             }
             Record::Learned { first, entries } => {
                 self.replay_entries(first, entries, None);
                 self.advance(now, fx);
             }
-            Record::Chosen { upto } => self.replay_chosen(upto, now, fx),
+            Record::Chosen { upto } => self.replay_chosen(*adopted, upto, now, fx),
+            Record::Adopted { upto } => *adopted = upto,
             snapshot @ Record::Snapshot { .. } => self.take_place(snapshot),
         }
     }
@@ -81,12 +84,48 @@ impl MultiPaxos {
         }
     }
 
-    fn replay_chosen(&mut self, upto: Slot, now: Now, fx: &mut Fx) {
-        for slot in self.chosen + 1..=upto.min(self.log.last()) {
+    /// Every slot above `adopted` and up to `upto` is chosen, with the value held now.
+    fn replay_chosen(&mut self, adopted: Slot, upto: Slot, now: Now, fx: &mut Fx) {
+        for slot in self.chosen.max(adopted) + 1..=upto.min(self.log.last()) {
             if let Some(state) = self.log.get_mut(slot) {
                 state.chosen = state.entry.is_some();
             }
         }
         self.advance(now, fx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use panchayat_consensus::{Protocol, ReplicaId, Span, Time, WallTime};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::quorums::FlexibleQuorums;
+
+    fn restored(records: Vec<Record>) -> MultiPaxos {
+        let quorums = FlexibleQuorums::majorities(3).expect("majorities");
+        let config = Config::new(ReplicaId(0), quorums, Span::from_ms(10));
+        let now = Now { monotonic: Time(1), wall: WallTime(1) };
+        MultiPaxos::restore(config, records, now, &mut Fx::default())
+    }
+
+    /// A crash between a state taken over and its snapshot brings back votes that were overruled.
+    #[test]
+    fn what_was_chosen_in_a_state_that_is_lost_again_says_nothing_of_older_votes() {
+        let ballot = Ballot::INITIAL.next_for(ReplicaId(1));
+        let vote = |first, chosen| {
+            let entries = vec![Entry::Nop];
+            Record::Accepted { ballot, first, entries, chosen }
+        };
+        let known = restored(vec![vote(1, 0), vote(2, 0), Record::Chosen { upto: 2 }]);
+        assert_eq!(known.chosen_upto(), 2);
+        let adopted = Record::Adopted { upto: 2 };
+        let marked = Record::Chosen { upto: 3 };
+        let lost = restored(vec![vote(1, 0), vote(2, 0), adopted, vote(3, 2), marked]);
+        assert_eq!(lost.chosen_upto(), 0);
+        assert_eq!(lost.vote(1), Some((ballot, &Entry::Nop)), "the vote itself still binds");
+        assert_eq!(lost.chosen_entry(3), Some(&Entry::Nop));
+        assert_eq!(lost.chosen_entry(2), None);
     }
 }

@@ -53,6 +53,7 @@ impl MultiPaxos {
                     self.stand_aside(now);
                 }
                 self.take_place(record);
+                fx.persist(Record::Adopted { upto: self.chosen });
                 let settled: Vec<u64> = self
                     .pending
                     .numbers()

@@ -38,9 +38,11 @@ impl LogCollection {
         let before = self.collected.insert(at.replica, upto).unwrap_or(0);
         for slot in before + 1..=upto {
             let members = (0..self.n).map(|seat| ReplicaId(seat as u8));
-            let Some(lacking) = members.into_iter().find(|seat| promises.kept(*seat) < slot) else {
-                continue;
+            let lacks = |seat: &ReplicaId| {
+                let own = *seat == at.replica && promises.settled(*seat) >= slot;
+                !own && promises.kept(*seat) < slot
             };
+            let Some(lacking) = members.into_iter().find(lacks) else { continue };
             if executed < slot + self.retained_max {
                 let text = format!(
                     "{} collects it having executed upto {executed}, and {lacking} does not \

@@ -13,7 +13,8 @@ use crate::subject::Place;
 
 #[derive(Clone, Debug, Default)]
 struct Reported {
-    complete: bool,
+    /// Slots below this one are reported.
+    upto: Slot,
     votes: FxHashMap<Slot, (Ballot, Value)>,
 }
 
@@ -35,7 +36,7 @@ impl LogPicks {
     /// `from` promised `ballot` and reports this, and more if `next` is a slot.
     pub fn promised(&mut self, from: ReplicaId, ballot: Ballot, reports: &[Report], next: Slot) {
         let known = self.reports.entry(ballot).or_default().entry(from).or_default();
-        known.complete |= next == 0;
+        known.upto = known.upto.max(if next == 0 { Slot::MAX } else { next });
         for report in reports.iter().filter(|report| !report.ballot.is_initial()) {
             known.votes.insert(report.slot, (report.ballot, Value::of(&report.entry)));
         }
@@ -58,7 +59,7 @@ impl LogPicks {
         let others = others
             .into_iter()
             .flatten()
-            .filter(|(replica, reported)| **replica != at.replica && reported.complete);
+            .filter(|(replica, reported)| **replica != at.replica && slot < reported.upto);
         let mut votes: Vec<Option<(Ballot, Value)>> =
             others.map(|(_, reported)| reported.votes.get(&slot).copied()).collect();
         votes.push(own);
@@ -115,11 +116,12 @@ mod tests {
         // Two promises are no quorum.
         check.promised(ReplicaId(1), at, &[], 0);
         check.picks(AT, at, (1, nop), None, None).unwrap_err();
-        check.promised(ReplicaId(2), at, &[report(2)], 7);
-        check.picks(AT, at, (1, nop), None, None).unwrap_err();
-        check.promised(ReplicaId(2), at, &[], 0);
+        // A part of a report says all about the slots that it covers.
+        check.promised(ReplicaId(2), at, &[report(2)], 2);
+        check.picks(AT, at, (2, other), None, None).unwrap_err();
         check.picks(AT, at, (1, nop), None, None).unwrap();
         check.picks(AT, at, (1, other), None, None).unwrap_err();
+        check.promised(ReplicaId(2), at, &[], 0);
         check.picks(AT, at, (2, other), None, None).unwrap();
         // The own vote counts, and the higher one wins.
         check.picks(AT, at, (1, nop), Some((ballot(3), other)), None).unwrap_err();

@@ -124,7 +124,9 @@ impl LogProgress {
                 let vote = protocol.vote(slot).map(|(ballot, entry)| (ballot, Value::of(entry)));
                 let settled =
                     slot <= protocol.collected_upto() || protocol.chosen_entry(slot).is_some();
-                if !settled && vote != Some((ballot, value)) {
+                // One that was cast later may have outlived the crash as well.
+                let later = vote.is_some_and(|(later, _)| later > ballot);
+                if !settled && !later && vote != Some((ballot, value)) {
                     let text = format!(
                         "{} starts with vote {vote:?}, durable was {value:?} at {ballot:?}",
                         at.replica

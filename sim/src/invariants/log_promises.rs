@@ -25,6 +25,8 @@ pub struct HeldLog {
     /// Every vote, by slot, in the order of ballots.
     pub votes: FxHashMap<Slot, Vec<(Ballot, Value)>>,
     known: FxHashSet<Slot>,
+    /// What is said to be chosen from now on is about values above this slot.
+    adopted: Slot,
     /// The outcome of every slot up to here can be told after a loss of power.
     pub upto: Slot,
 }
@@ -45,7 +47,7 @@ impl HeldLog {
     }
 
     fn know_upto(&mut self, upto: Slot) {
-        for slot in self.upto + 1..=upto {
+        for slot in self.upto.max(self.adopted) + 1..=upto {
             if self.votes.contains_key(&slot) {
                 self.known.insert(slot);
             }
@@ -79,6 +81,7 @@ impl HeldLog {
                 self.advance();
             }
             Record::Chosen { upto } => self.know_upto(*upto),
+            Record::Adopted { upto } => self.adopted = *upto,
             Record::Snapshot { upto, .. } => {
                 self.upto = self.upto.max(*upto);
                 self.advance();
@@ -137,6 +140,15 @@ impl LogPromises {
     /// Up to which slot `replica` durably knows every outcome.
     pub fn kept(&self, replica: ReplicaId) -> Slot {
         self.held.get(&replica).map_or(0, |held| held.upto)
+    }
+
+    /// Up to which slot `replica` need ask nobody: what it keeps, and what it has taken over.
+    pub fn settled(&self, replica: ReplicaId) -> Slot {
+        let taking_over = self.taking_over.get(&replica).copied().unwrap_or(0);
+        let begin = self.kept(replica).max(taking_over);
+        let known = self.held.get(&replica).map(|held| &held.known);
+        let goes_on = |slot: &Slot| known.is_some_and(|known| known.contains(slot));
+        (begin + 1..).take_while(goes_on).last().unwrap_or(begin)
     }
 
     /// Holds a message that left `at` against what is durable there, and against what is chosen.

@@ -70,7 +70,7 @@ fn draw_log(n: usize, rtt_us: u64, rng: &mut Rng) -> LogTuning {
         catch_up_delay: Span(rng.between(rtt_us / 4 + 1, 2 * rtt_us)),
         span_max: *rng.pick(&[8, 1 << 20, 1 << 20]),
         window_slots_max: *rng.pick(&[4, 16, 64, 1 << 16]),
-        window_bytes_max: *rng.pick(&[500, 4_000, 1 << 20]),
+        window_bytes_max: *rng.pick(&[6_000, 40_000, 1 << 20]),
         batch_bytes_max: *rng.pick(&[250, 600, 1 << 20]),
     }
 }
