@@ -54,6 +54,15 @@ impl FastPaxos {
     /// When a command sent now should have reached a fast quorum; zero if that is not known, or
     /// not wanted.
     pub(crate) fn arrival(&self, now: Now) -> WallTime {
+        self.arrival_at(self.config.quorums.fast(), now)
+    }
+
+    /// The same for all members.
+    pub(crate) fn arrival_everywhere(&self, now: Now) -> WallTime {
+        self.arrival_at(self.config.quorums.n(), now)
+    }
+
+    fn arrival_at(&self, members: usize, now: Now) -> WallTime {
         if self.config.slots == Slots::NextFree {
             return WallTime(0);
         }
@@ -62,7 +71,7 @@ impl FastPaxos {
         let known = outbound.filter_map(|(to, delay)| if to == here { Some(0) } else { *delay });
         let mut delays: Vec<i64> = known.collect();
         delays.sort_unstable();
-        let last = delays.get(self.config.quorums.fast() - 1);
+        let last = delays.get(members - 1);
         last.map_or(WallTime(0), |delay| WallTime(now.wall.0.saturating_add_signed(*delay)))
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Coordinator {
     pub(crate) touched: BTreeSet<Slot>,
     /// Slots settled because of collisions, since one was chosen in a fast round.
     pub(crate) in_row: u32,
+    /// Commands that lost a slot.
+    pub(crate) losers: BTreeSet<Key>,
     /// A stretch of the log being closed.
     pub(crate) closing: Option<Survey>,
     heartbeat_due: Time,
@@ -55,6 +57,7 @@ impl Coordinator {
             unsent: Vec::new(),
             touched: BTreeSet::new(),
             in_row: 0,
+            losers: BTreeSet::new(),
             closing: None,
             heartbeat_due: now.monotonic,
             heard: vec![now.monotonic; n],

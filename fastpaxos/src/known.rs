@@ -74,10 +74,10 @@ impl Known {
         }
     }
 
-    /// Makes those ready whose time has come.
-    pub(crate) fn release(&mut self, wall: WallTime, now: Time) {
+    /// Makes those ready whose time has come and is before `limit`.
+    pub(crate) fn release(&mut self, wall: WallTime, now: Time, limit: WallTime) {
         while let Some(((due, key), until)) = self.waiting.first_key_value() {
-            if *due > wall && *until > now {
+            if *due >= limit || (*due > wall && *until > now) {
                 break;
             }
             self.ready.push_back(*key);

@@ -74,6 +74,7 @@ pub enum Message {
         from: Slot,
     },
     /// Vote no more in the fast round of this ballot up to `upto`, and report from `from` to there.
+    /// In its turn among the commands: so all acceptors jump between the same two.
     Close {
         /// The ballot.
         ballot: Ballot,
@@ -81,6 +82,8 @@ pub enum Message {
         from: Slot,
         /// The last slot closed.
         upto: Slot,
+        /// When that turn is, by the receiver's wall clock; zero for at once.
+        due: WallTime,
     },
     /// The promise asked for by `Prepare` or `Close`, and a part of the report.
     Reported {
@@ -327,9 +330,10 @@ impl Encode for Message {
             Self::Prepare { from: slot, .. } | Self::PreVote { chosen: slot, .. } => {
                 out.put_varint(*slot);
             }
-            Self::Close { from, upto, .. } => {
+            Self::Close { from, upto, due, .. } => {
                 out.put_varint(*from);
                 out.put_varint(*upto);
+                out.put_varint(due.0);
             }
             Self::Reported { upto, from, reports, next, .. } => {
                 for part in [*upto, *from, *next, reports.len() as u64] {
@@ -396,7 +400,10 @@ fn decode_at(tag: u8, ballot: Ballot, input: &mut Reader) -> Result<Message, Dec
         1 => Ok(Message::PreVote { ballot, chosen: get_slot(input)? }),
         2 => Ok(Message::PreVoteOk { ballot }),
         3 => Ok(Message::Prepare { ballot, from: get_slot(input)? }),
-        4 => Ok(Message::Close { ballot, from: get_slot(input)?, upto: get_slot(input)? }),
+        4 => {
+            let (from, upto) = (get_slot(input)?, get_slot(input)?);
+            Ok(Message::Close { ballot, from, upto, due: WallTime(input.varint()?) })
+        }
         5 => {
             let (upto, from, next) = (get_slot(input)?, get_slot(input)?, get_slot(input)?);
             let count = input.count("reports", 3, ENTRIES_MAX)?;

@@ -1,11 +1,11 @@
 //! Giving slots to commands: by voting for them in a fast round, or by leading them in a classic
 //! one.
 
-use panchayat_consensus::{Now, Slot};
+use panchayat_consensus::{Now, Slot, WallTime};
 
 use crate::entry::{Entry, Key};
 use crate::mutation::Mutation;
-use crate::replica::{FastPaxos, Role};
+use crate::replica::{FastPaxos, Fx, Role};
 use crate::round::Round;
 
 impl FastPaxos {
@@ -15,9 +15,19 @@ impl FastPaxos {
         self.fast.from > 0 && heard && self.catch_up.gone.is_empty()
     }
 
-    /// Gives slots to commands whose time has come, as far as there is room.
-    pub(crate) fn place(&mut self, now: Now) {
-        self.known.release(now.wall, now.monotonic);
+    /// Gives slots to commands whose time has come, as far as there is room; closes what is to be
+    /// closed in its turn among them.
+    pub(crate) fn place(&mut self, now: Now, fx: &mut Fx) {
+        if let Some(closing) = self.fast.closing.take_if(|closing| closing.is_due(now)) {
+            self.known.release(now.wall, now.monotonic, closing.due);
+            self.place_ready();
+            self.close_now(closing, fx);
+        }
+        self.known.release(now.wall, now.monotonic, WallTime(u64::MAX));
+        self.place_ready();
+    }
+
+    fn place_ready(&mut self) {
         let leads = self.is_coordinator() && self.fast.from == 0;
         let follows_classic = self.following.is_some() && self.fast.from == 0;
         let votes = self.votes_fast();

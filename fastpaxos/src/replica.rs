@@ -25,6 +25,7 @@ use crate::mode::{Mode, ModeControl};
 use crate::pending::Pending;
 use crate::record::Record;
 use crate::round::Round;
+use crate::settle::Closing;
 use crate::survey::Survey;
 
 /// How far beyond the ballot promised here another may be.
@@ -65,6 +66,8 @@ pub(crate) struct FastRound {
     pub(crate) closed: Slot,
     /// The record of that promise.
     pub(crate) closed_after: After,
+    /// What is to be closed when its turn comes.
+    pub(crate) closing: Option<Closing>,
     /// Where to look for the next free slot.
     pub(crate) cursor: Slot,
     /// What the coordinator says it does, and why.
@@ -188,6 +191,7 @@ impl FastPaxos {
                 from: 0,
                 closed: 0,
                 closed_after: After::NOTHING,
+                closing: None,
                 cursor: 0,
                 mode: Mode::Unknown,
             },
@@ -274,6 +278,7 @@ impl FastPaxos {
             self.fast.from = 0;
             self.fast.closed = 0;
             self.fast.cursor = 0;
+            self.fast.closing = None;
             self.fast.mode = Mode::Unknown;
             self.step_down(now);
         }
@@ -296,8 +301,13 @@ impl FastPaxos {
             Message::PreVote { ballot, chosen } => self.on_pre_vote(from, ballot, chosen, now, fx),
             Message::PreVoteOk { ballot } => self.on_pre_vote_ok(from, ballot, now, fx),
             Message::Prepare { ballot, from: slot } => self.on_prepare(from, ballot, slot, now, fx),
-            Message::Close { ballot, from: slot, upto } => {
-                self.on_close(from, ballot, slot, upto, now, fx);
+            Message::Close { ballot, from: first, upto, due } => {
+                self.on_close(
+                    from,
+                    Closing { ballot, first, upto, due, until: now.monotonic },
+                    now,
+                    fx,
+                );
             }
             reported @ Message::Reported { .. } => self.on_reported(from, reported, now, fx),
             Message::Refused { ballot, promised } => self.on_refused(ballot, promised, now, fx),
@@ -402,7 +412,7 @@ impl FastPaxos {
         self.attend_pending(now, fx);
         self.attend_catch_up(now, fx);
         self.attend_status(now, fx);
-        self.place(now);
+        self.place(now, fx);
     }
 
     /// What follows from everything that this step brought.
@@ -411,7 +421,7 @@ impl FastPaxos {
         self.count_own(now, fx);
         // What was counted may have made room or shown a collision.
         self.settle_collisions(now, fx);
-        self.place(now);
+        self.place(now, fx);
         self.flush_votes(fx);
         self.send_accepts(fx);
         self.ask_for_wake(now, fx);
@@ -424,6 +434,7 @@ impl FastPaxos {
             self.pending.next_due(self.config.timing.patience),
             self.catch_up_due(),
             self.known.next_due(now.wall, now.monotonic),
+            self.closing_due(now),
         ];
         if let Some(due) = due.into_iter().flatten().min() {
             fx.wake_at(due);

@@ -8,11 +8,12 @@
 //! A collision by itself needs no closing: two commands that met at two acceptors in different
 //! orders collide in two slots, each of which gets one of them. Only when the counters of acceptors
 //! have drifted apart does every slot collide, and only jumping together helps. That shows as
-//! collisions in a row.
+//! collisions in a row. With arrival times the jump has its place among the commands, so counters
+//! agree after it; without, whoever hears of it later is behind by what came in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot};
+use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
 
 use crate::entry::{Entry, Key, Name};
 use crate::message::Message;
@@ -27,7 +28,26 @@ use crate::survey::Survey;
 const DRIFT: u32 = 6;
 /// Most slots closed beyond those voted in, for losers and for those who are further than is known
 /// here.
-const MARGIN_MAX: u64 = 64;
+const MARGIN_MAX: u64 = 256;
+
+/// A stretch of the log to be closed to the fast round, when its turn among the commands comes.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) struct Closing {
+    pub(crate) ballot: Ballot,
+    pub(crate) first: Slot,
+    pub(crate) upto: Slot,
+    pub(crate) due: WallTime,
+    pub(crate) until: Time,
+}
+
+/// Most losers remembered; others come again.
+const LOSERS_MAX: usize = 1024;
+
+impl Closing {
+    pub(crate) fn is_due(&self, now: Now) -> bool {
+        self.due <= now.wall || self.until <= now.monotonic
+    }
+}
 
 impl FastPaxos {
     /// How many votes of so many heard make a value one that may have been chosen.
@@ -80,14 +100,34 @@ impl FastPaxos {
                 let used = |key: &Key| self.is_settled_elsewhere(*key);
                 let wanted = names.into_iter().filter(|name| name.key().is_none_or(|k| !used(&k)));
                 let mut values = wanted.filter_map(|name| self.value_named(slot, name));
-                values.next().unwrap_or(Entry::Nop)
+                let found = values.next();
+                found.or_else(|| self.pop_loser()).unwrap_or(Entry::Nop)
             }
         };
         self.counters.collisions += 1;
         if let Role::Coordinator(coordinator) = &mut self.role {
             coordinator.in_row += 1;
+            let lost = votes.iter().filter_map(|(_, name)| name.key());
+            let lost = lost.filter(|key| entry.name().key() != Some(*key));
+            coordinator.losers.extend(lost);
+            while coordinator.losers.len() > LOSERS_MAX {
+                coordinator.losers.pop_first();
+            }
         }
         self.settle(slot, entry);
+    }
+
+    /// A command that lost a slot and has none yet. It may still win another: then that one goes to
+    /// the next.
+    fn pop_loser(&mut self) -> Option<Entry> {
+        loop {
+            let Role::Coordinator(coordinator) = &mut self.role else { return None };
+            let key = coordinator.losers.pop_first()?;
+            if let Some(held) = self.known.get(key).filter(|_| !self.is_settled_elsewhere(key)) {
+                self.counters.losers_placed += 1;
+                return Some(Entry::Command(held.submission.clone()));
+            }
+        }
     }
 
     fn is_settled_elsewhere(&self, key: Key) -> bool {
@@ -134,39 +174,57 @@ impl FastPaxos {
     pub(crate) fn start_close(&mut self, upto: Slot, now: Now, fx: &mut Fx) {
         let upto = upto.min(self.chosen + self.config.limits.window_slots_max);
         let first = self.chosen + 1;
-        let (n, due) = (self.config.quorums.n(), now.monotonic + self.config.timing.patience);
+        let (n, again) = (self.config.quorums.n(), now.monotonic + self.config.timing.patience);
         if upto < first {
             return;
         }
-        let after = self.close(upto, fx);
+        let due = self.arrival_everywhere(now);
         let Role::Coordinator(coordinator) = &mut self.role else { return };
         let ballot = coordinator.ballot;
         coordinator.proposed = coordinator.proposed.max(upto);
-        coordinator.closing = Some(Survey::new(ballot, first, upto, n, due));
-        self.own.push_back((after, Own::Closed(ballot, upto)));
-        let message = Message::Close { ballot, from: first, upto };
+        coordinator.closing = Some(Survey::new(ballot, first, upto, n, again));
+        let until = now.monotonic + self.config.timing.arrival_wait_max;
+        self.fast.closing = Some(Closing { ballot, first, upto, due, until });
+        let message = Message::Close { ballot, from: first, upto, due };
         self.send(self.others(), message, After::NOTHING, fx);
     }
 
-    pub(crate) fn on_close(
-        &mut self,
-        from: ReplicaId,
-        ballot: Ballot,
-        first: Slot,
-        upto: Slot,
-        now: Now,
-        fx: &mut Fx,
-    ) {
+    pub(crate) fn on_close(&mut self, from: ReplicaId, closing: Closing, now: Now, fx: &mut Fx) {
+        let Closing { ballot, first, upto, .. } = closing;
         if !self.hear_coordinator(from, ballot, now, fx) || first == 0 || upto > self.reach() {
             return;
         }
-        let to = ReplicaSet::only(from);
         if first <= self.log.base() {
-            self.send(to, Message::Gone { base: self.log.base() }, After::NOTHING, fx);
+            let message = Message::Gone { base: self.log.base() };
+            self.send(ReplicaSet::only(from), message, After::NOTHING, fx);
             return;
         }
-        self.close(upto, fx);
-        self.report(to, ballot, first, upto, fx);
+        let until = now.monotonic + self.config.timing.arrival_wait_max;
+        self.fast.closing = Some(Closing { until, ..closing });
+    }
+
+    /// Closes, and says so: to the coordinator, or to oneself when it is durable.
+    pub(crate) fn close_now(&mut self, closing: Closing, fx: &mut Fx) {
+        let Closing { ballot, first, upto, .. } = closing;
+        if ballot != self.promised {
+            return;
+        }
+        // The report covers what was voted for just before.
+        self.flush_votes(fx);
+        let after = self.close(upto, fx);
+        if self.is_coordinator() {
+            self.own.push_back((after, Own::Closed(ballot, upto)));
+        } else if let Some(coordinator) = ballot.owner().filter(|owner| *owner != self.me())
+            && first > self.log.base()
+        {
+            self.report(ReplicaSet::only(coordinator), ballot, first, upto, fx);
+        }
+    }
+
+    pub(crate) fn closing_due(&self, now: Now) -> Option<Time> {
+        let closing = self.fast.closing.as_ref()?;
+        let wait = closing.due.0.saturating_sub(now.wall.0);
+        Some(closing.until.min(Time(now.monotonic.0.saturating_add(wait))))
     }
 
     /// The own promise to close is durable.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Time};
+use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
 
 use crate::coordinate::Coordinator;
 use crate::entry::Entry;
@@ -51,7 +51,7 @@ impl Survey {
         let ballot = self.ballot;
         match self.upto {
             0 => Message::Prepare { ballot, from },
-            upto => Message::Close { ballot, from, upto },
+            upto => Message::Close { ballot, from, upto, due: WallTime(0) },
         }
     }
 }
@@ -247,7 +247,7 @@ impl FastPaxos {
     fn lead_known(&mut self, now: Now) {
         if self.fast.from == 0 {
             for key in self.known.keys() {
-                self.known.wait(panchayat_consensus::WallTime(0), key, now.monotonic);
+                self.known.wait(WallTime(0), key, now.monotonic);
             }
         }
     }
