@@ -27,13 +27,17 @@ const ROUND_DOUBLINGS_MAX: u64 = 6;
 impl EPaxos {
     /// Looks after every instance whose time has come.
     pub(crate) fn attend_due(&mut self, now: Now, fx: &mut Fx) {
-        let behind = !self.members_ahead().is_empty();
-        while let Some(id) = self.watch.pop_due(now.monotonic) {
-            if behind {
+        if !self.members_ahead().is_empty() {
+            // There may be a window full of them in every lane: no more at a time than can be asked.
+            while self.may_ask(now)
+                && let Some(id) = self.watch.pop_due(now.monotonic)
+            {
                 self.ask_only(id, now, fx);
-            } else {
-                self.attend(id, now, fx);
             }
+            return;
+        }
+        while let Some(id) = self.watch.pop_due(now.monotonic) {
+            self.attend(id, now, fx);
         }
     }
 
@@ -112,14 +116,10 @@ impl EPaxos {
 
     /// Asks one replica for `id`: first its coordinator, then the others in turn.
     fn ask(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {
-        let (since, fetched) = &mut self.fetched;
-        if now.monotonic - *since >= self.config.timing.stagger {
-            (*since, *fetched) = (now.monotonic, 0);
-        }
-        if *fetched >= self.config.limits.fetches_max {
+        if !self.may_ask(now) {
             return;
         }
-        *fetched += 1;
+        self.fetched.1 += 1;
         let n = self.config.quorums.n();
         let alive = self.others().minus(self.suspected);
         let Some(instance) = self.lanes.get_mut(id) else { return };
@@ -130,6 +130,15 @@ impl EPaxos {
         let to = whom.map_or(self.others(), ReplicaSet::only);
         self.counters.fetches += 1;
         fx.send(to, Message::Fetch { id }, After::NOTHING);
+    }
+
+    /// Whether more may be asked for in this `stagger`.
+    fn may_ask(&mut self, now: Now) -> bool {
+        let (since, fetched) = &mut self.fetched;
+        if now.monotonic - *since >= self.config.timing.stagger {
+            (*since, *fetched) = (now.monotonic, 0);
+        }
+        *fetched < self.config.limits.fetches_max
     }
 
     fn decide_first_round_if_waited(&mut self, id: InstanceId, now: Now, fx: &mut Fx) {

@@ -261,7 +261,7 @@ impl EPaxos {
             status.as_ref().is_some_and(|status| {
                 status.absent.contains(self.me())
                     && !self.all_executed().covers(&status.collected)
-                    && status.executed.covers(&collector.collectable)
+                    && status.reached.covers(&collector.collectable)
             })
         });
         ahead.map(|(seat, _)| ReplicaId(seat as u8)).collect()

@@ -446,7 +446,11 @@ impl EPaxos {
         }
     }
 
-    fn ask_for_wake(&self, fx: &mut Fx) {
+    fn ask_for_wake(&self, now: Now, fx: &mut Fx) {
+        if !self.members_ahead().is_empty() {
+            fx.wake_at(self.status_due.min(now.monotonic + self.config.timing.stagger));
+            return;
+        }
         let grain = (self.config.timing.patience.0 / 8).max(1);
         let watched = self.watch.next_due(grain);
         fx.wake_at(watched.map_or(self.status_due, |due| due.min(self.status_due)));
@@ -466,7 +470,7 @@ impl Protocol for EPaxos {
     ) -> Self {
         let mut replica = Self::new(config, now);
         replica.replay(records, now, effects);
-        replica.ask_for_wake(effects);
+        replica.ask_for_wake(now, effects);
         replica
     }
 
@@ -483,7 +487,7 @@ impl Protocol for EPaxos {
         self.count_own_votes(now, effects);
         self.tell_status(now, effects);
         self.collect();
-        self.ask_for_wake(effects);
+        self.ask_for_wake(now, effects);
     }
 
     fn image(&self) -> Vec<Record> {
@@ -496,7 +500,7 @@ impl Protocol for EPaxos {
 
     fn install(&mut self, now: Now, handover: Vec<Record>, effects: &mut Fx) {
         self.take_over(handover, now, effects);
-        self.ask_for_wake(effects);
+        self.ask_for_wake(now, effects);
     }
 
     fn needs_state(&self) -> ReplicaSet {

@@ -1,0 +1,100 @@
+//! A majority that is alive and connected goes on, and keeps no more than it may.
+
+use crate::cluster::Cluster;
+
+/// Three members. The link between A and X is cut; B, the hub, crashes and comes back in between
+/// and dies in the end. A and X count each other as absent, and each lacks what the other has
+/// executed with B. When their link heals they must learn that from each other, or neither ever
+/// has enough to be taken back.
+#[test]
+fn two_members_that_count_each_other_as_absent_get_together_again() {
+    let (a, b, x) = (0, 1, 2);
+    let mut cluster = Cluster::new(3, 20);
+    cluster.suspect(&[a], &[x]);
+    cluster.suspect(&[x], &[a]);
+    for key in 0..24 {
+        cluster.propose(a, key);
+        cluster.deliver(|letter| letter.is_among(&[a, b]));
+        cluster.lose(|_| true);
+    }
+    for _ in 0..3 {
+        // A hears that B has everything; B does not hear that of A.
+        cluster.tell_statuses([b]);
+        cluster.deliver(|letter| letter.is_status() && (letter.from, letter.to) == (b, a));
+        cluster.tell_statuses([a]);
+        cluster.lose(|_| true);
+    }
+    assert!(cluster.counts_absent(a, x) && !cluster.counts_absent(b, x));
+    cluster.crash(b);
+    cluster.restart(b);
+    for key in 1000..1055 {
+        cluster.propose(x, key);
+        cluster.deliver(|letter| {
+            let of_a = letter.message.instance().is_some_and(|id| id.replica.index() == a);
+            letter.is_among(&[b, x]) && !letter.is_status() && !(letter.from == b && of_a)
+        });
+        cluster.lose(|_| true);
+    }
+    for _ in 0..3 {
+        cluster.tell_statuses([x]);
+        cluster.lose(|_| true);
+    }
+    for _ in 0..3 {
+        cluster.tell_statuses([b]);
+        cluster.deliver(|letter| letter.is_status() && (letter.from, letter.to) == (b, x));
+        cluster.tell_statuses([x]);
+        cluster.lose(|_| true);
+    }
+    assert!(cluster.counts_absent(x, a) && !cluster.counts_absent(b, a));
+    assert_eq!((cluster.executed_upto(a, x), cluster.executed_upto(x, a)), (0, 0));
+
+    cluster.crash(b);
+    cluster.trust(&[a], &[x]);
+    cluster.trust(&[x], &[a]);
+    cluster.suspect(&[a, x], &[b]);
+    cluster.run(&[a, x], 400);
+    for (at, other) in [(a, x), (x, a)] {
+        assert!(!cluster.counts_absent(at, other), "replica {at} does without {other}");
+    }
+    let id = cluster.propose(a, 7);
+    cluster.run(&[a, x], 40);
+    for at in [a, x] {
+        assert!(cluster.members[at].protocol.is_executed(id), "replica {at} lacks {id}");
+        assert_eq!(cluster.executed_upto(at, a), 25);
+        assert_eq!(cluster.executed_upto(at, x), 55);
+    }
+    cluster.check_acknowledged(&[a, x]);
+    cluster.check_visibility();
+}
+
+/// Three members. The link between A and Y is cut for good, B reaches both. Everything commits and
+/// is executed everywhere, so everything must go, although A and Y never hear each other's marks.
+#[test]
+fn a_link_cut_for_good_fills_nobody() {
+    let (a, b, y) = (0, 1, 2);
+    let retained_max = 20;
+    let mut cluster = Cluster::new(3, retained_max);
+    cluster.suspect(&[a], &[y]);
+    cluster.suspect(&[y], &[a]);
+    for round in 0..300 {
+        cluster.propose([a, b, y][round % 3], round as u64 % 5);
+        for _ in 0..2 {
+            cluster.tell_statuses([a, b, y]);
+            cluster.deliver(|letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]));
+            cluster.lose(|_| true);
+        }
+        for at in [a, b, y] {
+            let kept = cluster.members[at].protocol.retained();
+            assert!(kept <= 2 * retained_max, "replica {at} keeps {kept} in round {round}");
+        }
+    }
+    for _ in 0..40 {
+        cluster.tell_statuses([a, b, y]);
+        cluster.deliver(|letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]));
+        cluster.lose(|_| true);
+    }
+    let executed = |at: usize| [a, b, y].map(|lane| cluster.executed_upto(at, lane));
+    assert_eq!([a, b, y].map(executed), [[100; 3]; 3]);
+    cluster.check_acknowledged(&[a, b, y]);
+    cluster.check_visibility();
+}
