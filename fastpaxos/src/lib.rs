@@ -43,6 +43,7 @@ mod pending;
 mod pick;
 mod place;
 mod propose;
+mod protocol;
 mod quorums;
 mod record;
 mod replica;

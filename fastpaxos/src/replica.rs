@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use panchayat_consensus::{
-    After, Ballot, Durable, Effects, Input, Now, Protocol, ReplicaId, ReplicaSet, Slot, Span, Time,
-    WallTime,
+    After, Ballot, Durable, Effects, Now, ReplicaId, ReplicaSet, Slot, Span, Time, WallTime,
 };
 use rustc_hash::FxHasher;
 
@@ -285,7 +284,7 @@ impl FastPaxos {
         self.promise
     }
 
-    fn receive(&mut self, from: ReplicaId, message: Message, now: Now, fx: &mut Fx) {
+    pub(crate) fn receive(&mut self, from: ReplicaId, message: Message, now: Now, fx: &mut Fx) {
         if !self.is_admissible(from, &message) {
             self.counters.dropped += 1;
             return;
@@ -406,7 +405,7 @@ impl FastPaxos {
         self.applied = applied;
     }
 
-    fn attend(&mut self, now: Now, fx: &mut Fx) {
+    pub(crate) fn attend(&mut self, now: Now, fx: &mut Fx) {
         self.attend_coordinator(now, fx);
         self.attend_election(now, fx);
         self.attend_pending(now, fx);
@@ -416,7 +415,7 @@ impl FastPaxos {
     }
 
     /// What follows from everything that this step brought.
-    fn finish(&mut self, now: Now, fx: &mut Fx) {
+    pub(crate) fn finish(&mut self, now: Now, fx: &mut Fx) {
         self.flush_votes(fx);
         self.count_own(now, fx);
         // What was counted may have made room or shown a collision.
@@ -439,116 +438,5 @@ impl FastPaxos {
         if let Some(due) = due.into_iter().flatten().min() {
             fx.wake_at(due);
         }
-    }
-}
-
-impl Protocol for FastPaxos {
-    type Config = Config;
-    type Message = Message;
-    type Record = Record;
-
-    fn restore(
-        config: Config,
-        records: impl IntoIterator<Item = Record>,
-        now: Now,
-        effects: &mut Fx,
-    ) -> Self {
-        let mut replica = Self::new(config, now);
-        replica.replay(records, now, effects);
-        replica.ask_for_wake(now, effects);
-        replica
-    }
-
-    fn step(&mut self, now: Now, input: Input<Message>, effects: &mut Fx) {
-        match input {
-            Input::Propose { token, command } => self.propose(token, command, now, effects),
-            Input::Receive { from, message } => self.receive(from, message, now, effects),
-            Input::Durable(durable) => self.durable = durable,
-            Input::PeerUp(peer) => _ = self.suspected.remove(peer),
-            Input::PeerSuspected(peer) => _ = self.suspected.insert(peer),
-            Input::Wake => {}
-        }
-        self.attend(now, effects);
-        self.finish(now, effects);
-    }
-
-    fn image(&self) -> Vec<Record> {
-        self.take_image()
-    }
-
-    fn handover(image: Vec<Record>) -> Vec<Record> {
-        image.into_iter().filter(|record| matches!(record, Record::Snapshot { .. })).collect()
-    }
-
-    fn install(&mut self, now: Now, handover: Vec<Record>, effects: &mut Fx) {
-        self.adopt(handover, now, effects);
-        self.ask_for_wake(now, effects);
-    }
-
-    fn needs_state(&self) -> ReplicaSet {
-        self.catch_up.gone
-    }
-
-    fn hold(&mut self, now: Now) {
-        self.hold_slots(now);
-    }
-
-    fn proposed_after(&self) -> WallTime {
-        self.proposed_at
-    }
-
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        FastPaxos::counters(self).named().collect()
-    }
-
-    fn check_invariants(&self) {
-        assert!(self.log.base() <= self.chosen, "a slot is collected before it is executed");
-        assert!(self.kept <= self.chosen_recorded, "more is kept than was recorded");
-        assert!(self.cast.is_empty(), "a vote was cast and not written down");
-        for (slot, state) in self.log.above(self.log.base()) {
-            if let Some((round, _)) = &state.vote {
-                assert!(round.ballot <= self.promised, "slot {slot}: a vote above the promise");
-            }
-            assert_eq!(
-                state.chosen.as_ref().map(Entry::name).or(state.decided),
-                state.decided,
-                "slot {slot}: what is held is not what was decided"
-            );
-            assert!(slot > self.chosen || state.chosen.is_some(), "slot {slot} executed unknown");
-        }
-        match &self.role {
-            Role::Coordinator(coordinator) => {
-                assert_eq!(coordinator.ballot, self.promised, "a coordinator left behind");
-                for (slot, entry) in &coordinator.settled {
-                    let chosen = self.log.chosen(*slot);
-                    assert!(
-                        chosen.is_none_or(|chosen| chosen == entry),
-                        "slot {slot}: chosen {chosen:?} against the coordinator's {entry:?}"
-                    );
-                }
-            }
-            Role::Candidate(survey) => {
-                assert_eq!(survey.ballot, self.promised, "a candidate at a ballot left behind");
-            }
-            Role::Follower | Role::Asking(..) => {}
-        }
-        assert!(self.following.is_none_or(|ballot| ballot == self.promised));
-    }
-}
-
-/// Covers what a model checker must tell apart: everything that can change a later step, apart
-/// from counters.
-impl Hash for FastPaxos {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.config.replica.hash(state);
-        self.log.hash(state);
-        self.applied.hash(state);
-        (self.promised, self.promise, &self.fast, &self.cast).hash(state);
-        (self.chosen, self.chosen_recorded, self.kept, self.hold, self.proposed_at).hash(state);
-        (&self.taken, &self.missing, &self.role, self.following, self.seen).hash(state);
-        (&self.standing, &self.mode, &self.progress, &self.delays).hash(state);
-        (&self.catch_up, &self.pending, &self.known).hash(state);
-        (self.durable, &self.own, self.suspected, self.run).hash(state);
-        (self.started, self.status_due).hash(state);
     }
 }

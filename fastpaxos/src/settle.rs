@@ -83,7 +83,8 @@ impl FastPaxos {
         };
         let names: Vec<Name> = state.votes_at(round).collect();
         let enough = names.len() >= quorums.q1() && is_collision(quorums, names.iter().copied());
-        if !enough && !(early && !names.is_empty()) {
+        let settles = enough || (early && !names.is_empty());
+        if !settles {
             return;
         }
         let votes: Vec<_> = names.iter().map(|name| (round, *name)).collect();

@@ -40,7 +40,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn runs(n: usize) {
     let first = number("FASTPAXOS_FIRST_SEED", 1);
-    let seeds = number("FASTPAXOS_SEEDS", 400);
+    let seeds = number("FASTPAXOS_SEEDS", 300);
     let mut totals: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in first..first + seeds {
         let run = catch_unwind(AssertUnwindSafe(|| swarm::run(seed, n, |_| {})));

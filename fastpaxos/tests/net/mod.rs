@@ -99,6 +99,9 @@ pub(crate) struct Node {
     pub(crate) process: Option<Process>,
 }
 
+/// A proposal without a result: its payload, when it was made, when and how it was committed.
+type Waiting = (u64, Us, Option<(Us, Path)>);
+
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) protocol: FastPaxos,
@@ -114,7 +117,7 @@ pub(crate) struct Process {
     /// A state was installed and is not synced: nothing leaves.
     blocked: bool,
     state_asked: Option<Us>,
-    pub(crate) waiting: BTreeMap<Token, (u64, Us, Option<(Us, Path)>)>,
+    pub(crate) waiting: BTreeMap<Token, Waiting>,
     tokens: u64,
 }
 
