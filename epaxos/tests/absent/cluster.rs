@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use panchayat_consensus::{
     Command, Durable, Effects, Footprint, Input, InstanceId, KeyHash, Mode, Now, Output, Protocol,
-    Quorums, RecordSeq, ReplicaId, Span, Time, Token, WallTime,
+    Quorums, ReplicaId, Span, Time, Token, WallTime,
 };
 use panchayat_epaxos::{Config, Deps, EPaxos, Message, Proposal, Record};
 
@@ -264,7 +264,7 @@ impl Cluster {
     fn perform(&mut self, at: usize) {
         loop {
             let member = &mut self.members[at];
-            let durable = Durable(RecordSeq(member.effects.last_record().0));
+            let durable = Durable(member.effects.last_record());
             let records: Vec<Record> = member.effects.take_records().collect();
             for output in member.effects.take_outputs() {
                 let output = output.open(durable).expect("all is durable");
