@@ -66,35 +66,3 @@ fn two_members_that_count_each_other_as_absent_get_together_again() {
     cluster.check_acknowledged(&[a, x]);
     cluster.check_visibility();
 }
-
-/// Three members. The link between A and Y is cut for good, B reaches both. Everything commits and
-/// is executed everywhere, so everything must go, although A and Y never hear each other's marks.
-#[test]
-fn a_link_cut_for_good_fills_nobody() {
-    let (a, b, y) = (0, 1, 2);
-    let retained_max = 20;
-    let mut cluster = Cluster::new(3, retained_max);
-    cluster.suspect(&[a], &[y]);
-    cluster.suspect(&[y], &[a]);
-    for round in 0..300 {
-        cluster.propose([a, b, y][round % 3], round as u64 % 5);
-        for _ in 0..2 {
-            cluster.tell_statuses([a, b, y]);
-            cluster.deliver(|letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]));
-            cluster.lose(|_| true);
-        }
-        for at in [a, b, y] {
-            let kept = cluster.members[at].protocol.retained();
-            assert!(kept <= 2 * retained_max, "replica {at} keeps {kept} in round {round}");
-        }
-    }
-    for _ in 0..40 {
-        cluster.tell_statuses([a, b, y]);
-        cluster.deliver(|letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]));
-        cluster.lose(|_| true);
-    }
-    let executed = |at: usize| [a, b, y].map(|lane| cluster.executed_upto(at, lane));
-    assert_eq!([a, b, y].map(executed), [[100; 3]; 3]);
-    cluster.check_acknowledged(&[a, b, y]);
-    cluster.check_visibility();
-}
