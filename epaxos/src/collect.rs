@@ -32,6 +32,11 @@
 //! What was asked while B was absent does not count a reply of B that comes after: it may be from
 //! before B took over a state.
 //!
+//! One cut link between two live members stops collection at both its ends: each counts the other as
+//! absent and nobody shares that. They keep what they cannot collect and, at a limit, take no
+//! proposals. To adopt what a third member collected would be wrong: it may have that from a state it
+//! took over, which was collected without the one that adopts.
+//!
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.
 
@@ -135,7 +140,6 @@ impl EPaxos {
         self.note_all_exist(&status.seen, now);
         let seen = status.seen.last(from);
         self.hear_pledge(from, seen, status.proposed_after);
-        self.collect_as(&status);
         let collector = &mut self.collector;
         collector.heard[from.index()] = Some(status);
         if self.collector.absent.contains(from) && self.is_back(from) {
@@ -152,18 +156,6 @@ impl EPaxos {
         let pledges = &mut self.collector.pledges[lane.index()];
         pledges.heard(slot, time);
         pledges.executed(executed);
-    }
-
-    /// Collects what a member that counts this one collects, if it goes without no others: all whom
-    /// it counts have executed that. So a replica whose own marks nobody shares is not stuck.
-    fn collect_as(&mut self, status: &Status) {
-        let collector = &mut self.collector;
-        let shared = status.absent.minus(collector.absent).is_empty();
-        if shared && !status.absent.contains(self.config.replica) {
-            let mut collected = status.collected.clone();
-            collected.meet(&collector.executed_durably);
-            collector.collectable.union(&collected);
-        }
     }
 
     /// Whether an absent member has all that was collected without it, and little to catch up.
