@@ -11,7 +11,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use panchayat_consensus::wire::{Encode, Writer};
 use panchayat_consensus::{
-    Ballot, Command, EpochNumber, Footprint, GroupId, InstanceId, ReplicaId,
+    Ballot, Command, EpochNumber, Footprint, GroupId, InstanceId, ReplicaId, ReplicaSet,
 };
 use panchayat_core::frame::{FrameWriter, next_message, open_frame};
 use panchayat_epaxos::{Deps, Message, Proposal, Record};
@@ -65,7 +65,14 @@ fn codec(criterion: &mut Criterion) {
     };
     let kinds = [
         ("pre_accept", all(&pre_accept)),
-        ("pre_accept_ok", all(&|slot| Message::PreAcceptOk { id: id(slot), deps: deps() })),
+        (
+            "pre_accept_ok",
+            all(&|slot| Message::PreAcceptOk {
+                id: id(slot),
+                deps: deps(),
+                absent: ReplicaSet::EMPTY,
+            }),
+        ),
         ("commit", all(&commit)),
     ];
     let mut group = criterion.benchmark_group("codec");
