@@ -66,3 +66,37 @@ fn two_members_that_count_each_other_as_absent_get_together_again() {
     cluster.check_acknowledged(&[a, x]);
     cluster.check_visibility();
 }
+
+/// Three members. The link between A and Y is cut, B reaches both. Everything commits and is
+/// executed everywhere, but A and Y never hear each other's marks. B, which does, keeps little and
+/// takes proposals. When the link heals everything goes at A and Y too, and all take proposals.
+#[test]
+fn a_cut_link_does_not_fill_the_hub_and_everything_goes_when_it_heals() {
+    let (a, b, y) = (0, 1, 2);
+    let retained_max = 20;
+    let mut cluster = Cluster::new(3, retained_max);
+    cluster.suspect(&[a], &[y]);
+    cluster.suspect(&[y], &[a]);
+    for round in 0..300 {
+        let taken = cluster.try_propose([a, b, y][round % 3], round as u64 % 5);
+        assert!(taken.is_some() || round % 3 != b, "the hub takes proposals");
+        for _ in 0..2 {
+            cluster.tell_statuses([a, b, y]);
+            cluster.deliver(|letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]));
+            cluster.lose(|_| true);
+        }
+    }
+    let hub = &cluster.members[b].protocol;
+    assert!(hub.retained() <= retained_max, "the hub keeps {}", hub.retained());
+    cluster.trust(&[a], &[y]);
+    cluster.trust(&[y], &[a]);
+    cluster.run(&[a, b, y], 100);
+    for at in [a, b, y] {
+        assert_eq!(cluster.members[at].protocol.retained(), 0, "replica {at}");
+        let id = cluster.propose(at, 7);
+        cluster.run(&[a, b, y], 4);
+        assert!([a, b, y].iter().all(|at| cluster.members[*at].protocol.is_executed(id)));
+    }
+    cluster.check_acknowledged(&[a, b, y]);
+    cluster.check_visibility();
+}
