@@ -1,22 +1,27 @@
-//! Makes EPaxos, and the group around it, wrong in every known way and prints how many seeds of the default swarm it takes
-//! to notice, as a table.
+//! Makes a protocol, and the group around it, wrong in every known way and prints how many seeds of
+//! the default swarm it takes to notice, as a table.
 //!
 //! ```text
 //! cargo run --release -p panchayat-sim --features mutations --example mutations -- 500 [NAME]
+//! cargo run --release -p panchayat-sim --features mutations --example mutations -- \
+//!     --protocol multipaxos 500 [NAME]
 //! ```
 
+use std::error::Error;
+
 use panchayat_core::mutation::Mutation as GroupMutation;
-use panchayat_epaxos::{EPaxos, Mutation};
-use panchayat_sim::{Setup, Violation, run_setup};
+use panchayat_epaxos::EPaxos;
+use panchayat_multipaxos::MultiPaxos;
+use panchayat_sim::{Setup, Subject, Violation, run_setup};
 
 /// Makes a run's replicas wrong.
 type Spoil = Box<dyn Fn(&mut Setup)>;
 
-fn first(spoil: &Spoil, replicas: usize, seeds_max: u64) -> Option<(u64, Violation)> {
+fn first<P: Subject>(spoil: &Spoil, replicas: usize, seeds_max: u64) -> Option<(u64, Violation)> {
     (0..seeds_max).find_map(|seed| {
-        let mut setup = Setup::draw(seed, replicas);
+        let mut setup = P::draw(seed, replicas);
         spoil(&mut setup);
-        let report = run_setup::<EPaxos>(seed, setup, false);
+        let report = run_setup::<P>(seed, setup, false);
         report.violation.map(|violation| (seed + 1, violation))
     })
 }
@@ -28,22 +33,44 @@ fn cell(found: Option<(u64, Violation)>, seeds_max: u64) -> String {
     }
 }
 
-fn main() {
-    // A caught assertion is a finding like others; its backtrace is not wanted here.
-    std::panic::set_hook(Box::new(|_| {}));
-    let seeds_max = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(300);
+/// The table of a protocol whose mistakes are called `names`, in their order.
+fn table<P: Subject>(names: Vec<&'static str>, seeds_max: u64, wanted: &str) {
     println!("| mutation | seeds to catch, n=3 | n=5 | n=7 |\n|---|---|---|---|");
-    let protocol = Mutation::ALL.iter().enumerate().map(|(number, mutation)| {
+    let protocol = names.into_iter().enumerate().map(|(number, name)| {
         let spoil: Spoil = Box::new(move |setup| setup.mistake = Some(number));
-        (mutation.name(), spoil)
+        (name, spoil)
     });
     let group = GroupMutation::ALL.iter().enumerate().map(|(number, mutation)| {
         let spoil: Spoil = Box::new(move |setup| setup.group_mistake = Some(number));
         (mutation.name(), spoil)
     });
-    let wanted = std::env::args().nth(2).unwrap_or_default();
-    for (name, spoil) in protocol.chain(group).filter(|(name, _)| name.contains(&wanted)) {
-        let cells = [3, 5, 7].map(|n| cell(first(&spoil, n, seeds_max), seeds_max));
+    for (name, spoil) in protocol.chain(group).filter(|(name, _)| name.contains(wanted)) {
+        let cells = [3, 5, 7].map(|n| cell(first::<P>(&spoil, n, seeds_max), seeds_max));
         println!("| {name} | {} |", cells.join(" | "));
     }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // A caught assertion is a finding like others; its backtrace is not wanted here.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let mut protocol = "epaxos".to_owned();
+    if words.first().is_some_and(|word| word == "--protocol") {
+        protocol = words.get(1).ok_or("--protocol NAME")?.clone();
+        words.drain(..2);
+    }
+    let seeds_max = words.first().map_or(Ok(300), |word| word.parse())?;
+    let wanted = words.get(1).map_or("", |word| word);
+    match protocol.as_str() {
+        "epaxos" => {
+            let names = panchayat_epaxos::Mutation::ALL.iter().map(|known| known.name());
+            table::<EPaxos>(names.collect(), seeds_max, wanted);
+        }
+        "multipaxos" => {
+            let names = panchayat_multipaxos::Mutation::ALL.iter().map(|known| known.name());
+            table::<MultiPaxos>(names.collect(), seeds_max, wanted);
+        }
+        other => return Err(format!("no protocol is called {other}").into()),
+    }
+    Ok(())
 }
