@@ -79,7 +79,7 @@ mod tests {
         let learned = Record::Learned { first: 1, entries: vec![Entry::Nop; 3] };
         promises.durable(ReplicaId(0), &learned);
         promises.durable(ReplicaId(1), &learned);
-        let check = LogCollection::new(3, 2);
+        let mut check = LogCollection::new(3, 2);
         check.clone().collected(at, 2, 1, &promises).unwrap_err();
         check.clone().collected(at, 3, 1, &promises).unwrap();
         check.clone().collected(at, 3, 2, &promises).unwrap_err();
