@@ -32,10 +32,10 @@
 //! What was asked while B was absent does not count a reply of B that comes after: it may be from
 //! before B took over a state.
 //!
-//! One cut link between two live members stops collection at both its ends: each counts the other as
-//! absent and nobody shares that. They keep what they cannot collect and, at a limit, take no
-//! proposals. To adopt what a third member collected would be wrong: it may have that from a state it
-//! took over, which was collected without the one that adopts.
+//! Known limit: one cut link between two live members stops collection at both its ends, since each
+//! counts the other as absent and nobody shares that. They keep what others propose until it heals.
+//! To adopt what a third member collected would be wrong: it may have that from a state it took
+//! over, which was collected without the one that adopts.
 //!
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.
