@@ -39,8 +39,6 @@ mutations! {
     SkipValidate "skip Validate",
     /// ValidateOKs of any n−f replicas count, not those of exactly Q.
     ValidateByAnyMajority "ValidateOK from any majority instead of Q",
-    /// The first ValidateOK is enough.
-    ValidateBySome "the first ValidateOK ends the validation",
     /// A wait ends on dependencies that are not committed yet.
     StalePhasesWhileWaiting "stale phases while waiting",
     /// PreAccept leaves before the coordinator's own record is durable.

@@ -147,7 +147,6 @@ impl EPaxos {
             self.note_exists(invalidator.id.replica, invalidator.id.slot, now);
         }
         let any = self.mutated(Mutation::ValidateByAnyMajority);
-        let some = self.mutated(Mutation::ValidateBySome);
         let Some(attempt) = self.attempt_at(id, ballot) else { return };
         let Stage::Validating(validation) = &mut attempt.stage else { return };
         let asked = any || validation.quorum.contains(from);
@@ -156,9 +155,7 @@ impl EPaxos {
         }
         attempt.progress = now.monotonic;
         merge(&mut validation.invalidators, invalidators);
-        let complete = if some {
-            !validation.replies.is_empty()
-        } else if any {
+        let complete = if any {
             validation.replies.len() >= validation.quorum.len()
         } else {
             validation.replies == validation.quorum
