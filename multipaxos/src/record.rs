@@ -45,7 +45,8 @@ pub enum Record {
     },
     /// A state that contains everything up to here took this replica's place. Until a snapshot of
     /// it is durable a crash brings the old state back, with votes whose slots had been decided
-    /// otherwise: what later records say of slots up to here is about values that are not held then.
+    /// otherwise: what later records of the same run say of slots up to here is about values that are
+    /// not held then.
     Adopted {
         /// The last slot in that state.
         upto: Slot,

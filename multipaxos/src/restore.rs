@@ -51,7 +51,8 @@ impl MultiPaxos {
     fn replay_one(&mut self, record: Record, adopted: &mut Slot, now: Now, fx: &mut Fx) {
         let forgets = self.mutated(Mutation::PromiseForgottenOnRestart);
         match record {
-            Record::Started { run } => self.run = self.run.max(run),
+            // That run began with what the records before say, so later ones are about that.
+            Record::Started { run } => (self.run, *adopted) = (self.run.max(run), 0),
             Record::Promised { ballot } if !forgets => self.promised = self.promised.max(ballot),
             Record::Promised { .. } => {}
             Record::Accepted { ballot, first, entries, chosen } => {
@@ -127,5 +128,10 @@ mod tests {
         assert_eq!(lost.vote(1), Some((ballot, &Entry::Nop)), "the vote itself still binds");
         assert_eq!(lost.chosen_entry(3), Some(&Entry::Nop));
         assert_eq!(lost.chosen_entry(2), None);
+        // The next run holds what it restored: what it says is about those values.
+        let (adopted, started) = (Record::Adopted { upto: 2 }, Record::Started { run: 2 });
+        let later = Record::Chosen { upto: 1 };
+        let again = restored(vec![vote(1, 0), vote(2, 0), adopted, started, later]);
+        assert_eq!(again.chosen_upto(), 1);
     }
 }

@@ -215,8 +215,8 @@ Examples:
 #[command(after_help = SIM_HELP)]
 pub(crate) struct Sim {
     /// Consensus protocol
-    #[arg(long, value_enum, default_value_t = ProtocolName::Epaxos)]
-    pub(crate) protocol: ProtocolName,
+    #[arg(long, value_enum, default_value_t = SimProtocol::Epaxos)]
+    pub(crate) protocol: SimProtocol,
 
     /// How many replicas
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(3..=9))]
@@ -253,6 +253,7 @@ Exit codes:
 Examples:
   panchayat sim --replicas 5 --seeds 0..1000
   panchayat sim --replicas 3 --seeds 0..20000 --resume runs-3.json
+  panchayat sim --protocol multipaxos --replicas 5 --seeds 0..1000
   panchayat sim --replicas 5 --seeds 17 --trace";
 
 /// `A..B`, or one seed.
@@ -476,6 +477,25 @@ pub(crate) struct Place {
 pub(crate) enum ProtocolName {
     /// Leaderless: every city coordinates its own clients' commands
     Epaxos,
+}
+
+/// What the simulator can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SimProtocol {
+    /// Leaderless: every city coordinates its own clients' commands
+    Epaxos,
+    /// One leader orders everything; origins learn by themselves
+    Multipaxos,
+}
+
+impl SimProtocol {
+    /// What it is called on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Epaxos => "epaxos",
+            Self::Multipaxos => "multipaxos",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use panchayat_epaxos::EPaxos;
-use panchayat_sim::{Options, Summary, Violation, run_range, run_seed};
+use panchayat_multipaxos::MultiPaxos;
+use panchayat_sim::{Missing, Options, Subject, Summary, Violation, run_range, run_seed};
 use serde::Serialize;
 
-use crate::cli;
+use crate::cli::{self, SimProtocol};
 use crate::errors::{CliError, FAILED};
 use resume::Done;
 
@@ -45,13 +46,20 @@ struct Medians {
 }
 
 pub(crate) fn run(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
+    match arguments.protocol {
+        SimProtocol::Epaxos => run_protocol::<EPaxos>(arguments),
+        SimProtocol::Multipaxos => run_protocol::<MultiPaxos>(arguments),
+    }
+}
+
+fn run_protocol<P: Subject>(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
     // An assertion that fails in a run is a finding, with its seed; its backtrace is noise here.
     std::panic::set_hook(Box::new(|_| {}));
     if arguments.trace {
-        return trace(arguments);
+        return trace::<P>(arguments);
     }
     let mut done = match &arguments.resume {
-        Some(path) => Done::load(path, arguments.replicas)?,
+        Some(path) => Done::load(path, arguments)?,
         None => Done::default(),
     };
     let before = done.seconds;
@@ -62,34 +70,46 @@ pub(crate) fn run(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
     );
     for chunk in done.missing(&arguments.seeds, CHUNK) {
         let options = Options::new(arguments.replicas);
-        let summary = run_range::<EPaxos>(chunk.clone(), arguments.jobs, &options, |report| {
+        let summary = run_range::<P>(chunk.clone(), arguments.jobs, &options, |report| {
             bar.inc(1);
             if let Some(violation) = &report.violation {
-                bar.suspend(|| eprintln!("{}", told(violation)));
+                bar.suspend(|| eprintln!("{}", told(arguments, violation)));
             }
         });
         done.add(chunk, &summary);
         done.seconds = before + begun.elapsed().as_secs_f64();
         if let Some(path) = &arguments.resume {
-            done.save(path, arguments.replicas)?;
+            done.save(path, arguments)?;
         }
     }
     bar.finish_and_clear();
-    let printed =
-        if arguments.json { print_json(arguments, &done) } else { show::print(arguments, &done) };
+    let missing = missing::<P>(arguments, &done);
+    let ok = done.violations.is_empty() && missing.is_empty();
+    let printed = if arguments.json {
+        print_json(arguments, &done, ok)
+    } else {
+        show::print(arguments, &done, &missing)
+    };
     printed.map_err(CliError::Print)?;
-    Ok(if done.is_ok(arguments.replicas) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn left(done: &Done, arguments: &cli::Sim) -> u64 {
     done.missing(&arguments.seeds, CHUNK).iter().map(|chunk| chunk.end - chunk.start).sum()
 }
 
+/// What so many seeds should have come to and did not: the swarm has a hole.
+fn missing<P: Subject>(arguments: &cli::Sim, done: &Done) -> Vec<Missing> {
+    P::required(arguments.replicas).missing(&done.coverage(), done.runs())
+}
+
 /// What was violated, and the line that shows it again.
-fn told(violation: &Violation) -> String {
+fn told(arguments: &cli::Sim, violation: &Violation) -> String {
     format!(
-        "violation: {violation}\n  panchayat sim --replicas {} --seeds {} --trace",
-        violation.replicas, violation.seed
+        "violation: {violation}\n  panchayat sim --protocol {} --replicas {} --seeds {} --trace",
+        arguments.protocol.name(),
+        violation.replicas,
+        violation.seed
     )
 }
 
@@ -104,16 +124,16 @@ fn progress_bar(arguments: &cli::Sim) -> ProgressBar {
 }
 
 /// One seed with everything that happened, or what of it led to the violation.
-fn trace(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
+fn trace<P: Subject>(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
     let options = Options { replicas: arguments.replicas, text: true };
-    let report = run_seed::<EPaxos>(arguments.seeds.start, &options);
+    let report = run_seed::<P>(arguments.seeds.start, &options);
     let mut out = std::io::stdout().lock();
     let mut print = || match &report.violation {
         Some(violation) => {
             for line in report.explanation(EXPLAINED_LINES) {
                 writeln!(out, "{line}")?;
             }
-            writeln!(out, "\n{}", told(violation))
+            writeln!(out, "\n{}", told(arguments, violation))
         }
         None => {
             for line in report.lines.iter().flatten() {
@@ -126,10 +146,10 @@ fn trace(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
     Ok(if report.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn print_json(arguments: &cli::Sim, done: &Done) -> std::io::Result<()> {
+fn print_json(arguments: &cli::Sim, done: &Done, ok: bool) -> std::io::Result<()> {
     let outcome = Outcome {
         commit: panchayat_bench::COMMIT,
-        protocol: "epaxos",
+        protocol: arguments.protocol.name(),
         replicas: arguments.replicas,
         seeds: &done.seeds,
         runs: done.runs(),
@@ -141,7 +161,7 @@ fn print_json(arguments: &cli::Sim, done: &Done) -> std::io::Result<()> {
             crashes: done.median(|strength| strength.crashes),
         },
         seconds: done.seconds,
-        ok: done.is_ok(arguments.replicas),
+        ok,
     };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &outcome)?;

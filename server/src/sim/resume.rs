@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use panchayat_sim::{Coverage, Missing, Violation, missing_coverage};
+use panchayat_sim::{Coverage, Violation};
 use serde::{Deserialize, Serialize};
 
+use crate::cli;
 use crate::errors::CliError;
 
 /// What has been run so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Done {
-    /// The commit that ran, and how many replicas. Runs of another do not add up.
+    /// The commit that ran, which protocol, and how many replicas. Runs of another do not add up.
     commit: String,
+    protocol: String,
     replicas: usize,
     /// Disjoint, ascending.
     pub(crate) seeds: Vec<Range<u64>>,
@@ -63,7 +65,7 @@ impl Done {
     ///
     /// # Errors
     /// If it cannot be read, or is of another commit or size.
-    pub(crate) fn load(path: &Path, replicas: usize) -> Result<Self, CliError> {
+    pub(crate) fn load(path: &Path, wanted: &cli::Sim) -> Result<Self, CliError> {
         let failed = |what: String| CliError::Resume { path: path.to_owned(), what };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -73,10 +75,14 @@ impl Done {
             Err(error) => return Err(failed(error.to_string())),
         };
         let done: Self = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
-        if done.commit != panchayat_bench::COMMIT || done.replicas != replicas {
+        let (protocol, replicas) = (wanted.protocol.name(), wanted.replicas);
+        let same = (done.protocol.as_str(), done.replicas) == (protocol, replicas);
+        if done.commit != panchayat_bench::COMMIT || !same {
             return Err(failed(format!(
-                "it holds runs of {} replicas at commit {}, which do not add up with {replicas} at {}",
+                "it holds runs of {} replicas of {} at commit {}, which do not add up with \
+                 {replicas} of {protocol} at {}",
                 done.replicas,
+                done.protocol,
                 done.commit,
                 panchayat_bench::COMMIT
             )));
@@ -85,9 +91,10 @@ impl Done {
     }
 
     /// Writes it beside, then renames, so that an interrupted save loses nothing.
-    pub(crate) fn save(&mut self, path: &Path, replicas: usize) -> Result<(), CliError> {
+    pub(crate) fn save(&mut self, path: &Path, of: &cli::Sim) -> Result<(), CliError> {
         self.commit = panchayat_bench::COMMIT.to_owned();
-        self.replicas = replicas;
+        self.protocol = of.protocol.name().to_owned();
+        self.replicas = of.replicas;
         let beside = path.with_extension("new");
         let failed = |error: std::io::Error| CliError::Resume {
             path: path.to_owned(),
@@ -127,14 +134,9 @@ impl Done {
         values.get(values.len() / 2).copied().unwrap_or(0)
     }
 
-    /// What so many seeds should have come to and did not: the swarm has a hole.
-    pub(crate) fn missing_coverage(&self, replicas: usize) -> Vec<Missing> {
-        missing_coverage(&Coverage(self.coverage.clone()), replicas, self.runs())
-    }
-
-    /// Whether nothing was violated and nothing is missing.
-    pub(crate) fn is_ok(&self, replicas: usize) -> bool {
-        self.violations.is_empty() && self.missing_coverage(replicas).is_empty()
+    /// What all of it came to.
+    pub(crate) fn coverage(&self) -> Coverage {
+        Coverage(self.coverage.clone())
     }
 
     pub(super) fn note(&mut self, seeds: Range<u64>) {
@@ -154,6 +156,7 @@ impl Done {
 #[allow(clippy::single_range_in_vec_init, reason = "lists of ranges are what is tested")]
 mod tests {
     use super::*;
+    use clap::Parser as _;
 
     #[test]
     fn what_was_run_is_not_run_again() {
@@ -169,14 +172,23 @@ mod tests {
     }
 
     #[test]
-    fn a_saved_run_comes_back_and_one_of_another_size_is_refused() {
+    fn a_saved_run_comes_back_and_one_of_another_size_or_protocol_is_refused() {
+        let sim = |protocol, replicas| {
+            let words = ["panchayat", "sim", "--protocol", protocol, "--replicas", replicas];
+            match cli::Cli::parse_from(words).command {
+                cli::Command::Sim(sim) => sim,
+                other => panic!("{other:?}"),
+            }
+        };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("runs.json");
-        let mut done = Done::load(&path, 3).unwrap();
+        let (three, five) = (sim("epaxos", "3"), sim("epaxos", "5"));
+        let mut done = Done::load(&path, &three).unwrap();
         done.note(0..7);
-        done.save(&path, 3).unwrap();
-        assert_eq!(Done::load(&path, 3).unwrap().seeds, [0..7]);
-        let refused = Done::load(&path, 5).unwrap_err().to_string();
+        done.save(&path, &three).unwrap();
+        assert_eq!(Done::load(&path, &three).unwrap().seeds, [0..7]);
+        Done::load(&path, &sim("multipaxos", "3")).unwrap_err();
+        let refused = Done::load(&path, &five).unwrap_err().to_string();
         assert!(refused.contains("runs of 3 replicas"), "{refused}");
     }
 }

@@ -4,13 +4,15 @@ use std::io::Write as _;
 
 use comfy_table::Table;
 
+use panchayat_sim::Missing;
+
 use super::resume::Done;
 use crate::cli;
 
 /// Counters side by side.
 const COLUMNS: usize = 3;
 
-pub(super) fn print(arguments: &cli::Sim, done: &Done) -> std::io::Result<()> {
+pub(super) fn print(arguments: &cli::Sim, done: &Done, missing: &[Missing]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let mut table = Table::new();
     table.load_style(comfy_table::TableStyle::new());
@@ -24,7 +26,8 @@ pub(super) fn print(arguments: &cli::Sim, done: &Done) -> std::io::Result<()> {
     let runs = done.runs();
     writeln!(
         out,
-        "epaxos, {} replicas, commit {}: {runs} seeds in {:.1} s, {:.1} seeds/s with {} jobs",
+        "{}, {} replicas, commit {}: {runs} seeds in {:.1} s, {:.1} seeds/s with {} jobs",
+        arguments.protocol.name(),
         arguments.replicas,
         panchayat_bench::COMMIT,
         done.seconds,
@@ -41,12 +44,14 @@ pub(super) fn print(arguments: &cli::Sim, done: &Done) -> std::io::Result<()> {
     for found in &done.violations {
         writeln!(
             out,
-            "VIOLATION {}\n  panchayat sim --replicas {} --seeds {} --trace",
-            found.text, arguments.replicas, found.seed
+            "VIOLATION {}\n  panchayat sim --protocol {} --replicas {} --seeds {} --trace",
+            found.text,
+            arguments.protocol.name(),
+            arguments.replicas,
+            found.seed
         )?;
     }
-    let missing = done.missing_coverage(arguments.replicas);
-    for missing in &missing {
+    for missing in missing {
         writeln!(out, "MISSING {missing}")?;
     }
     if !missing.is_empty() {

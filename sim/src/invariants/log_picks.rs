@@ -72,11 +72,7 @@ impl LogPicks {
             || chosen == Some(value)
             || demanded.map(|(at, _)| below(Some(*at))).any(|count| count >= self.q1);
         if allowed {
-            *(if votes.iter().any(Option::is_some) {
-                &mut self.constrained
-            } else {
-                &mut self.free
-            }) += 1;
+            *(if free { &mut self.free } else { &mut self.constrained }) += 1;
             return Ok(());
         }
         let text = format!(

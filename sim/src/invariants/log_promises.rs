@@ -64,7 +64,7 @@ impl HeldLog {
     /// One more record.
     pub fn add(&mut self, record: &Record) {
         match record {
-            Record::Started { run } => self.run = self.run.max(*run),
+            Record::Started { run } => (self.run, self.adopted) = (self.run.max(*run), 0),
             Record::Promised { ballot } => self.promise(*ballot),
             Record::Accepted { ballot, first, entries, chosen } => {
                 self.promise(*ballot);
