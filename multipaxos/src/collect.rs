@@ -42,6 +42,7 @@ impl MultiPaxos {
             if !too_many && (held || base >= nobody_needs) {
                 break;
             }
+            self.counters.collected += 1;
             let entry = self.log.collect_one();
             self.retained_bytes -= entry.map_or(0, |entry| entry.bytes());
         }

@@ -64,6 +64,8 @@ counters! {
     retransmissions,
     /// Requests for missing slots.
     fetches,
+    /// Executed slots forgotten.
+    collected,
     /// Reads answered at once, under a lease.
     lease_reads,
     /// Reads answered after a quorum confirmed the leader.

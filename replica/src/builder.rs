@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crossbeam::channel::unbounded;
-use panchayat_consensus::{EpochNumber, GroupId, NodeId, Protocol, Quorums, Span};
+use panchayat_consensus::{EpochNumber, GroupId, NodeId, Protocol, Span};
 use panchayat_core::detector::Detector;
 use panchayat_core::{SessionConfig, StateMachine};
-use panchayat_epaxos::{Config, EPaxos};
+use panchayat_epaxos::EPaxos;
+use panchayat_multipaxos::MultiPaxos;
 use panchayat_storage::backend::Backend;
 use panchayat_storage::{Durability, JournalConfig};
 use panchayat_transport::identity::{Identity, Subject};
@@ -26,6 +27,7 @@ use crate::handler::Handler;
 use crate::inbox::{Event, Inbox};
 use crate::limits::Limits;
 use crate::outbox::Outbox;
+use crate::protocol::{Hosted, ProtocolChoice, Setting};
 use crate::records::Records;
 use crate::replica::{Gate, Replica, Running};
 use crate::snapshots::{
@@ -42,6 +44,7 @@ pub struct Builder {
     name: String,
     identity: Identity,
     data_dir: PathBuf,
+    protocol: ProtocolChoice,
     durability: Durability,
     backend: Option<Arc<dyn Backend>>,
     socket: Option<UdpSocket>,
@@ -58,6 +61,7 @@ impl Builder {
             name: name.to_owned(),
             identity,
             data_dir,
+            protocol: ProtocolChoice::EPaxos,
             durability: Durability::Fsync,
             backend: None,
             socket: None,
@@ -75,6 +79,13 @@ impl Builder {
     /// The data directory remembers it, too. This is for who knows better than an empty disk.
     pub fn has_run_before(mut self) -> Self {
         self.has_run_before = true;
+        self
+    }
+
+    /// Which protocol orders the commands; EPaxos unless changed. It must be the same at all
+    /// members, and the one that the data directory was written by.
+    pub fn protocol(mut self, protocol: ProtocolChoice) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -122,11 +133,21 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start<S: StateMachine>(self, machine: S) -> Result<Replica<S>, StartError> {
-        let seat = self.cluster.seat(&self.name).ok_or_else(|| StartError::UnknownMember {
-            name: self.name.clone(),
-            known: names(&self.cluster),
-        })?;
-        let quorums = Quorums::for_replicas(self.cluster.members.len())?;
+        match self.protocol.clone() {
+            ProtocolChoice::EPaxos => self.start_as::<EPaxos, S>((), machine).await,
+            ProtocolChoice::MultiPaxos(choice) => {
+                self.start_as::<MultiPaxos, S>(choice, machine).await
+            }
+        }
+    }
+
+    async fn start_as<P: Hosted, S: StateMachine>(
+        self,
+        choice: P::Choice,
+        machine: S,
+    ) -> Result<Replica<S>, StartError> {
+        let seat = self.cluster.seat(&self.name);
+        let seat = seat.ok_or_else(|| self.cluster.unknown_member(&self.name))?;
         let node = self.cluster.members[seat.index()].node;
         self.check_identity()?;
         self.limits.check()?;
@@ -134,18 +155,17 @@ impl Builder {
 
         let clock = Clock::new();
         let rtt_max = self.cluster.longest_round_trip();
-        let mut config = Config::new(seat, quorums, rtt_max);
-        config.limits.retained_max = self.limits.retained_max;
-        config.limits.retained_bytes_max = self.limits.retained_bytes_max;
+        let setting = Setting { seat, cluster: &self.cluster, limits: self.limits };
+        let config = P::config(&choice, &setting)?;
         let places = Places {
             journal: self.journal_config(node),
             snapshot_bytes_per_second: self.limits.snapshot_bytes_per_second,
             address: ADDRESS,
+            terms: terms::<P>(&config, &self.cluster),
             sessions: self.sessions,
             clock,
         };
-        let opened =
-            tokio::task::spawn_blocking(move || start::<EPaxos, S>(places, config, machine));
+        let opened = tokio::task::spawn_blocking(move || start::<P, S>(places, config, machine));
         let opened = opened.await.map_err(|panic| StartError::Thread(io::Error::other(panic)))?;
         let Started { group, journal, store } = opened?;
         let journal = Arc::new(journal);
@@ -277,14 +297,15 @@ impl Builder {
     }
 }
 
+/// What all members must agree on, in words: the protocol, and who sits where.
+fn terms<P: Hosted>(config: &P::Config, cluster: &Cluster) -> String {
+    let nodes: Vec<_> = cluster.members.iter().map(|member| member.node.0.to_string()).collect();
+    format!("{} among nodes {}", P::terms(config), nodes.join(", "))
+}
+
 /// Silence for this long is suspected: several heartbeats and round trips.
 fn suspicion_timeout(rtt_max: Span) -> Span {
     Span::from_ms(1_000).max(Span(rtt_max.0 * 3 + 500_000))
-}
-
-fn names(cluster: &Cluster) -> String {
-    let names: Vec<_> = cluster.members.iter().map(|member| member.name.as_str()).collect();
-    names.join(", ")
 }
 
 fn spawn<P, S>(

@@ -6,6 +6,8 @@ use std::time::Duration;
 use panchayat_consensus::{ClusterId, NodeId, ReplicaId, Span};
 use panchayat_topology::Matrix;
 
+use crate::error::StartError;
+
 /// One member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -56,6 +58,12 @@ impl Cluster {
     pub fn seat_of(&self, node: NodeId) -> Option<ReplicaId> {
         let at = self.members.iter().position(|member| member.node == node)?;
         Some(ReplicaId(at as u8))
+    }
+
+    /// Says that `name` is no member, and who is.
+    pub(crate) fn unknown_member(&self, name: &str) -> StartError {
+        let known: Vec<_> = self.members.iter().map(|member| member.name.as_str()).collect();
+        StartError::UnknownMember { name: name.to_owned(), known: known.join(", ") }
     }
 
     /// The longest expected round trip.

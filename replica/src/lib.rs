@@ -46,6 +46,7 @@ mod local_faults;
 mod local_links;
 mod metrics;
 mod outbox;
+mod protocol;
 mod records;
 mod remote;
 mod replica;
@@ -60,6 +61,7 @@ pub use error::{MarkerError, ProposeError, SnapshotUnreadable, StartError, Stopp
 pub use limits::Limits;
 pub use local::{LocalCluster, LocalConfig, LocalError};
 pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
+pub use protocol::{Leader, MultiPaxosChoice, ProtocolChoice};
 pub use remote::{RemoteClient, RemoteError};
 pub use replica::Replica;
 pub use session::{Requests, Session};
@@ -71,6 +73,7 @@ pub use panchayat_consensus::{
 pub use panchayat_core::{
     ApplyContext, Doubt, RestoreError, SessionConfig, StateHash, StateMachine, kv, sessions,
 };
+pub use panchayat_multipaxos::Learning;
 pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};
 pub use panchayat_topology::{self as topology, Topology};
 pub use panchayat_transport::{self as transport, identity};

@@ -24,6 +24,7 @@ use crate::error::{StartError, Stopped};
 use crate::limits::Limits;
 use crate::local_faults::Killed;
 use crate::local_links::{LocalLinks, outages};
+use crate::protocol::ProtocolChoice;
 use crate::replica::Replica;
 
 /// How often a draining cluster looks whether it is done.
@@ -42,6 +43,8 @@ pub struct LocalConfig {
     pub set: String,
     /// The profile of their links; `None` for no emulation at all.
     pub profile: Option<String>,
+    /// Which protocol orders the commands.
+    pub protocol: ProtocolChoice,
     /// Where journals and certificates are kept; each replica has a directory of its own in it.
     pub data_dir: PathBuf,
     /// What "durable" means.
@@ -121,12 +124,13 @@ pub struct LocalCluster<S: StateMachine> {
 
 impl LocalConfig {
     /// The set `set` of `topology`, with its data below `data_dir`, synced, without emulation, on
-    /// free ports.
+    /// free ports, ordered by EPaxos.
     pub fn new(topology: Topology, set: &str, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             topology,
             set: set.to_owned(),
             profile: None,
+            protocol: ProtocolChoice::EPaxos,
             data_dir: data_dir.into(),
             durability: Durability::Fsync,
             backend: None,
@@ -207,6 +211,7 @@ impl<S: StateMachine> LocalCluster<S> {
         let dir = self.config.data_dir.join(name);
         let identity = self.identities[seat].clone();
         let mut builder = Replica::<S>::builder(self.cluster.clone(), name, identity, dir)
+            .protocol(self.config.protocol.clone())
             .durability(self.config.durability)
             .limits(self.config.limits)
             .sessions(self.config.sessions)

@@ -1,17 +1,30 @@
 //! Replicas of a local cluster are killed and come back, links fail, and commands go on.
 
+mod common;
+
 use std::time::Duration;
 
+use common::{BANGALORE, DELHI, MUMBAI, under_every_protocol};
+
 use panchayat::kv::{KvCommand, KvOp, KvOutput, KvStore};
-use panchayat::{Durability, LocalCluster, LocalConfig, LocalError, ReplicaId, Topology};
+use panchayat::{
+    Durability, LocalCluster, LocalConfig, LocalError, ProtocolChoice, ReplicaId, Topology,
+};
 
-const MUMBAI: ReplicaId = ReplicaId(0);
-const DELHI: ReplicaId = ReplicaId(1);
-const BANGALORE: ReplicaId = ReplicaId(2);
+under_every_protocol! {
+    a_killed_replica_comes_back_at_its_address_with_what_it_missed,
+    cuts_and_delays_take_hold_and_are_taken_back,
+    only_the_dead_come_back_and_only_with_their_journal,
+}
 
-async fn start(dir: &std::path::Path, durability: Durability) -> LocalCluster<KvStore> {
+async fn start(
+    dir: &std::path::Path,
+    protocol: &ProtocolChoice,
+    durability: Durability,
+) -> LocalCluster<KvStore> {
     let mut config = LocalConfig::new(Topology::builtin(), "india3", dir);
     config.profile = Some("ideal".to_owned());
+    config.protocol = protocol.clone();
     config.durability = durability;
     LocalCluster::start(config, |_| KvStore::default()).await.unwrap()
 }
@@ -33,10 +46,9 @@ async fn read(cluster: &LocalCluster<KvStore>, at: ReplicaId) -> String {
     String::from_utf8(value.to_vec()).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_replica_comes_back_at_its_address_with_what_it_missed() {
+async fn a_killed_replica_comes_back_at_its_address_with_what_it_missed(protocol: ProtocolChoice) {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = start(dir.path(), Durability::Os).await;
+    let mut cluster = start(dir.path(), &protocol, Durability::Os).await;
     run(&cluster, DELHI, put("first")).await;
     let addr = cluster.replicas()[1].mesh().local_addr();
     for round in ["second", "third"] {
@@ -55,10 +67,9 @@ async fn a_killed_replica_comes_back_at_its_address_with_what_it_missed() {
     assert!(cluster.shutdown(Duration::from_secs(5)).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cuts_and_delays_take_hold_and_are_taken_back() {
+async fn cuts_and_delays_take_hold_and_are_taken_back(protocol: ProtocolChoice) {
     let dir = tempfile::tempdir().unwrap();
-    let cluster = start(dir.path(), Durability::Memory).await;
+    let cluster = start(dir.path(), &protocol, Durability::Memory).await;
     // Mumbai hears nobody, though it is heard.
     cluster.cut(DELHI, MUMBAI);
     cluster.cut(BANGALORE, MUMBAI);
@@ -87,10 +98,9 @@ async fn cuts_and_delays_take_hold_and_are_taken_back() {
     cluster.shutdown(Duration::from_secs(5)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_the_dead_come_back_and_only_with_their_journal() {
+async fn only_the_dead_come_back_and_only_with_their_journal(protocol: ProtocolChoice) {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = start(dir.path(), Durability::Memory).await;
+    let mut cluster = start(dir.path(), &protocol, Durability::Memory).await;
     let running = cluster.restart(DELHI, KvStore::default()).await;
     assert!(matches!(running, Err(LocalError::Running { name }) if name == "delhi"));
     cluster.kill(DELHI);

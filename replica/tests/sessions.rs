@@ -4,13 +4,19 @@ mod common;
 
 use std::time::Duration;
 
-use common::{BANGALORE, DELHI, MUMBAI, caught_up, start_with};
+use common::{BANGALORE, DELHI, MUMBAI, caught_up, start_with, under_every_protocol};
 use panchayat::kv::{KvCommand, KvOp, KvOutput, KvStore};
 use panchayat::transport::ClientConfig;
 use panchayat::{
-    Durability, LocalCluster, ProposeError, RemoteClient, Request, Requests, SessionConfig, Span,
-    WallTime,
+    Durability, LocalCluster, ProposeError, ProtocolChoice, RemoteClient, Request, Requests,
+    SessionConfig, Span, WallTime,
 };
+
+under_every_protocol! {
+    a_request_is_applied_once_at_whatever_replica_and_after_a_restart,
+    what_is_not_kept_too_old_or_ahead_is_said_so,
+    remote_clients_have_sessions_too,
+}
 
 fn append(suffix: &str) -> KvCommand {
     KvCommand::One(KvOp::Append { key: "list".into(), suffix: suffix.to_owned().into() })
@@ -20,10 +26,12 @@ async fn list(cluster: &LocalCluster<KvStore>) -> String {
     common::read(cluster, MUMBAI, "list").await.unwrap_or_default()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_applied_once_at_whatever_replica_and_after_a_restart() {
+async fn a_request_is_applied_once_at_whatever_replica_and_after_a_restart(
+    protocol: ProtocolChoice,
+) {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = start_with(dir.path(), |config| config.durability = Durability::Os).await;
+    let mut cluster =
+        start_with(dir.path(), &protocol, |config| config.durability = Durability::Os).await;
     let session = cluster.replicas()[0].session();
     let first = session.request();
     let output = session.propose_request(first, &append("a")).await.unwrap();
@@ -67,10 +75,9 @@ async fn a_request_is_applied_once_at_whatever_replica_and_after_a_restart() {
     cluster.shutdown(Duration::from_secs(10)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_kept_too_old_or_ahead_is_said_so() {
+async fn what_is_not_kept_too_old_or_ahead_is_said_so(protocol: ProtocolChoice) {
     let dir = tempfile::tempdir().unwrap();
-    let cluster = start_with(dir.path(), |config| {
+    let cluster = start_with(dir.path(), &protocol, |config| {
         config.durability = Durability::Memory;
         config.sessions = SessionConfig {
             retention: Span::from_ms(600_000),
@@ -101,10 +108,10 @@ async fn what_is_not_kept_too_old_or_ahead_is_said_so() {
     cluster.shutdown(Duration::from_secs(5)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn remote_clients_have_sessions_too() {
+async fn remote_clients_have_sessions_too(protocol: ProtocolChoice) {
     let dir = tempfile::tempdir().unwrap();
-    let cluster = start_with(dir.path(), |config| config.durability = Durability::Memory).await;
+    let cluster =
+        start_with(dir.path(), &protocol, |config| config.durability = Durability::Memory).await;
     let identity = cluster.client_identity("test").unwrap();
     let mut clients = Vec::new();
     for member in &cluster.cluster().members {

@@ -10,10 +10,20 @@ use std::time::Duration;
 
 use common::{
     BANGALORE, DELHI, MUMBAI, caught_up, eventually, put, put_many, read, start, start_with,
+    under_every_protocol,
 };
 use panchayat::backend::{FaultyCall, MemoryDisk};
 use panchayat::kv::KvStore;
-use panchayat::{Durability, LocalCluster, LocalError, StartError, Stopped};
+use panchayat::{Durability, LocalCluster, LocalError, ProtocolChoice, StartError, Stopped};
+
+under_every_protocol! {
+    the_journal_is_cut_below_snapshots_and_a_replica_starts_from_one,
+    what_is_damaged_or_lost_is_refused_with_a_clear_word,
+    a_lost_journal_is_noticed_at_the_next_start_of_the_whole_cluster,
+    a_full_disk_puts_off_snapshots_and_proposals_and_harms_nothing,
+    a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it,
+    a_snapshot_whose_name_is_uncertain_stops_its_replica_and_no_other,
+}
 
 /// The files in `dir` whose names end so.
 fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
@@ -63,10 +73,11 @@ async fn write_until_cut(cluster: &LocalCluster<KvStore>, dir: &Path, site: &str
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_journal_is_cut_below_snapshots_and_a_replica_starts_from_one() {
+async fn the_journal_is_cut_below_snapshots_and_a_replica_starts_from_one(
+    protocol: ProtocolChoice,
+) {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = start(dir.path(), Durability::Os).await;
+    let mut cluster = start(dir.path(), &protocol, Durability::Os).await;
     write_until_cut(&cluster, dir.path(), "delhi").await;
     write_until_taken(&cluster, 1).await;
     let metrics = cluster.replicas()[1].metrics().await.unwrap();
@@ -89,15 +100,14 @@ async fn the_journal_is_cut_below_snapshots_and_a_replica_starts_from_one() {
     caught_up(&cluster).await;
     assert!(cluster.shutdown(Duration::from_secs(10)).await.is_empty());
 
-    let cluster = start(dir.path(), Durability::Os).await;
+    let cluster = start(dir.path(), &protocol, Durability::Os).await;
     assert_eq!(read(&cluster, BANGALORE, "last").await.as_deref(), Some("before"));
     assert!(cluster.shutdown(Duration::from_secs(10)).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_or_lost_is_refused_with_a_clear_word() {
+async fn what_is_damaged_or_lost_is_refused_with_a_clear_word(protocol: ProtocolChoice) {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = start(dir.path(), Durability::Os).await;
+    let mut cluster = start(dir.path(), &protocol, Durability::Os).await;
     write_until_cut(&cluster, dir.path(), "delhi").await;
     for seat in [MUMBAI, DELHI, BANGALORE] {
         cluster.kill(seat);
@@ -162,10 +172,11 @@ async fn snapshot_file_when_free(cluster: &mut LocalCluster<KvStore>, dir: &Path
     snapshot_file(dir, "delhi")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_journal_is_noticed_at_the_next_start_of_the_whole_cluster() {
+async fn a_lost_journal_is_noticed_at_the_next_start_of_the_whole_cluster(
+    protocol: ProtocolChoice,
+) {
     let dir = tempfile::tempdir().unwrap();
-    let cluster = start(dir.path(), Durability::Os).await;
+    let cluster = start(dir.path(), &protocol, Durability::Os).await;
     put(&cluster, MUMBAI, "k".into(), "v".into()).await;
     cluster.shutdown(Duration::from_secs(10)).await;
 
@@ -174,18 +185,19 @@ async fn a_lost_journal_is_noticed_at_the_next_start_of_the_whole_cluster() {
     for segment in files(&delhi, ".journal") {
         fs::remove_file(segment).unwrap();
     }
-    let error = common::try_start(dir.path(), Durability::Os).await.unwrap_err().to_string();
+    let error =
+        common::try_start(dir.path(), &protocol, Durability::Os).await.unwrap_err().to_string();
     assert!(error.contains("delhi") && error.contains("new node id"), "{error}");
     // All of it, note and all.
     fs::remove_dir_all(&delhi).unwrap();
-    let error = common::try_start(dir.path(), Durability::Os).await.unwrap_err().to_string();
+    let error =
+        common::try_start(dir.path(), &protocol, Durability::Os).await.unwrap_err().to_string();
     assert!(error.contains("delhi") && error.contains("new node id"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_puts_off_snapshots_and_proposals_and_harms_nothing() {
+async fn a_full_disk_puts_off_snapshots_and_proposals_and_harms_nothing(protocol: ProtocolChoice) {
     let (dir, disk) = (tempfile::tempdir().unwrap(), MemoryDisk::default());
-    let mut cluster = start_with(dir.path(), |config| {
+    let mut cluster = start_with(dir.path(), &protocol, |config| {
         config.durability = Durability::Fsync;
         config.backend = Some(Arc::new(disk.clone()));
     })
@@ -228,10 +240,9 @@ async fn a_full_disk_puts_off_snapshots_and_proposals_and_harms_nothing() {
     cluster.shutdown(Duration::from_secs(10)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it() {
+async fn a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it(protocol: ProtocolChoice) {
     let (old, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let cluster = start(old.path(), Durability::Os).await;
+    let cluster = start(old.path(), &protocol, Durability::Os).await;
     put_many(&cluster, &[MUMBAI, DELHI, BANGALORE], 0, 64).await;
     put(&cluster, DELHI, "saved".into(), "here".into()).await;
     caught_up(&cluster).await;
@@ -244,7 +255,7 @@ async fn a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it() {
     cluster.shutdown(Duration::from_secs(10)).await;
 
     // Not over an old one, not damaged, not another set's.
-    let config = |dir: &Path| common::config(dir);
+    let config = |dir: &Path| common::config(dir, &protocol);
     let refused = LocalCluster::<KvStore>::restore_backup(&config(old.path()), &file).unwrap_err();
     assert!(refused.to_string().contains("is not empty"), "{refused}");
     let new = other.path().join("new");
@@ -261,7 +272,7 @@ async fn a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it() {
     assert!(!new.exists());
 
     LocalCluster::<KvStore>::restore_backup(&config(&new), &file).unwrap();
-    let mut cluster = start(&new, Durability::Os).await;
+    let mut cluster = start(&new, &protocol, Durability::Os).await;
     for seat in 0..3 {
         let metrics = cluster.replicas()[seat].metrics().await.unwrap();
         assert_eq!(metrics.core.state_hash, hash);
@@ -281,10 +292,11 @@ async fn a_new_cluster_begins_with_a_backup_and_no_old_one_takes_it() {
     assert!(cluster.shutdown(Duration::from_secs(10)).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_whose_name_is_uncertain_stops_its_replica_and_no_other() {
+async fn a_snapshot_whose_name_is_uncertain_stops_its_replica_and_no_other(
+    protocol: ProtocolChoice,
+) {
     let (dir, disk) = (tempfile::tempdir().unwrap(), MemoryDisk::default());
-    let cluster = start_with(dir.path(), |config| {
+    let cluster = start_with(dir.path(), &protocol, |config| {
         config.durability = Durability::Fsync;
         config.backend = Some(Arc::new(disk.clone()));
         // Long before the journal needs another segment.

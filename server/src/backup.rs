@@ -10,6 +10,7 @@ use panchayat::{LocalCluster, LocalConfig, Topology};
 use crate::cli::{Restore, Snapshot};
 use crate::description::Description;
 use crate::errors::CliError;
+use crate::ordering::by_name;
 
 /// How long replicas may take to agree on what was done before the cluster was stopped.
 const AGREE_PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +21,8 @@ pub(crate) async fn snapshot(arguments: Snapshot) -> Result<ExitCode, CliError> 
     let description = Description::read(&arguments.data_dir)?;
     let topology = topology(arguments.topology.as_deref())?;
     // Nobody is far away, and nobody but this process knows the ports.
-    let config = LocalConfig::new(topology, &description.set, &arguments.data_dir);
+    let mut config = LocalConfig::new(topology, &description.set, &arguments.data_dir);
+    config.protocol = by_name(&description.protocol)?;
     let cluster = LocalCluster::start(config, |_| KvStore::default()).await;
     let cluster = cluster.map_err(CliError::Up)?;
     let backup = back_up(&cluster, &arguments).await;

@@ -13,6 +13,7 @@ use crate::bench_text;
 use crate::cli::Bench;
 use crate::errors::{CliError, FAILED};
 use crate::geo::durability;
+use crate::ordering::choice;
 use crate::signals::Stop;
 
 /// Several configurations, and what must hold between them.
@@ -25,7 +26,7 @@ struct Compared {
 pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
     let mut stop = Stop::listen()?;
     let mut reports = Vec::new();
-    for config in configs(&arguments) {
+    for config in configs(&arguments)? {
         let bar = bar();
         let report =
             loopback::run(&config, stop.asked(), |progress| show(&bar, &config, progress)).await;
@@ -49,8 +50,10 @@ pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
 }
 
 /// What was asked for, or everything that a target compares.
-fn configs(arguments: &Bench) -> Vec<LoopbackConfig> {
+fn configs(arguments: &Bench) -> Result<Vec<LoopbackConfig>, CliError> {
+    let sites: Vec<_> = loopback::sites(arguments.replicas)?.map(str::to_owned).collect();
     let asked = LoopbackConfig {
+        protocol: choice(&arguments.ordering, &sites)?,
         replicas: arguments.replicas,
         load: match arguments.rate {
             Some(rate) => Load::Open { rate },
@@ -67,12 +70,12 @@ fn configs(arguments: &Bench) -> Vec<LoopbackConfig> {
         data_dir: arguments.data_dir.clone(),
     };
     if !arguments.targets {
-        return vec![asked];
+        return Ok(vec![asked]);
     }
     let synced = LoopbackConfig { durability: Durability::Fsync, ..asked.clone() };
     let conflicting = LoopbackConfig { conflict_percent: 100.0, ..asked.clone() };
     let five = LoopbackConfig { replicas: 5, ..asked.clone() };
-    vec![asked, synced, conflicting, five]
+    Ok(vec![asked, synced, conflicting, five])
 }
 
 fn print(text: &str) -> Result<(), CliError> {

@@ -52,9 +52,8 @@ pub(crate) struct Geo {
     #[command(flatten)]
     pub(crate) place: Place,
 
-    /// Consensus protocol
-    #[arg(long, value_enum, default_value_t = ProtocolName::Epaxos)]
-    pub(crate) protocol: ProtocolName,
+    #[command(flatten)]
+    pub(crate) ordering: Ordering,
 
     /// Share of commands that write one common key
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = percent)]
@@ -135,6 +134,9 @@ pub(crate) struct Bench {
     /// Run every configuration that a target compares, one after the other
     #[arg(long, conflicts_with_all = ["replicas", "clients", "rate", "payload", "keys", "conflict", "durability"])]
     pub(crate) targets: bool,
+
+    #[command(flatten)]
+    pub(crate) ordering: Ordering,
 
     /// How many replicas: 3 or 5
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -278,6 +280,9 @@ fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) place: Place,
+
+    #[command(flatten)]
+    pub(crate) ordering: Ordering,
 
     /// Port of the first city, the others count up; 0 for any free ports
     #[arg(long, value_name = "PORT", default_value_t = 7001)]
@@ -473,10 +478,30 @@ pub(crate) struct Place {
     pub(crate) seed: u64,
 }
 
+/// Who orders the commands.
+#[derive(Debug, Args)]
+pub(crate) struct Ordering {
+    /// Consensus protocol
+    #[arg(long, value_enum, default_value_t = ProtocolName::Epaxos)]
+    pub(crate) protocol: ProtocolName,
+
+    /// Who leads, for a protocol with a leader: a city, or `auto` for the one with the smallest
+    /// predicted mean latency [default: auto]
+    #[arg(long, value_name = "CITY")]
+    pub(crate) leader: Option<String>,
+
+    /// Let other cities wait for the leader's word instead of counting votes themselves: Multi-Paxos
+    /// as it is often built, for comparison only
+    #[arg(long)]
+    pub(crate) naive: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProtocolName {
     /// Leaderless: every city coordinates its own clients' commands
     Epaxos,
+    /// One leader orders everything; origins learn by themselves
+    Multipaxos,
 }
 
 /// What the simulator can run.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use panchayat::identity::Identity;
 use panchayat::kv::KvStore;
 use panchayat::transport::TransportError;
-use panchayat::{LocalCluster, NodeId};
+use panchayat::{LocalCluster, NodeId, ProtocolChoice};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -29,8 +29,16 @@ pub(crate) struct Description {
     pub(crate) cluster: String,
     /// The set of cities it was started with.
     pub(crate) set: String,
+    /// The protocol that orders its commands, as it is written on the command line.
+    #[serde(default = "before_it_was_said")]
+    pub(crate) protocol: String,
     /// Its replicas, in seat order.
     pub(crate) replicas: Vec<ReplicaAddress>,
+}
+
+/// Descriptions did not name the protocol while there was one.
+fn before_it_was_said() -> String {
+    ProtocolChoice::EPaxos.name().to_owned()
 }
 
 /// One replica.
@@ -59,12 +67,17 @@ pub(crate) enum DescriptionError {
 
 impl Description {
     /// The description of a running cluster.
-    pub(crate) fn of(cluster: &LocalCluster<KvStore>, set: &str) -> Self {
+    pub(crate) fn of(
+        cluster: &LocalCluster<KvStore>,
+        set: &str,
+        protocol: &ProtocolChoice,
+    ) -> Self {
         let members = cluster.cluster().members.iter();
         Self {
             format: FORMAT,
             cluster: cluster.cluster().id.to_string(),
             set: set.to_owned(),
+            protocol: protocol.name().to_owned(),
             replicas: members
                 .map(|member| ReplicaAddress {
                     site: member.name.clone(),
@@ -169,6 +182,7 @@ mod tests {
             format: FORMAT,
             cluster: "0a".to_owned(),
             set: "india3".to_owned(),
+            protocol: "epaxos".to_owned(),
             replicas: vec![replica("mumbai", 1, 7001), replica("delhi", 2, 7002)],
         }
     }

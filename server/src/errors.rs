@@ -51,6 +51,18 @@ pub(crate) enum CliError {
     /// The data directory is another set's.
     #[error("{} holds a cluster of {present}, not of {asked}", dir.display())]
     OtherSet { dir: PathBuf, present: String, asked: String },
+    /// The data directory was written by another protocol.
+    #[error("{} holds a cluster ordered by {present}, not by {asked}", dir.display())]
+    OtherProtocol { dir: PathBuf, present: String, asked: String },
+    /// A newer program has written the data directory.
+    #[error("this program knows no protocol `{0}`")]
+    UnknownProtocol(String),
+    /// Nobody is called so who could lead.
+    #[error("no city `{city}` could lead; there are {sites}")]
+    Leader { city: String, sites: String },
+    /// A flag for protocols with a leader.
+    #[error("{0} makes no sense with a leaderless protocol")]
+    Leaderless(&'static str),
     /// Port numbers end.
     #[error("{replicas} ports from {base_port} on: the last port there is is 65535")]
     Ports { base_port: u16, replicas: usize },
@@ -116,6 +128,9 @@ impl CliError {
             | Self::NotFound(_)
             | Self::UnknownSite { .. }
             | Self::OtherSet { .. }
+            | Self::OtherProtocol { .. }
+            | Self::Leader { .. }
+            | Self::Leaderless(_)
             | Self::Ports { .. }
             | Self::Geo(
                 GeoError::Workload(_)
@@ -140,6 +155,13 @@ impl CliError {
             Self::OtherSet { present, .. } => {
                 format!("start it with `--set {present}`, or choose another --data-dir")
             }
+            Self::OtherProtocol { present, .. } => {
+                format!("start it with `--protocol {present}`, or choose another --data-dir")
+            }
+            Self::Leader { .. } => "`auto` chooses the city with the smallest predicted mean \
+                                    latency"
+                .to_owned(),
+            Self::Leaderless(_) => "add `--protocol multipaxos`".to_owned(),
             Self::Description(DescriptionError::None { dir }) => format!(
                 "start one with `panchayat up --data-dir {}`, or name its --data-dir",
                 dir.display()

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use panchayat::{Durability, Topology};
-use panchayat_bench::geo::{
-    self, Fault, FaultError, GeoConfig, GeoError, Phase, Progress, Protocol,
-};
+use panchayat_bench::geo::{self, Fault, FaultError, GeoConfig, GeoError, Phase, Progress};
 
-use crate::cli::{DurabilityName, Geo, Place, ProtocolName};
+use crate::cli::{DurabilityName, Geo, Place};
 use crate::errors::{CliError, FAILED};
 use crate::geo_text;
+use crate::ordering::choice;
 use crate::signals::Stop;
 
 pub(crate) async fn run(arguments: Geo) -> Result<ExitCode, CliError> {
@@ -40,9 +39,7 @@ fn config(arguments: &Geo) -> Result<GeoConfig, CliError> {
     Ok(GeoConfig {
         set: place.set.clone(),
         profile: place.profile.clone(),
-        protocol: match arguments.protocol {
-            ProtocolName::Epaxos => Protocol::EPaxos,
-        },
+        protocol: choice(&arguments.ordering, &sites)?,
         conflict_percent: arguments.conflict,
         keys: arguments.keys,
         zipf: arguments.zipf,

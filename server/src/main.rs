@@ -12,6 +12,7 @@ mod errors;
 mod geo;
 mod geo_chart;
 mod geo_text;
+mod ordering;
 mod outcome;
 mod signals;
 mod sim;

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use panchayat::kv::KvStore;
-use panchayat::{LocalCluster, LocalConfig};
+use panchayat::{LocalCluster, LocalConfig, ProtocolChoice};
 
 use crate::cli::Up;
 use crate::description::{self, Description, DescriptionError};
 use crate::errors::{CliError, FAILED};
 use crate::geo::{durability, topology};
+use crate::ordering::choice;
 use crate::signals::Stop;
 use crate::table::table;
 
@@ -21,7 +22,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
     let config = config(&arguments)?;
-    let set = config.set.clone();
+    let (set, protocol) = (config.set.clone(), config.protocol.clone());
     let mut stop = Stop::listen()?;
     let started = tokio::select! {
         started = LocalCluster::start(config, |_| KvStore::default()) => started,
@@ -29,13 +30,13 @@ pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
     };
     let cluster = started.map_err(CliError::Up)?;
     let dir = &arguments.data_dir;
-    let description = Description::of(&cluster, &set);
+    let description = Description::of(&cluster, &set, &protocol);
     let written = description::write_identity(&cluster, dir).and_then(|()| description.write(dir));
     if let Err(error) = written {
         cluster.shutdown(SHUTDOWN_PATIENCE).await;
         return Err(error.into());
     }
-    print(&format!("{}\n", greeting(&arguments, &description)))?;
+    print(&format!("{}\n", greeting(&arguments, &description, &protocol)))?;
 
     let healthy = tokio::select! {
         () = stop.asked() => true,
@@ -60,7 +61,8 @@ pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
 fn config(arguments: &Up) -> Result<LocalConfig, CliError> {
     let place = &arguments.place;
     let topology = topology(place)?;
-    let replicas = topology.set(&place.set)?.sites.len();
+    let sites = &topology.set(&place.set)?.sites;
+    let (replicas, protocol) = (sites.len(), choice(&arguments.ordering, sites)?);
     topology.profile(&place.profile)?;
     let last_port = usize::from(arguments.base_port) + replicas - 1;
     if arguments.base_port != 0 && last_port > usize::from(u16::MAX) {
@@ -74,10 +76,18 @@ fn config(arguments: &Up) -> Result<LocalConfig, CliError> {
                 asked: place.set.clone(),
             });
         }
+        Ok(present) if present.protocol != protocol.name() => {
+            return Err(CliError::OtherProtocol {
+                dir: arguments.data_dir.clone(),
+                present: present.protocol,
+                asked: protocol.name().to_owned(),
+            });
+        }
         Ok(_) | Err(DescriptionError::None { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     let mut config = LocalConfig::new(topology, &place.set, &arguments.data_dir);
+    config.protocol = protocol;
     config.profile = Some(place.profile.clone());
     config.durability = durability(place.durability);
     config.base_port = arguments.base_port;
@@ -85,7 +95,7 @@ fn config(arguments: &Up) -> Result<LocalConfig, CliError> {
     Ok(config)
 }
 
-fn greeting(arguments: &Up, description: &Description) -> String {
+fn greeting(arguments: &Up, description: &Description, protocol: &ProtocolChoice) -> String {
     let place = &arguments.place;
     let dir = arguments.data_dir.display();
     let mut replicas = table(&["city", "address", "node"], 3);
@@ -104,7 +114,7 @@ fn greeting(arguments: &Up, description: &Description) -> String {
     };
     let site = |at: usize| &description.replicas[at.min(description.replicas.len() - 1)].site;
     format!(
-        "{} is up: {} links, durability {durability}, data in {dir}\n{replicas}\n\
+        "{} is up: {protocol}, {} links, durability {durability}, data in {dir}\n{replicas}\n\
          From another terminal:\n  \
          panchayat put greeting namaste --site {}{flag}\n  \
          panchayat get greeting --site {}{flag}\n\

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use panchayat::topology::NotFound;
-use panchayat::{Durability, LocalError, Topology};
+use panchayat::{Durability, LocalError, ProtocolChoice, Topology};
 use thiserror::Error;
 
 use crate::workload::WorkloadError;
@@ -30,14 +30,6 @@ pub use fault::{FAULTS_MAX, FAULTY_DURATION_MAX, Fault, FaultError, SLOW_MAX};
 pub use report::{Conditions, Disk, Emulator, Lateness, PairCheck, Report, SiteReport};
 pub use run::run;
 pub use timeline::{Bucket, FaultReport, Recovery, Stretch};
-
-/// A consensus protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// Leaderless: every city coordinates the commands of its own clients.
-    EPaxos,
-}
 
 /// What to run. Make one with [`GeoConfig::new`] and change what you want.
 #[derive(Clone, Debug)]
@@ -49,7 +41,7 @@ pub struct GeoConfig {
     /// The weather on the links.
     pub profile: String,
     /// The protocol.
-    pub protocol: Protocol,
+    pub protocol: ProtocolChoice,
     /// Share of commands that write one common key, in percent.
     pub conflict_percent: f64,
     /// How many keys the other commands choose from.
@@ -81,7 +73,7 @@ impl GeoConfig {
             topology,
             set: "india3".to_owned(),
             profile: "backbone".to_owned(),
-            protocol: Protocol::EPaxos,
+            protocol: ProtocolChoice::EPaxos,
             conflict_percent: 2.0,
             keys: 1_000_000,
             zipf: None,
@@ -171,14 +163,6 @@ pub enum GeoError {
 
 /// Most clients in each city.
 pub const CLIENTS_MAX: u32 = 100_000;
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EPaxos => "epaxos",
-        })
-    }
-}
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

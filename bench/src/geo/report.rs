@@ -5,9 +5,9 @@ use panchayat::topology::{Matrix, NotFound, latency};
 use panchayat::transport::wan;
 use serde::{Deserialize, Serialize};
 
+use super::GeoConfig;
 use super::check::{Check, LATENESS_P99_MS_MAX};
 use super::timeline::{Bucket, FaultReport, Stretch};
-use super::{GeoConfig, Protocol};
 use crate::histogram::{Quantiles, ms};
 use crate::load::{Failures, Samples};
 use crate::traffic::ratio;
@@ -165,12 +165,9 @@ pub struct Disk {
 
 impl Conditions {
     pub(super) fn of(config: &GeoConfig) -> Self {
-        let protocol = match config.protocol {
-            Protocol::EPaxos => "epaxos",
-        };
         Self {
             commit: crate::COMMIT.to_owned(),
-            protocol: protocol.to_owned(),
+            protocol: config.protocol.to_string(),
             set: config.set.clone(),
             profile: config.profile.clone(),
             durability: crate::durability_name(config.durability).to_owned(),

@@ -57,6 +57,7 @@ pub async fn run(
     let dir = DataDir::of(config)?;
     let mut local = LocalConfig::new(config.topology.clone(), &config.set, dir.path());
     local.profile = Some(config.profile.clone());
+    local.protocol = config.protocol.clone();
     local.durability = config.durability;
     local.seed = config.seed;
     let mut cluster = LocalCluster::start(local, |_| KvStore::default()).await?;

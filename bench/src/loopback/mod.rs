@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use panchayat::topology::{NotFound, TopologyError};
-use panchayat::{Durability, LocalError, Topology};
+use panchayat::{Durability, LocalError, ProtocolChoice, Topology};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -62,6 +62,8 @@ pub enum Load {
 /// What to run. Make one with [`LoopbackConfig::default`] and change what you want.
 #[derive(Clone, Debug)]
 pub struct LoopbackConfig {
+    /// Which protocol orders the commands.
+    pub protocol: ProtocolChoice,
     /// How many replicas: 3 or 5.
     pub replicas: usize,
     /// How commands come.
@@ -89,6 +91,7 @@ pub struct LoopbackConfig {
 impl Default for LoopbackConfig {
     fn default() -> Self {
         Self {
+            protocol: ProtocolChoice::EPaxos,
             replicas: 3,
             load: Load::Closed { clients: 128 },
             payload_bytes: 100,
@@ -246,7 +249,7 @@ impl LoopbackConfig {
     fn conditions(&self, machine: Machine) -> Conditions {
         Conditions {
             commit: crate::COMMIT.to_owned(),
-            protocol: "epaxos".to_owned(),
+            protocol: self.protocol.to_string(),
             replicas: self.replicas,
             load: self.load,
             payload_bytes: self.payload_bytes,
@@ -259,6 +262,17 @@ impl LoopbackConfig {
             machine,
         }
     }
+}
+
+/// What the replicas are called.
+///
+/// # Errors
+/// [`LoopbackError::Replicas`], of which there are 3 or 5.
+pub fn sites(replicas: usize) -> Result<impl Iterator<Item = &'static str>, LoopbackError> {
+    if ![3, 5].contains(&replicas) {
+        return Err(LoopbackError::Replicas(replicas));
+    }
+    Ok(SITES[..replicas].iter().copied())
 }
 
 /// The set of `replicas` sites that are all next to each other.

@@ -79,6 +79,7 @@ async fn start(
     let failed = |source| LoopbackError::Io { what: "create a directory for journals", source };
     let dir = dir.map_err(failed)?;
     let mut local = LocalConfig::new(super::topology(config.replicas)?, SET, dir.path());
+    local.protocol = config.protocol.clone();
     local.durability = config.durability;
     local.seed = config.seed;
     Ok((LocalCluster::start(local, |_| KvStore::default()).await?, dir))

@@ -121,7 +121,8 @@ pub fn compared(reports: &[Report]) -> Vec<Check> {
 
 /// The load that every target is for.
 fn is_usual(conditions: &Conditions) -> bool {
-    conditions.load == Load::Closed { clients: CLIENTS }
+    conditions.protocol == "epaxos"
+        && conditions.load == Load::Closed { clients: CLIENTS }
         && conditions.payload_bytes == PAYLOAD_BYTES
         && conditions.keys == KEYS
 }

@@ -2,7 +2,9 @@
 //!
 //! A replica that has lost its journal must not come back as itself: it would undo what it had
 //! promised. But an empty directory looks like a first start. So before the first promise a small
-//! file says whose directory this is, and from then on the journal must be there. (If everything
+//! file says whose directory this is, and from then on the journal must be there. It also says
+//! under which terms the promises in it were made: another protocol, or another set of members,
+//! would read something else into them. (If everything
 //! is lost, the file with it, only the operator knows:
 //! [`Builder::has_run_before`](crate::Builder::has_run_before).)
 
@@ -17,7 +19,7 @@ const FILE: &str = "replica";
 const RESTORED: &str = "restored";
 const FILE_BYTES_MAX: u64 = 4096;
 const FIRST_LINE: &str = "panchayat replica, format ";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why the note in a data directory is refused, or could not be left.
 #[derive(Debug, Error)]
@@ -46,6 +48,20 @@ pub enum MarkerError {
         /// Who asks.
         expected: String,
     },
+    /// The directory's promises were made under other terms.
+    #[error(
+        "{} says that this directory was written under `{found}`, not under `{expected}`: what a \
+         replica has promised under one protocol and set of members means nothing under another. \
+         Start it as before, or begin a new cluster with a backup", path.display()
+    )]
+    Terms {
+        /// The file.
+        path: PathBuf,
+        /// The terms it was written under.
+        found: String,
+        /// The terms asked for.
+        expected: String,
+    },
     /// A newer program has written it.
     #[error(
         "{} is of format {found}, and this program reads up to {FORMAT}: start the newer program \
@@ -65,20 +81,29 @@ pub enum MarkerError {
     },
 }
 
-fn text(cluster: ClusterId, node: NodeId) -> String {
-    format!("{FIRST_LINE}{FORMAT}\n{}\n", owner(cluster, node))
+/// Whose directory it is, and under which terms its replica has promised what it has.
+#[derive(Debug)]
+pub(super) struct Note<'a> {
+    pub(super) cluster: ClusterId,
+    pub(super) node: NodeId,
+    pub(super) terms: &'a str,
 }
 
-fn owner(cluster: ClusterId, node: NodeId) -> String {
-    format!("node {} of cluster {cluster}", node.0)
+impl Note<'_> {
+    fn text(&self) -> String {
+        format!("{FIRST_LINE}{FORMAT}\n{}\n{}\n", self.owner(), self.terms)
+    }
+
+    fn owner(&self) -> String {
+        format!("node {} of cluster {}", self.node.0, self.cluster)
+    }
 }
 
-/// Whether `dir` has the note of this node.
+/// Whether `dir` has this note.
 pub(super) fn is_there(
     backend: &dyn Backend,
     dir: &Path,
-    cluster: ClusterId,
-    node: NodeId,
+    note: &Note<'_>,
 ) -> Result<bool, MarkerError> {
     let path = dir.join(FILE);
     let read = backend.open_to_read(&path).and_then(|file| file.read_all(FILE_BYTES_MAX));
@@ -89,7 +114,7 @@ pub(super) fn is_there(
     };
     let damaged = || MarkerError::Damaged { path: path.clone() };
     let found = std::str::from_utf8(&bytes).map_err(|_| damaged())?;
-    if found == text(cluster, node) {
+    if found == note.text() {
         return Ok(true);
     }
     let mut lines = found.strip_suffix('\n').ok_or_else(damaged)?.lines();
@@ -98,18 +123,19 @@ pub(super) fn is_there(
     if format > FORMAT {
         return Err(MarkerError::NewerFormat { path, found: format });
     }
-    let found = lines.next().ok_or_else(damaged)?.to_owned();
-    Err(MarkerError::Other { path, found, expected: owner(cluster, node) })
+    let owner = lines.next().ok_or_else(damaged)?;
+    if owner != note.owner() {
+        let (found, expected) = (owner.to_owned(), note.owner());
+        return Err(MarkerError::Other { path, found, expected });
+    }
+    // Format 1 knew one protocol, and did not say so.
+    let found = lines.next().unwrap_or("epaxos, before terms were noted").to_owned();
+    Err(MarkerError::Terms { path, found, expected: note.terms.to_owned() })
 }
 
 /// Leaves the note, durably.
-pub(super) fn leave(
-    backend: &dyn Backend,
-    dir: &Path,
-    cluster: ClusterId,
-    node: NodeId,
-) -> Result<(), MarkerError> {
-    put(backend, dir, FILE, &text(cluster, node))
+pub(super) fn leave(backend: &dyn Backend, dir: &Path, note: &Note<'_>) -> Result<(), MarkerError> {
+    put(backend, dir, FILE, &note.text())
 }
 
 /// Notes, durably, that the snapshot with this checksum was put into `dir` from a backup, as the
@@ -169,21 +195,25 @@ mod tests {
 
     use super::*;
 
-    const CLUSTER: ClusterId = ClusterId(7);
+    const NOTE: Note<'_> = Note { cluster: ClusterId(7), node: NodeId(1), terms: "as agreed" };
 
     #[test]
     fn a_note_survives_power_loss_and_is_of_one_node_only() {
         let (disk, dir) = (MemoryDisk::default(), Path::new("/data"));
         disk.create_dir(dir).unwrap();
         disk.sync_dir(Path::new("/")).unwrap();
-        assert!(!is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap());
-        leave(&disk, dir, CLUSTER, NodeId(1)).unwrap();
+        assert!(!is_there(&disk, dir, &NOTE).unwrap());
+        leave(&disk, dir, &NOTE).unwrap();
         let disk = disk.restart(PowerLoss::AllUnsynced);
-        assert!(is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap());
-        for (cluster, node) in [(CLUSTER, NodeId(2)), (ClusterId(8), NodeId(1))] {
-            let other = is_there(&disk, dir, cluster, node).unwrap_err();
+        assert!(is_there(&disk, dir, &NOTE).unwrap());
+        for other in [Note { node: NodeId(2), ..NOTE }, Note { cluster: ClusterId(8), ..NOTE }] {
+            let other = is_there(&disk, dir, &other).unwrap_err();
             assert!(matches!(other, MarkerError::Other { .. }), "{other}");
         }
+        let changed = is_there(&disk, dir, &Note { terms: "changed", ..NOTE }).unwrap_err();
+        assert!(matches!(&changed, MarkerError::Terms { .. }), "{changed}");
+        let text = changed.to_string();
+        assert!(text.contains("`as agreed`, not under `changed`"), "{text}");
     }
 
     #[test]
@@ -192,17 +222,17 @@ mod tests {
         disk.create_dir(dir).unwrap();
         let put = |bytes: &[u8]| {
             disk.create(&dir.join(FILE)).unwrap().write_at(0, bytes).unwrap();
-            is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap_err()
+            is_there(&disk, dir, &NOTE).unwrap_err()
         };
-        let newer = put(b"panchayat replica, format 2\nsomething\n");
-        assert!(matches!(newer, MarkerError::NewerFormat { found: 2, .. }), "{newer}");
+        let newer = put(b"panchayat replica, format 3\nsomething\n");
+        assert!(matches!(newer, MarkerError::NewerFormat { found: 3, .. }), "{newer}");
         for bytes in [&b"\xff\xfe"[..], b"", b"panchayat replica, format 1", b"panchayat\n"] {
             let damaged = disk.create(&dir.join(FILE)).map(|file| match bytes {
                 [] => Ok(0),
                 bytes => file.write_at(0, bytes),
             });
             damaged.unwrap().unwrap();
-            let damaged = is_there(&disk, dir, CLUSTER, NodeId(1)).unwrap_err();
+            let damaged = is_there(&disk, dir, &NOTE).unwrap_err();
             assert!(matches!(damaged, MarkerError::Damaged { .. }), "{damaged}");
         }
     }

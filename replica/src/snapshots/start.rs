@@ -18,7 +18,7 @@ use panchayat_storage::{
 };
 
 use super::decode::decode;
-use super::marker;
+use super::marker::{self, Note};
 use crate::driver::{Address, Clock};
 use crate::error::StartError;
 
@@ -31,6 +31,8 @@ pub(crate) struct Places {
     /// How fast snapshots are written, in bytes per second.
     pub(crate) snapshot_bytes_per_second: u64,
     pub(crate) address: Address,
+    /// What the members have agreed on, in words.
+    pub(crate) terms: String,
     pub(crate) sessions: SessionConfig,
     pub(crate) clock: Clock,
 }
@@ -52,7 +54,8 @@ pub(crate) fn start<P: Protocol, S: StateMachine>(
     let keeps = journal.durability != Durability::Memory;
     let (backend, dir) = (Arc::clone(&journal.backend), journal.dir.clone());
     let (cluster, node) = (journal.cluster, journal.node);
-    let known = keeps && marker::is_there(&*backend, &dir, cluster, node)?;
+    let note = Note { cluster, node, terms: &places.terms };
+    let known = keeps && marker::is_there(&*backend, &dir, &note)?;
 
     let mut beside = SnapshotConfig::beside(&journal, address.group);
     beside.bytes_per_second_max = Some(places.snapshot_bytes_per_second);
@@ -89,7 +92,7 @@ pub(crate) fn start<P: Protocol, S: StateMachine>(
         // What an earlier run could not remove any more.
         journal.release(address.group, position)?;
         if !known {
-            marker::leave(&*backend, &dir, cluster, node)?;
+            marker::leave(&*backend, &dir, &note)?;
         }
     }
     Ok(Started { group, journal, store })

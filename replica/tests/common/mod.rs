@@ -1,16 +1,44 @@
-//! Local clusters with small limits, and what tests do to them.
+//! Local clusters with small limits, and what tests do to them, whatever protocol orders their
+//! commands.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports, unused_macros)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use panchayat::kv::{KvCommand, KvOp, KvOutput, KvStore};
 use panchayat::{
-    Durability, Limits, LocalCluster, LocalConfig, LocalError, ProposeError, Replica, ReplicaId,
-    Topology,
+    Durability, Limits, LocalCluster, LocalConfig, LocalError, ProposeError, ProtocolChoice,
+    Replica, ReplicaId, Topology,
 };
 use tokio::task::JoinSet;
+
+/// Makes each scenario, a function that takes the protocol, a test under every protocol.
+macro_rules! under_every_protocol {
+    ($($scenario:ident,)*) => {
+        $crate::common::under!(epaxos: panchayat::ProtocolChoice::EPaxos; $($scenario,)*);
+        $crate::common::under!(
+            multipaxos: panchayat::ProtocolChoice::MultiPaxos(Default::default());
+            $($scenario,)*
+        );
+    };
+}
+
+/// Makes each scenario a test under one protocol.
+macro_rules! under {
+    ($name:ident: $protocol:expr; $($scenario:ident,)*) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $scenario() {
+                    super::$scenario($protocol).await;
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use {under, under_every_protocol};
 
 pub(crate) const MUMBAI: ReplicaId = ReplicaId(0);
 pub(crate) const DELHI: ReplicaId = ReplicaId(1);
@@ -31,31 +59,38 @@ pub(crate) fn small() -> Limits {
     }
 }
 
-pub(crate) fn config(dir: &Path) -> LocalConfig {
+pub(crate) fn config(dir: &Path, protocol: &ProtocolChoice) -> LocalConfig {
     let mut config = LocalConfig::new(Topology::builtin(), "india3", dir);
     config.profile = Some("ideal".to_owned());
+    config.protocol = protocol.clone();
     config.limits = small();
     config
 }
 
 pub(crate) async fn start_with(
     dir: &Path,
+    protocol: &ProtocolChoice,
     change: impl FnOnce(&mut LocalConfig),
 ) -> LocalCluster<KvStore> {
-    let mut config = config(dir);
+    let mut config = config(dir, protocol);
     change(&mut config);
     LocalCluster::start(config, |_| KvStore::default()).await.unwrap()
 }
 
-pub(crate) async fn start(dir: &Path, durability: Durability) -> LocalCluster<KvStore> {
-    start_with(dir, |config| config.durability = durability).await
+pub(crate) async fn start(
+    dir: &Path,
+    protocol: &ProtocolChoice,
+    durability: Durability,
+) -> LocalCluster<KvStore> {
+    start_with(dir, protocol, |config| config.durability = durability).await
 }
 
 pub(crate) async fn try_start(
     dir: &Path,
+    protocol: &ProtocolChoice,
     durability: Durability,
 ) -> Result<LocalCluster<KvStore>, LocalError> {
-    let mut config = config(dir);
+    let mut config = config(dir, protocol);
     config.durability = durability;
     LocalCluster::start(config, |_| KvStore::default()).await
 }

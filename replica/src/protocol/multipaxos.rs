@@ -1,0 +1,182 @@
+//! Multi-Paxos behind the driver: who should lead, and who counts the votes.
+
+use std::fmt;
+
+use panchayat_consensus::{Quorums, ReplicaId};
+use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, MultiPaxos, Placement};
+use panchayat_topology::leader::{self, rank_leaders};
+
+use super::{Hosted, Setting, matrix};
+use crate::cluster::Cluster;
+use crate::error::StartError;
+
+/// What can be chosen of Multi-Paxos. All members must be started with the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MultiPaxosChoice {
+    /// Who should lead.
+    pub leader: Leader,
+    /// Who counts the votes: every replica by itself, unless for comparison.
+    pub learning: Learning,
+    /// How many replicas must promise to follow a new leader, and how many must accept a command;
+    /// majorities if nothing is said. Together they must be more than there are members.
+    pub quorums: Option<(usize, usize)>,
+}
+
+/// Who should lead. Whoever leads, clients may ask any replica: it forwards what it must.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Leader {
+    /// The member with the smallest predicted mean commit latency, with as many clients at every
+    /// member. A leader that is not the best stays until it is lost.
+    #[default]
+    Auto,
+    /// The same with so many clients at each member, by seat.
+    AutoFor(Vec<u32>),
+    /// This member. Another leads only while it cannot, and hands over when it can.
+    At(String),
+}
+
+impl Default for MultiPaxosChoice {
+    fn default() -> Self {
+        Self { leader: Leader::Auto, learning: Learning::Origin, quorums: None }
+    }
+}
+
+impl MultiPaxosChoice {
+    /// The member that leads while all is well.
+    pub(super) fn preferred(&self, cluster: &Cluster) -> Result<Option<ReplicaId>, StartError> {
+        Ok(match self.placement(cluster, self.flexible(cluster)?)? {
+            Placement::Pinned(replica) => Some(replica),
+            Placement::Ranked(ranked) => ranked.first().copied(),
+        })
+    }
+
+    fn flexible(&self, cluster: &Cluster) -> Result<FlexibleQuorums, StartError> {
+        let n = cluster.members.len();
+        // A group of the size that every protocol needs.
+        Quorums::for_replicas(n)?;
+        Ok(match self.quorums {
+            None => FlexibleQuorums::majorities(n)?,
+            Some((promise, accept)) => FlexibleQuorums::new(n, promise, accept)?,
+        })
+    }
+
+    fn placement(
+        &self,
+        cluster: &Cluster,
+        quorums: FlexibleQuorums,
+    ) -> Result<Placement, StartError> {
+        let members = cluster.members.len();
+        let even = vec![1; members];
+        let clients = match &self.leader {
+            Leader::At(name) => {
+                let seat = cluster.seat(name);
+                return seat.map(Placement::Pinned).ok_or_else(|| cluster.unknown_member(name));
+            }
+            Leader::Auto => &even,
+            Leader::AutoFor(clients) => clients,
+        };
+        let learning = match self.learning {
+            Learning::Origin => leader::Learning::OriginLearns,
+            Learning::Leader => leader::Learning::LeaderTells,
+        };
+        let ranked = rank_leaders(&matrix(cluster)?, quorums.q2(), learning, clients);
+        let ranked = ranked.ok_or(StartError::Clients { given: clients.len(), members })?;
+        let seats = ranked.into_iter().map(|forecast| ReplicaId(forecast.leader as u8));
+        Ok(Placement::Ranked(seats.collect()))
+    }
+}
+
+impl fmt::Display for MultiPaxosChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.leader {
+            Leader::At(name) => write!(f, "leader {name}")?,
+            Leader::Auto | Leader::AutoFor(_) => f.write_str("leader by prediction")?,
+        }
+        match self.learning {
+            Learning::Origin => Ok(()),
+            Learning::Leader => f.write_str(", naive: origins wait for the leader's word"),
+        }
+    }
+}
+
+impl Hosted for MultiPaxos {
+    type Choice = MultiPaxosChoice;
+
+    fn config(choice: &MultiPaxosChoice, setting: &Setting<'_>) -> Result<Config, StartError> {
+        let cluster = setting.cluster;
+        let quorums = choice.flexible(cluster)?;
+        let mut config = Config::new(setting.seat, quorums, cluster.longest_round_trip());
+        config.placement = choice.placement(cluster, quorums)?;
+        config.learning = choice.learning;
+        config.limits.retained_slots_max = setting.limits.retained_max as u64;
+        config.limits.retained_bytes_max = setting.limits.retained_bytes_max;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn terms(config: &Config) -> String {
+        let quorums = config.quorums;
+        format!("multipaxos, quorums of {} and {}", quorums.q1(), quorums.q2())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use panchayat_consensus::ClusterId;
+    use panchayat_topology::Topology;
+
+    use super::*;
+
+    fn cluster(set: &str) -> Cluster {
+        let matrix = Topology::builtin().matrix(set).unwrap();
+        let addrs = vec![SocketAddr::from(([127, 0, 0, 1], 1)); matrix.len()];
+        Cluster::of_sites(ClusterId(1), &matrix, &addrs)
+    }
+
+    fn led(set: &str, leader: Leader, learning: Learning) -> String {
+        let cluster = cluster(set);
+        let choice = MultiPaxosChoice { leader, learning, quorums: None };
+        let leader = choice.preferred(&cluster).unwrap().unwrap();
+        cluster.members[leader.index()].name.clone()
+    }
+
+    #[test]
+    fn the_leader_is_the_best_for_the_clients_unless_it_is_named() {
+        for (set, leader, expected) in [
+            ("india3", Leader::Auto, "mumbai"),
+            ("india5", Leader::Auto, "bangalore"),
+            ("india5", Leader::AutoFor(vec![0, 1, 0, 0, 0]), "delhi"),
+            ("india3", Leader::At("delhi".into()), "delhi"),
+        ] {
+            assert_eq!(led(set, leader.clone(), Learning::Origin), expected, "{set} {leader:?}");
+        }
+        assert_eq!(led("india3", Leader::Auto, Learning::Leader), "mumbai");
+    }
+
+    #[test]
+    fn what_cannot_lead_or_decide_is_refused() {
+        let india = cluster("india3");
+        let refused = |choice: MultiPaxosChoice| choice.preferred(&india).unwrap_err().to_string();
+        let of = |leader| MultiPaxosChoice { leader, ..MultiPaxosChoice::default() };
+        let error = refused(of(Leader::At("paris".into())));
+        assert!(error.contains("paris") && error.contains("mumbai"), "{error}");
+        for clients in [vec![], vec![1; 4], vec![0; 3]] {
+            let error = refused(of(Leader::AutoFor(clients)));
+            assert!(error.contains("clients"), "{error}");
+        }
+        let quorums = Some((1, 2));
+        let error = refused(MultiPaxosChoice { quorums, ..MultiPaxosChoice::default() });
+        assert!(error.contains("q1 + q2 > n"), "{error}");
+    }
+
+    #[test]
+    fn round_trips_measured_apart_in_each_direction_will_do() {
+        let mut odd = cluster("india3");
+        odd.round_trips[0][1] += std::time::Duration::from_micros(1);
+        let choice = MultiPaxosChoice::default();
+        assert_eq!(choice.preferred(&odd).unwrap(), Some(ReplicaId(0)));
+    }
+}
