@@ -17,6 +17,11 @@ use crate::replica::{EPaxos, Fx};
 
 /// Looks at an instance are at most 2^this times `patience` apart.
 const LOOK_DOUBLINGS_MAX: u32 = 3;
+/// An instance is first looked at after this many times the age at which instances are decided
+/// lately...
+const PATIENCE_AGES: u64 = 3;
+/// ...but never after more than this many times the configured patience.
+const PATIENCES_MAX: u64 = 8;
 /// A live coordinator is given this many times the age at which instances are decided lately...
 const RECOVERY_AGES: u64 = 4;
 /// ...but never more than this many times the configured delay.
@@ -170,6 +175,14 @@ impl EPaxos {
         let configured = self.config.timing.recovery_delay;
         let lately = self.commit_age.times(RECOVERY_AGES);
         lately.max(configured).min(configured.times(RECOVERY_DELAYS_MAX))
+    }
+
+    /// How long an instance is left alone at first. Where everything takes long, because there is
+    /// more to do than can be done at once, nothing is lost and sending again would only add to it.
+    pub(crate) fn patience(&self) -> Span {
+        let configured = self.config.timing.patience;
+        let lately = self.commit_age.times(PATIENCE_AGES);
+        lately.max(configured).min(configured.times(PATIENCES_MAX))
     }
 
     /// An instance was decided: how long that took counts towards what is usual.

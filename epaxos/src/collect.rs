@@ -62,6 +62,8 @@ const CLOCK_BOUND_AHEAD_US: u64 = 10_000_000;
 pub(crate) struct Collector {
     /// The last status of every member; none of oneself.
     pub(crate) heard: Vec<Option<Status>>,
+    /// Who of them counts this replica as absent. Asked at every step, hence kept.
+    pub(crate) counted_absent_by: ReplicaSet,
     /// The own watermark, the record it waits for, and the last one that was durable.
     pub(crate) executed: Deps,
     executed_after: After,
@@ -90,6 +92,7 @@ impl Collector {
         let none = Deps::none(n);
         Self {
             heard: vec![None; n],
+            counted_absent_by: ReplicaSet::EMPTY,
             executed: none.clone(),
             executed_after: After::NOTHING,
             executed_durably: none.clone(),
@@ -138,9 +141,14 @@ impl EPaxos {
 
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, now: Now, fx: &mut Fx) {
         self.note_all_exist(&status.seen, now);
-        let seen = status.seen.last(from);
+        let (me, seen) = (self.me(), status.seen.last(from));
         self.hear_pledge(from, seen, status.proposed_after);
         let collector = &mut self.collector;
+        if status.absent.contains(me) {
+            collector.counted_absent_by.insert(from);
+        } else {
+            collector.counted_absent_by.remove(from);
+        }
         collector.heard[from.index()] = Some(status);
         if self.collector.absent.contains(from) && self.is_back(from) {
             self.counters.taken_back += 1;
@@ -249,14 +257,13 @@ impl EPaxos {
             return ReplicaSet::EMPTY;
         }
         let collector = &self.collector;
-        let ahead = collector.heard.iter().enumerate().filter(|(_, status)| {
-            status.as_ref().is_some_and(|status| {
-                status.absent.contains(self.me())
-                    && !self.all_executed().covers(&status.collected)
+        let ahead = |member: &ReplicaId| {
+            collector.heard[member.index()].as_ref().is_some_and(|status| {
+                !self.all_executed().covers(&status.collected)
                     && status.reached.covers(&collector.collectable)
             })
-        });
-        ahead.map(|(seat, _)| ReplicaId(seat as u8)).collect()
+        };
+        collector.counted_absent_by.iter().filter(ahead).collect()
     }
 
     /// Whether so much is kept that nothing may be added.

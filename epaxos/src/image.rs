@@ -64,6 +64,7 @@ impl EPaxos {
         fresh.suspected = self.suspected;
         fresh.commit_age = self.commit_age;
         fresh.collector.heard = std::mem::take(&mut self.collector.heard);
+        fresh.collector.counted_absent_by = self.collector.counted_absent_by;
         fresh.collector.stale = self.collector.stale.clone();
         let mut fence = self.collector.fence.clone();
         let mut decided = FxHashSet::default();

@@ -212,14 +212,17 @@ impl EPaxos {
 
     /// Makes every slot of a lane up to `slot` known to exist, and looks after the new ones.
     pub(crate) fn note_exists(&mut self, replica: ReplicaId, slot: Slot, now: Now) {
-        let due = now.monotonic + self.config.timing.patience;
+        if self.lanes.highest(replica) >= slot {
+            return;
+        }
+        let due = now.monotonic + self.patience();
         while self.lanes.highest(replica) < slot {
             let id = self.lanes.push_unknown(replica);
+            let due = self.watch.fresh(due, id);
             if let Some(instance) = self.lanes.get_mut(id) {
                 instance.learned_at = now.monotonic;
                 instance.look_due = due;
             }
-            self.watch.fresh(due, id);
         }
     }
 

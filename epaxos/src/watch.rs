@@ -1,8 +1,8 @@
 //! When to look after an undecided instance.
 //!
 //! Almost every instance is decided long before its time comes, so the common case must cost
-//! nothing: newly known instances queue in order of their deadline, all the same span away, and
-//! are dropped when it finds them decided. Only instances in trouble get a timer of their own.
+//! nothing: newly known instances queue in order of their deadline, which never falls, and are
+//! dropped when it finds them decided. Only instances in trouble get a timer of their own.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,9 +15,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Looks after `id` at `due`, which is never earlier than that of any fresh one before.
-    pub(crate) fn fresh(&mut self, due: Time, id: InstanceId) {
+    /// Looks after `id` at `due`, and not before any fresh one that came earlier. Gives back when.
+    pub(crate) fn fresh(&mut self, due: Time, id: InstanceId) -> Time {
+        let due = self.fresh.back().map_or(due, |(last, _)| due.max(*last));
         self.fresh.push_back((due, id));
+        due
     }
 
     /// Looks after `id` at `due`.

@@ -21,6 +21,7 @@ use panchayat_transport::{Listen, Mesh, MeshConfig, PeerConfig, RateLimit};
 use parking_lot::Mutex;
 
 use crate::cluster::Cluster;
+use crate::door::Door;
 use crate::driver::{Address, Clock, Driver, DurableMark, Outside};
 use crate::error::{StartError, Stopped};
 use crate::handler::Handler;
@@ -228,6 +229,7 @@ impl Builder {
             members,
             events,
             inbox: inbox.clone(),
+            door: Door::new(Span(self.limits.proposal_wait_max.as_micros() as u64)),
             mesh: mesh.clone(),
             durable,
             outside: Outside::new(Records::new(writer, ADDRESS.epoch), outbox),

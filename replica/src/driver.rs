@@ -24,8 +24,9 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::applied::Applied;
+use crate::door::{Door, Turn};
 use crate::error::{ProposeError, Stopped};
-use crate::inbox::{self, Event, Inbox, Reply, Room};
+use crate::inbox::{self, Event, Inbox, Proposal, Reply, Room};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
 use crate::records::Records;
@@ -33,6 +34,7 @@ use crate::replica::Gate;
 use crate::snapshots::Desk;
 
 /// Most events handled before the turn ends, so that effects do not wait for a flood to pass.
+/// Proposals that are put at the door are not handled yet.
 const EVENTS_PER_TURN_MAX: usize = 512;
 /// How often the failure detector is asked.
 const DETECTOR_INTERVAL: Duration = Duration::from_millis(20);
@@ -94,6 +96,7 @@ pub(crate) struct Driver<P: Protocol, S: StateMachine> {
     pub(crate) members: Vec<NodeId>,
     pub(crate) events: Receiver<Event<S::Output>>,
     pub(crate) inbox: Inbox<S::Output>,
+    pub(crate) door: Door<Proposal<S::Output>>,
     pub(crate) mesh: Mesh,
     pub(crate) detector: Detector,
     pub(crate) durable: Arc<DurableMark>,
@@ -234,6 +237,7 @@ where
             }
             let mut event = match self.events.try_recv() {
                 Ok(event) => Some(event),
+                Err(_) if !self.door.is_empty() && !blocked => None,
                 Err(_) => match self.events.recv_deadline(self.deadline(next_poll)) {
                     Ok(event) => Some(event),
                     Err(RecvTimeoutError::Timeout) => None,
@@ -244,23 +248,15 @@ where
             let now = self.clock.now();
             let blocked = self.outside.records.are_blocked() && !self.outside.records.write()?;
             self.gate.set_full(blocked);
-            for _ in 0..EVENTS_PER_TURN_MAX {
+            let mut handled = 0;
+            while handled < EVENTS_PER_TURN_MAX {
                 let Some(next) = event.take().or_else(|| self.events.try_recv().ok()) else {
                     break;
                 };
                 match next {
-                    Event::Propose { reply, .. } if draining => {
-                        let _ = reply.send(Err(ProposeError::Shutdown));
-                    }
-                    Event::Propose { reply, .. } if blocked => {
-                        let _ = reply.send(Err(ProposeError::DISK_FULL));
-                    }
-                    Event::Propose { reply, .. } if self.desk.is_behind() => {
-                        let _ = reply.send(Err(ProposeError::BEHIND));
-                    }
-                    Event::Propose { command, reply, room } => {
-                        let token = self.outside.expect(reply, room);
-                        self.group.step(now, Input::Propose { token, command });
+                    Event::Propose(proposal) => {
+                        self.door.push(proposal, now.monotonic);
+                        continue;
                     }
                     // Lost, as on any network; what matters is sent again.
                     Event::Frame { .. } if blocked => {}
@@ -280,7 +276,15 @@ where
                     Event::Shutdown => draining = true,
                     Event::Abandon => return Ok(()),
                 }
+                handled += 1;
             }
+            let refusal = match () {
+                () if draining => Some(ProposeError::Shutdown),
+                () if blocked => Some(ProposeError::DISK_FULL),
+                () if self.desk.is_behind() => Some(ProposeError::BEHIND),
+                () => None,
+            };
+            self.open_door(now, handled == EVENTS_PER_TURN_MAX, refusal);
             if blocked {
                 continue;
             }
@@ -292,6 +296,29 @@ where
             self.group.wake(now);
             self.turn()?;
         }
+    }
+
+    /// Takes proposals from the door, or refuses all of them with `refusal`.
+    fn open_door(&mut self, now: Now, messages_wait: bool, refusal: Option<ProposeError>) {
+        let mut places = Door::<Proposal<S::Output>>::places(messages_wait);
+        while places > 0 || refusal.is_some() {
+            let Some(next) = self.door.next(now.monotonic) else { break };
+            let (Proposal { command, reply, room }, error) = match next {
+                Turn::Taken(proposal) => (proposal, refusal.clone()),
+                Turn::Refused(proposal) => {
+                    (proposal, Some(refusal.clone().unwrap_or(ProposeError::Overloaded)))
+                }
+            };
+            if let Some(error) = error {
+                // A caller that went away does not want the result.
+                let _ = reply.send(Err(error));
+                continue;
+            }
+            places -= 1;
+            let token = self.outside.expect(reply, room);
+            self.group.step(now, Input::Propose { token, command });
+        }
+        self.inbox.shut_door(self.door.is_crowded(now.monotonic));
     }
 
     fn deadline(&self, next_poll: Instant) -> Instant {
@@ -362,7 +389,7 @@ where
         CoreMetrics {
             state_hash: self.group.machine().state_hash(),
             executed: self.group.executed(),
-            in_flight: self.outside.waiting.len(),
+            in_flight: self.outside.waiting.len() + self.door.len(),
             held: self.group.held(),
             protocol: self.group.protocol().counters(),
             messages_sent: outbox.messages_sent,

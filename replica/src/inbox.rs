@@ -2,7 +2,8 @@
 //!
 //! The channel itself has no bound; everything of size that goes in holds a permit of a bounded
 //! pool until the thread has dealt with it. So a caller learns at once that there is no room, and
-//! a peer's reader waits without holding up other peers.
+//! a peer's reader waits without holding up other peers. A caller is refused as well while
+//! proposals wait too long at the [`door`](crate::door).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,12 +28,15 @@ pub(crate) type Answer<O> = (Reply<O>, Outcome<O>);
 /// Where the outcome of a proposal goes.
 pub(crate) type Reply<O> = oneshot::Sender<Outcome<O>>;
 
+/// A command that has not been proposed yet.
+pub(crate) struct Proposal<O> {
+    pub(crate) command: Command,
+    pub(crate) reply: Reply<O>,
+    pub(crate) room: Room,
+}
+
 pub(crate) enum Event<O> {
-    Propose {
-        command: Command,
-        reply: Reply<O>,
-        room: Room,
-    },
+    Propose(Proposal<O>),
     Frame {
         from: NodeId,
         frame: Bytes,
@@ -102,6 +106,7 @@ pub(crate) struct Inbox<O> {
     frame_bytes: Arc<Semaphore>,
     limits: Limits,
     durable_announced: Arc<AtomicBool>,
+    door_shut: Arc<AtomicBool>,
 }
 
 impl<O> Clone for Inbox<O> {
@@ -112,6 +117,7 @@ impl<O> Clone for Inbox<O> {
             frame_bytes: self.frame_bytes.clone(),
             limits: self.limits,
             durable_announced: self.durable_announced.clone(),
+            door_shut: self.door_shut.clone(),
         }
     }
 }
@@ -128,6 +134,7 @@ impl<O> Inbox<O> {
             frame_bytes: Arc::new(Semaphore::new(limits.inbox_bytes_max as usize)),
             limits,
             durable_announced: Arc::default(),
+            door_shut: Arc::default(),
         };
         (inbox, receiver)
     }
@@ -138,10 +145,20 @@ impl<O> Inbox<O> {
         if bytes > bytes_max {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
+        if self.door_shut.load(Ordering::Relaxed) {
+            return Err(ProposeError::Overloaded);
+        }
         let cost = bytes.min(self.limits.proposal_bytes_max as usize);
         let room = self.budget.take(cost).ok_or(ProposeError::Overloaded)?;
-        let event = Event::Propose { command, reply, room };
+        let event = Event::Propose(Proposal { command, reply, room });
         self.sender.send(event).map_err(|_| ProposeError::Shutdown)
+    }
+
+    /// Says whether proposals wait so long that no more may come for now.
+    pub(crate) fn shut_door(&self, shut: bool) {
+        if self.door_shut.load(Ordering::Relaxed) != shut {
+            self.door_shut.store(shut, Ordering::Relaxed);
+        }
     }
 
     /// Takes a frame, or gives it back if there is no room now.

@@ -36,6 +36,7 @@ mod applied;
 mod backup;
 mod builder;
 mod cluster;
+mod door;
 mod driver;
 mod error;
 mod handler;

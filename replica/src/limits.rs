@@ -1,5 +1,7 @@
 //! What a replica may hold at once.
 
+use std::time::Duration;
+
 use crate::error::StartError;
 
 /// Half of what one frame and one append may take by default.
@@ -12,6 +14,9 @@ const QUEUE_BYTES_MAX: u64 = 8 << 20;
 pub struct Limits {
     /// Most proposals of this replica without a result; above, they are `Overloaded`.
     pub proposals_max: usize,
+    /// How long a proposal may wait before the replica begins with it; above, it is `Overloaded`.
+    /// Nobody has to wait here while the replica keeps up.
+    pub proposal_wait_max: Duration,
     /// Most bytes of received frames that wait for the replica's thread; above, peers wait.
     pub inbox_bytes_max: u32,
     /// Most bytes of commands without a result; above, proposals are `Overloaded`.
@@ -43,6 +48,7 @@ impl Default for Limits {
         let protocol = panchayat_epaxos::Limits::default();
         Self {
             proposals_max: 1 << 14,
+            proposal_wait_max: Duration::from_millis(100),
             inbox_bytes_max: 64 << 20,
             proposal_bytes_max: 64 << 20,
             command_bytes_max: 1 << 20,
@@ -68,6 +74,7 @@ impl Limits {
             return Err(StartError::Limits("command_bytes_max is above a quarter of a segment"));
         }
         let zero = self.proposals_max == 0
+            || self.proposal_wait_max.is_zero()
             || self.proposal_bytes_max == 0
             || self.inbox_bytes_max == 0
             || self.snapshot_journal_bytes == 0

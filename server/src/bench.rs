@@ -65,6 +65,7 @@ fn configs(arguments: &Bench) -> Result<Vec<LoopbackConfig>, CliError> {
         durability: durability(arguments.durability),
         warm_up: arguments.warm_up,
         duration: arguments.duration,
+        row: arguments.row,
         runs: arguments.runs,
         seed: arguments.seed,
         data_dir: arguments.data_dir.clone(),

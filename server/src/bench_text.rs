@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::Table;
 use panchayat::Durability;
 use panchayat_bench::geo::Check;
-use panchayat_bench::loopback::{Conditions, Figures, Load, Report};
+use panchayat_bench::loopback::{Conditions, Figures, Load, Report, Row};
 
 use crate::table::table;
 
@@ -14,6 +14,9 @@ pub(crate) fn draw(report: &Report) -> String {
     let mut text = conditions(&report.conditions);
     let _ = writeln!(text, "\n{}", rates(report));
     let _ = writeln!(text, "\n{}", threads(report));
+    if report.rows.len() > report.runs.len() {
+        let _ = writeln!(text, "\n{}", rows(&report.rows));
+    }
     text.push('\n');
     text.push_str(&traffic(&report.median));
     text.push('\n');
@@ -102,6 +105,43 @@ fn rates(report: &Report) -> Table {
         }
     }
     row("median".to_owned(), &report.median);
+    table
+}
+
+fn rows(rows: &[Row]) -> Table {
+    let header = [
+        "run",
+        "until s",
+        "commands/s",
+        "p50 ms",
+        "p99",
+        "overloaded",
+        "failed",
+        "CPU µs/cmd",
+        "messages/cmd",
+        "sent again",
+        "asked for",
+        "kept",
+        "RSS MiB",
+    ];
+    let mut table = table(&header, 1);
+    for row in rows {
+        table.add_row([
+            row.run.to_string(),
+            format!("{:.0}", row.end_s),
+            format!("{:.0}", row.commands_per_s),
+            format!("{:.2}", row.p50_ms),
+            format!("{:.2}", row.p99_ms),
+            row.overloaded.to_string(),
+            row.failed.to_string(),
+            format!("{:.2}", row.cpu_us_per_command),
+            format!("{:.1}", row.messages_per_command),
+            row.retransmissions.to_string(),
+            row.fetches.to_string(),
+            row.kept.to_string(),
+            format!("{:.0}", row.memory_mib),
+        ]);
+    }
     table
 }
 

@@ -175,6 +175,10 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     pub(crate) warm_up: Duration,
 
+    /// How long each row is that a longer run is shown by
+    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    pub(crate) row: Duration,
+
     /// How many runs, each of a new cluster; figures are their medians
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) runs: usize,

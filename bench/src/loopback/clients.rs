@@ -28,6 +28,8 @@ const OUTSTANDING_MAX: usize = 1 << 17;
 pub(super) struct Tally {
     /// Of commands that began in each third of the window, whenever they were answered.
     pub(super) latencies: [Latencies; 3],
+    /// Of commands answered since this was last taken, whenever they began.
+    pub(super) lately: Latencies,
     /// Of these, those decided in one round trip.
     pub(super) fast: u64,
     /// Commands answered within the window, whenever they began.
@@ -55,9 +57,10 @@ impl Tally {
         match result {
             Ok(applied) => {
                 self.answered += u64::from(window.contains(applied.executed_at));
+                let latency = applied.executed_at.saturating_duration_since(began);
+                self.lately.record(latency);
                 if window.contains(began) {
                     let third = third(window, began);
-                    let latency = applied.executed_at.saturating_duration_since(began);
                     self.latencies[third].record(latency);
                     self.fast += u64::from(applied.path == Path::Fast);
                 }

@@ -12,6 +12,7 @@
 
 mod clients;
 mod figures;
+mod rows;
 mod run;
 mod targets;
 
@@ -28,6 +29,7 @@ use crate::machine::Machine;
 use crate::workload::WorkloadError;
 
 pub use figures::{Figures, ThreadFigures};
+pub use rows::Row;
 pub use run::run;
 pub use targets::{compared, targets};
 
@@ -80,6 +82,8 @@ pub struct LoopbackConfig {
     pub warm_up: Duration,
     /// How long is measured.
     pub duration: Duration,
+    /// How long each row of a report is.
+    pub row: Duration,
     /// How many clusters are measured, one after the other.
     pub runs: usize,
     /// Draws keys and payloads.
@@ -100,6 +104,7 @@ impl Default for LoopbackConfig {
             durability: Durability::Memory,
             warm_up: Duration::from_secs(2),
             duration: Duration::from_secs(10),
+            row: Duration::from_secs(30),
             runs: 1,
             seed: 1,
             data_dir: None,
@@ -147,6 +152,8 @@ pub struct Report {
     pub threads: Vec<ThreadFigures>,
     /// Every run.
     pub runs: Vec<Figures>,
+    /// Every run, stretch by stretch.
+    pub rows: Vec<Row>,
     /// What must hold, and whether it did.
     pub checks: Vec<Check>,
     /// Whether in every run all replicas ended in the same state. The only thing that fails it:
@@ -183,8 +190,8 @@ pub enum LoopbackError {
     /// No run, or more than anyone waits for.
     #[error("{0} runs: there can be 1 to 1000")]
     Runs(usize),
-    /// Too short or too long a run.
-    #[error("a run of {0:?}: there can be 100 ms to a day")]
+    /// Too short or too long a run, or row of one.
+    #[error("a run or row of {0:?}: there can be 100 ms to a day")]
     Duration(Duration),
     /// The workload makes no sense.
     #[error(transparent)]
@@ -239,10 +246,11 @@ impl LoopbackConfig {
             }
             _ if ![3, 5].contains(&self.replicas) => Err(LoopbackError::Replicas(self.replicas)),
             _ if !(1..=1000).contains(&self.runs) => Err(LoopbackError::Runs(self.runs)),
-            _ if !(Duration::from_millis(100)..=day).contains(&self.duration) => {
-                Err(LoopbackError::Duration(self.duration))
+            _ => {
+                let spans = Duration::from_millis(100)..=day;
+                let wrong = [self.duration, self.row].into_iter().find(|d| !spans.contains(d));
+                wrong.map_or(Ok(()), |duration| Err(LoopbackError::Duration(duration)))
             }
-            _ => Ok(()),
         }
     }
 
@@ -330,6 +338,7 @@ mod tests {
             refused(|config| config.load = Load::Open { rate: f64::NAN }),
             refused(|config| config.runs = 0),
             refused(|config| config.duration = Duration::ZERO),
+            refused(|config| config.row = Duration::ZERO),
         ] {
             assert!(error.contains("there can be"), "{error}");
         }

@@ -7,6 +7,7 @@ use panchayat::kv::KvStore;
 use panchayat::{Durability, LocalCluster, LocalConfig, Metrics};
 
 use super::clients::Clients;
+use super::rows::{Row, Rows};
 use super::targets::targets;
 use super::{Figures, Load, LoopbackConfig, LoopbackError, Progress, Report, SET, ThreadFigures};
 use crate::histogram::{Latencies, ms};
@@ -42,7 +43,7 @@ pub async fn run(
     let mut runs = Vec::new();
     for run in 1..=config.runs {
         let (cluster, dir) = start(config).await?;
-        let measured = measure(config, &workload, &cluster, dir.path(), |elapsed| {
+        let measured = measure(config, run, &workload, &cluster, dir.path(), |elapsed| {
             let total = config.warm_up + config.duration;
             progress(Progress { run, runs: config.runs, elapsed, total });
         });
@@ -59,6 +60,7 @@ pub async fn run(
         conditions,
         median: Figures::median_of(&figures),
         threads: ThreadFigures::median_of(&threads),
+        rows: runs.iter().flat_map(|run| run.rows.iter().copied()).collect(),
         runs: figures,
         checks: Vec::new(),
         ok: runs.iter().all(|run| run.same_state),
@@ -88,14 +90,15 @@ async fn start(
 struct Measured {
     figures: Figures,
     threads: Vec<ThreadFigures>,
+    rows: Vec<Row>,
     same_state: bool,
 }
 
 /// Everything that grows, at one moment.
-struct Moment {
-    usage: Usage,
-    metrics: Vec<Metrics>,
-    at: Instant,
+pub(super) struct Moment {
+    pub(super) usage: Usage,
+    pub(super) metrics: Vec<Metrics>,
+    pub(super) at: Instant,
 }
 
 impl Moment {
@@ -103,10 +106,17 @@ impl Moment {
         let (at, usage) = (Instant::now(), Usage::so_far());
         Ok(Self { at, usage, metrics: metrics(cluster).await? })
     }
+
+    /// A counter of the protocol, over all replicas.
+    pub(super) fn counter(&self, name: &str) -> u64 {
+        let all = self.metrics.iter().flat_map(|metrics| &metrics.core.protocol);
+        all.filter(|(of, _)| *of == name).map(|(_, count)| count).sum()
+    }
 }
 
 async fn measure(
     config: &LoopbackConfig,
+    run: usize,
     workload: &Workload,
     cluster: &LocalCluster<KvStore>,
     dir: &std::path::Path,
@@ -132,8 +142,19 @@ async fn measure(
     };
     wait(window.begin).await;
     let begin = Moment::now(cluster).await?;
-    wait(window.end).await;
-    let end = Moment::now(cluster).await?;
+    let mut rows = Rows::begin(run, &clients);
+    let mut last: Option<Moment> = None;
+    let mut until = window.begin + config.row;
+    let end = loop {
+        wait(until.min(window.end)).await;
+        let now = Moment::now(cluster).await?;
+        rows.end(last.as_ref().unwrap_or(&begin), &now, &clients);
+        if until >= window.end {
+            break now;
+        }
+        last = Some(now);
+        until += config.row;
+    };
     let unanswered = clients.finish(PATIENCE).await;
     let same_state = settle(cluster).await?;
 
@@ -194,7 +215,7 @@ async fn measure(
         memory_begin_mib: mib(&begin),
         memory_end_mib: mib(&end),
     };
-    Ok(Measured { figures, threads, same_state })
+    Ok(Measured { figures, threads, rows: rows.rows, same_state })
 }
 
 /// The median of the syncs between two moments, over all journals.

@@ -155,6 +155,7 @@ mod tests {
             median,
             threads: Vec::new(),
             runs: vec![median],
+            rows: Vec::new(),
             checks: Vec::new(),
             ok: true,
         }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use panchayat_consensus::{Footprint, KeyHash, Mode};
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::command::{Condition, KvCommand, KvOp, KvOutput, KvValue, VALUE_BYTES_MAX};
 use super::row::{Entry, print};
@@ -50,7 +50,7 @@ impl KvStore {
         self.hash = self.hash.wrapping_add(print(key, value));
         if let Some(entry) = self.entries.get_mut(key) {
             self.hash = self.hash.wrapping_sub(entry.print());
-            *entry = Entry::new(key, value);
+            entry.replace(value);
         } else {
             self.entries.insert(Entry::new(key, value));
         }
@@ -89,12 +89,9 @@ impl KvStore {
                 KvOutput::Compared { applied, found }
             }
             KvOp::Mix { key, salt } => {
-                let mut hasher = Xxh3Default::new();
-                hasher.update(self.get(&key).unwrap_or_default());
-                hasher.update(&[context.id.replica.0]);
-                hasher.update(&context.id.slot.to_le_bytes());
-                hasher.update(&salt);
-                let new = hasher.digest().to_le_bytes();
+                let old = self.get(&key).unwrap_or_default();
+                let (replica, slot) = ([context.id.replica.0], context.id.slot.to_le_bytes());
+                let new = xxh3_64(&[old, &replica, &slot, &salt].concat()).to_le_bytes();
                 self.set(&key, Some(&new));
                 KvOutput::Value(Some(Bytes::copy_from_slice(&new)))
             }
@@ -200,6 +197,26 @@ mod tests {
         apply(&mut store, 3, KvCommand::One(KvOp::Delete { key: bytes("x") }));
         assert_eq!(store.state_hash(), StateHash::default());
         assert!(store.is_empty());
+    }
+
+    #[test]
+    fn what_is_overwritten_in_place_stays_in_an_earlier_view() {
+        let mut store = KvStore::default();
+        apply(&mut store, 1, put("x", "old"));
+        let view = store.view();
+        apply(&mut store, 2, put("x", "new"));
+        let mut written = Vec::new();
+        KvStore::write(&view, &mut written).unwrap();
+        drop(view);
+        let address = store.get(b"x").unwrap().as_ptr();
+        apply(&mut store, 3, put("x", "now"));
+        assert_eq!(store.get(b"x"), Some(&b"now"[..]));
+        assert_eq!(store.get(b"x").unwrap().as_ptr(), address, "nobody shares it any more");
+        let restored = KvStore::restore(&mut written.as_slice()).unwrap();
+        assert_eq!(restored.get(b"x"), Some(&b"old"[..]));
+        let mut fresh = KvStore::default();
+        apply(&mut fresh, 1, put("x", "now"));
+        assert_eq!(store.state_hash(), fresh.state_hash());
     }
 
     #[test]

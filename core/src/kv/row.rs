@@ -22,6 +22,18 @@ impl Entry {
         Self { bytes: [key, value].concat().into(), key_length: key.len() as u32 }
     }
 
+    /// Puts another value under the same key: in place, if it is as long as the old one and no
+    /// frozen table shares this entry.
+    pub(super) fn replace(&mut self, value: &[u8]) {
+        let start = self.key_length as usize;
+        match Arc::get_mut(&mut self.bytes) {
+            Some(bytes) if bytes.len() - start == value.len() => {
+                bytes[start..].copy_from_slice(value);
+            }
+            _ => *self = Self::new(self.key(), value),
+        }
+    }
+
     pub(super) fn value(&self) -> &[u8] {
         &self.bytes[self.key_length as usize..]
     }

@@ -75,11 +75,13 @@ impl Graph {
             return Cursor { stage: Stage::Done, ..cursor };
         };
         let first = |stage| Cursor { stage, lane: 0, key: 0, mode: Mode::Write as usize, below: 0 };
-        let key_at = |key: usize| {
-            if key < footprint.keys().len() {
-                Cursor { key, ..first(Stage::Keys) }
-            } else {
-                first(Stage::Done)
+        // Everything inside the vector is known by now: a key that the instance has to itself holds
+        // no dependency.
+        let key_at = |from: usize| {
+            let keys = footprint.keys().iter().enumerate().skip(from);
+            match keys.into_iter().find(|(_, (key, _))| self.keys.shared(*key).is_some()) {
+                Some((key, _)) => Cursor { key, ..first(Stage::Keys) },
+                None => first(Stage::Done),
             }
         };
         match cursor.stage {
@@ -114,7 +116,7 @@ impl Graph {
             }
             Stage::Keys => {
                 let (key, _) = node.command.as_ref()?.footprint.keys()[cursor.key];
-                let queue = self.keys.get(key.0)?;
+                let queue = self.keys.shared(key)?;
                 match Mode::ALL[cursor.mode] {
                     Mode::Write => queue.last(cursor.lane, Mode::Write, 0, upper),
                     mode => {
