@@ -14,6 +14,7 @@ use panchayat_consensus::{
     ReplicaSet, Slot, Span, Time, WallTime,
 };
 
+use crate::attempt::Stage;
 use crate::collect::Collector;
 use crate::config::Config;
 use crate::conflicts::Conflicts;
@@ -22,7 +23,7 @@ use crate::deps::Deps;
 use crate::graph::{ComponentSizes, Graph};
 use crate::instance::{Instance, Phase};
 use crate::lanes::Lanes;
-use crate::message::{Message, Proposal};
+use crate::message::{Invalidator, Message, Proposal};
 use crate::mutation::Mutation;
 use crate::pledge::Pledges;
 use crate::record::Record;
@@ -145,6 +146,17 @@ impl EPaxos {
     /// The instance that `id` waits for, if it is committed and not executed.
     pub fn waits_for(&self, id: InstanceId) -> Option<InstanceId> {
         self.graph.waits_for(id)
+    }
+
+    /// What is known to speak against a fast commit of `id`, while this replica validates it or
+    /// waits at the end of that: at first what it knows itself.
+    pub fn invalidators_of(&self, id: InstanceId) -> Option<impl Iterator<Item = Invalidator>> {
+        let attempt = self.lanes.get(id)?.attempt.as_deref()?;
+        let (Stage::Validating(validation) | Stage::Waiting(validation)) = &attempt.stage else {
+            return None;
+        };
+        let named = validation.invalidators.iter();
+        Some(named.map(|(id, committed)| Invalidator { id: *id, committed: *committed }))
     }
 
     /// Instances this replica is recovering now.

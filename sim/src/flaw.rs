@@ -20,6 +20,8 @@ pub enum Invariant {
     OneValue,
     /// 6: a commit has the quorum it claims.
     CommitEvidence,
+    /// 6: what a recovery proposes follows from what it was told.
+    RecoveryEvidence,
     /// 7: nothing leaves before what it promises is durable.
     DurablePromise,
     /// A ballot serves one attempt of one run of its owner.
@@ -32,6 +34,8 @@ pub enum Invariant {
     AppliedOnce,
     /// 12: nothing goes that a member may still need.
     Collection,
+    /// 12: absent members are kept at a distance, and states taken over withdraw endorsements.
+    Absence,
     /// 10: a command executes after its dependencies.
     ClosedDependencies,
     /// 13: a new leader proposes what its quorum's votes demand.

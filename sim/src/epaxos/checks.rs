@@ -7,8 +7,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::flaw::{Flaw, Invariant};
 use crate::invariants::{
-    Agreement, BallotReuse, Ballots, ClosedDependencies, Collection, CommitEvidence, Decision,
-    DurablePromise, OneValue, Standing, Validity, Visibility,
+    Absence, Agreement, BallotReuse, Ballots, ClosedDependencies, Collection, CommitEvidence,
+    Decision, DurablePromise, OneValue, RecoveryEvidence, Standing, Validity, Visibility,
 };
 use crate::subject::{Checks, Place};
 
@@ -22,6 +22,8 @@ pub struct EPaxosChecks {
     one_value: OneValue,
     reuse: BallotReuse,
     evidence: CommitEvidence,
+    pub(super) recovery: RecoveryEvidence,
+    pub(super) absence: Absence,
     promise: DurablePromise,
     closed: ClosedDependencies,
     collection: Collection,
@@ -128,6 +130,8 @@ impl Checks<EPaxos> for EPaxosChecks {
             one_value: OneValue::default(),
             reuse: BallotReuse::default(),
             evidence: CommitEvidence::new(quorums),
+            recovery: RecoveryEvidence::new(quorums),
+            absence: Absence::default(),
             promise: DurablePromise::default(),
             closed: ClosedDependencies::new(quorums.n()),
             collection: Collection::new(quorums),
@@ -147,11 +151,19 @@ impl Checks<EPaxos> for EPaxosChecks {
         match record {
             Record::Accepted { ballot, id, value, deps } => {
                 let decision = self.decision(at, *id, value, deps)?;
+                if ballot.owner() == Some(at.replica) {
+                    self.recovery.proposes(at, *id, *ballot, &decision)?;
+                }
                 self.accept(at, *id, *ballot, &decision)
             }
             Record::Committed { ballot, id, value, deps } => {
                 let decision = self.decision(at, *id, value, deps)?;
+                self.recovery.decided(at.replica, *id, &decision);
                 self.evidence.committed(at, *id, *ballot, &decision, false)
+            }
+            Record::Absent { .. } => {
+                self.absence.written(at.replica, record);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -182,8 +194,11 @@ impl Checks<EPaxos> for EPaxosChecks {
         }
         all.extend_from_slice(records);
         self.promise.restart(at.replica, &all)?;
+        self.absence.restart(at.replica, &all);
+        self.recovery.forget(at.replica);
         for record in &all {
             self.vote(at, record)?;
+            self.knows(at.replica, record);
         }
         let known_now: Vec<_> = self.promise.standings(at.replica).collect();
         self.ballots.restart(at.replica, known_before.iter().copied());
@@ -204,6 +219,7 @@ impl Checks<EPaxos> for EPaxosChecks {
 
     fn snapshot_durable(&mut self, at: Place) {
         self.taking_over.remove(&at.replica);
+        self.absence.stored(at.replica);
     }
 
     fn freeze(&self, at: Place) -> Self::Frozen {
@@ -220,16 +236,23 @@ impl Checks<EPaxos> for EPaxosChecks {
         let known = self.promise.standings(at.replica).collect();
         self.taking_over.entry(at.replica).or_insert(known);
         self.closed.thaw(at.replica, frozen.clone());
+        self.absence.taken_over(at.replica, handover);
         for record in handover {
             self.vote(at, record)?;
+            self.knows(at.replica, record);
         }
         self.promise.taken_over(at.replica, handover)?;
+        for (id, instance) in protocol.instances() {
+            self.endorses(at.replica, id, instance)?;
+        }
         self.ballots.taken_over(at.replica);
         self.begin_collection(at, protocol);
         Ok(())
     }
 
-    fn sent(&mut self, at: Place, _to: ReplicaSet, message: &Message) -> Result<(), Flaw> {
+    fn sent(&mut self, at: Place, to: ReplicaSet, message: &Message) -> Result<(), Flaw> {
+        self.absence.sent(at, to, message)?;
+        self.hear_recovery(at, to, message)?;
         match message {
             Message::PreAccept { id, command, .. } => {
                 self.reuse.leads(at, *id, Ballot::INITIAL)?;
@@ -271,6 +294,8 @@ impl Checks<EPaxos> for EPaxosChecks {
     ) -> Result<(), Flaw> {
         for id in touched {
             let Some(instance) = protocol.instance(*id) else { continue };
+            self.endorses(at.replica, *id, instance)?;
+            self.look_at_recovery(at.replica, protocol, *id, instance);
             let standing = Standing {
                 ballot: instance.ballot,
                 accepted_ballot: instance.accepted_ballot,
@@ -313,5 +338,6 @@ impl Checks<EPaxos> for EPaxosChecks {
         add("waited_then_nop", self.waited_then_nop);
         add("waited_then_command", self.waited_then_command);
         add("decided", self.agreement.len() as u64);
+        self.recovery.counts().for_each(|(name, count)| add(name, count));
     }
 }

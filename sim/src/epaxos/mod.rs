@@ -1,6 +1,7 @@
 //! EPaxos as a subject of the simulator.
 
 mod checks;
+mod recovery;
 
 use panchayat_consensus::InstanceId;
 use panchayat_epaxos::{Config, EPaxos, Limits, Message, Record, Timing};

@@ -3,6 +3,7 @@
 //! The checks share no code with what they check: they rebuild what they need from the records and
 //! messages that go by.
 
+mod absence;
 mod agreement;
 mod ballot_reuse;
 mod ballots;
@@ -21,9 +22,11 @@ mod log_promises;
 mod log_values;
 mod one_command;
 mod one_value;
+mod recovery_evidence;
 mod validity;
 mod visibility;
 
+pub use absence::Absence;
 pub use agreement::{Agreement, Decision};
 pub use ballot_reuse::BallotReuse;
 pub use ballots::{Ballots, Standing};
@@ -42,5 +45,6 @@ pub use log_promises::{HeldLog, LogPromises, values_of};
 pub use log_values::{LogValues, Value};
 pub use one_command::OneCommand;
 pub use one_value::OneValue;
+pub use recovery_evidence::{RecoveryEvidence, Reported};
 pub use validity::Validity;
 pub use visibility::Visibility;
