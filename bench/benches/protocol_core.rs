@@ -106,6 +106,7 @@ impl Cluster {
                 }
                 Ok(Output::Committed { .. }) => {}
                 Ok(Output::Rejected { reason, .. }) => panic!("rejected: {reason:?}"),
+                Ok(other) => panic!("nobody reads here: {other:?}"),
                 Err(_) => panic!("everything was durable"),
             }
         }

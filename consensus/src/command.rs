@@ -23,7 +23,7 @@ pub struct Command {
     pub proposed_at: WallTime,
     /// Which request of which client it is, if it must be applied once however often it is tried.
     pub request: Option<Request>,
-    /// The state machine's own encoding.
+    /// The state machine's own encoding; empty for a read.
     pub payload: Bytes,
 }
 
@@ -35,6 +35,17 @@ impl Command {
             None => footprint,
         };
         Self { footprint, proposed_at: WallTime(0), request, payload }
+    }
+
+    /// A read that takes its place in the order of commands. It changes nothing: when it executes
+    /// where it was asked, everything ordered before it has been applied there.
+    pub fn read(footprint: Footprint) -> Self {
+        Self::new(footprint, None, Bytes::new())
+    }
+
+    /// Whether it only marks a place, for a read.
+    pub fn is_read(&self) -> bool {
+        self.payload.is_empty()
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::command::Command;
 use crate::ids::{InstanceId, ReplicaSet};
+use crate::read::ReadRefusal;
 use crate::time::Time;
 
 /// The number of a journal record of one group since its replica started, from 1.
@@ -56,8 +57,8 @@ impl<T> Gated<T> {
     }
 }
 
-/// Names a proposal between a protocol and its driver, at the replica where it was made. Unique
-/// for one run of a replica; means nothing elsewhere.
+/// Names a proposal or a read between a protocol and its driver, at the replica where it was made.
+/// Unique for one run of a replica; means nothing elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
@@ -80,6 +81,8 @@ pub enum NotApplied {
     Overloaded,
     /// The epoch was sealed first.
     Sealed,
+    /// It was given to nobody: no leader was known for too long.
+    Unreachable,
 }
 
 /// What leaves the protocol once its record is durable.
@@ -105,6 +108,25 @@ pub enum Output<M> {
         token: Token,
         /// Why.
         reason: NotApplied,
+    },
+    /// Whether the proposal is or will be applied cannot be known here for now, and has not been
+    /// for too long. Nothing more is said of it.
+    Unknown {
+        /// The proposal.
+        token: Token,
+    },
+    /// Everything answered before this read began is in the state, once everything handed out for
+    /// execution so far is applied.
+    ReadReady {
+        /// The read.
+        token: Token,
+    },
+    /// The read will not be answered.
+    ReadRefused {
+        /// The read.
+        token: Token,
+        /// Why.
+        reason: ReadRefusal,
     },
 }
 
@@ -179,6 +201,22 @@ impl<M, R> Effects<M, R> {
     /// Tells the proposer that its command was not and will not be applied.
     pub fn reject(&mut self, token: Token, reason: NotApplied) {
         let value = Output::Rejected { token, reason };
+        self.outputs.push(Gated { after: After::NOTHING, value });
+    }
+
+    /// Tells the proposer that the outcome cannot be known.
+    pub fn unknown(&mut self, token: Token) {
+        self.outputs.push(Gated { after: After::NOTHING, value: Output::Unknown { token } });
+    }
+
+    /// Lets a read be answered once everything executed so far is applied.
+    pub fn read_ready(&mut self, token: Token) {
+        self.outputs.push(Gated { after: After::NOTHING, value: Output::ReadReady { token } });
+    }
+
+    /// Refuses a read.
+    pub fn refuse_read(&mut self, token: Token, reason: ReadRefusal) {
+        let value = Output::ReadRefused { token, reason };
         self.outputs.push(Gated { after: After::NOTHING, value });
     }
 

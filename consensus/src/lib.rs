@@ -14,6 +14,7 @@ mod footprint;
 pub mod ids;
 mod protocol;
 mod quorums;
+mod read;
 mod request;
 mod time;
 pub mod wire;
@@ -29,5 +30,6 @@ pub use ids::{
 };
 pub use protocol::{EffectsOf, Input, Protocol};
 pub use quorums::{QuorumError, Quorums};
+pub use read::{Assurance, ReadLevel, ReadRefusal};
 pub use request::{ClientId, Request};
 pub use time::{Now, Span, Time, WallTime};

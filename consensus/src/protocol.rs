@@ -5,7 +5,9 @@ use std::hash::Hash;
 
 use crate::command::Command;
 use crate::effects::{Durable, Effects, Token};
+use crate::footprint::Footprint;
 use crate::ids::{ReplicaId, ReplicaSet};
+use crate::read::Assurance;
 use crate::time::{Now, WallTime};
 use crate::wire::{Decode, Encode};
 
@@ -18,6 +20,17 @@ pub enum Input<M> {
         token: Token,
         /// The command.
         command: Command,
+    },
+    /// A client of this replica wants to read. The protocol answers with
+    /// [`read_ready`](Effects::read_ready) or [`refuse_read`](Effects::refuse_read); or it orders
+    /// [`Command::read`] and executes it with the token, and rejects it like a proposal.
+    Read {
+        /// Names the read in the effects that answer it.
+        token: Token,
+        /// Who is to vouch for it.
+        assurance: Assurance,
+        /// What it reads.
+        footprint: Footprint,
     },
     /// A message arrived from another member of the epoch.
     Receive {
@@ -61,7 +74,8 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
         effects: &mut EffectsOf<Self>,
     ) -> Self;
 
-    /// Handles one input.
+    /// Handles one input. `now` must not be earlier than the moment the input came into being: by
+    /// an older one a read would be confirmed by what was heard before it began.
     fn step(&mut self, now: Now, input: Input<Self::Message>, effects: &mut EffectsOf<Self>);
 
     /// Everything this replica must still know, as records: [`restore`](Self::restore) from them

@@ -25,6 +25,9 @@ pub struct Now {
 }
 
 impl Span {
+    /// Longer than anything lasts.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// `ms` milliseconds.
     pub const fn from_ms(ms: u64) -> Self {
         Self(ms * 1_000)

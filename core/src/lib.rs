@@ -20,6 +20,8 @@ pub mod snapshot;
 mod state_machine;
 mod stream;
 
-pub use group::{Answer, Base, Doubt, Effect, Group, MarkError, Sink, SnapshotParts};
+pub use group::{
+    Answer, Base, Doubt, Effect, Group, MarkError, ReadRequest, Reading, Sink, SnapshotParts,
+};
 pub use sessions::{SessionConfig, Sessions};
 pub use state_machine::{ApplyContext, RestoreError, StateHash, StateMachine};

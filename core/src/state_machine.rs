@@ -64,10 +64,15 @@ pub enum RestoreError {
 /// nothing on the replica's thread, [`write`](Self::write) streams the frozen state from another
 /// thread while commands go on. [`CowTable`](crate::cow::CowTable) is a map that can do that.
 pub trait StateMachine: Send + 'static {
-    /// What changes or reads the state in agreed order.
+    /// What changes or reads the state in agreed order. Its encoding is never empty: an empty one
+    /// stands for a read that was ordered.
     type Command: Encode + Decode + Send + 'static;
     /// What `apply` answers.
     type Output: Encode + Decode + Send + 'static;
+    /// What can be asked of the state without changing it.
+    type Query: Encode + Decode + Send + 'static;
+    /// What `query` answers.
+    type Answer: Encode + Decode + Send + 'static;
     /// The state as it was at one moment, whatever is applied after.
     type View: Send + 'static;
 
@@ -77,6 +82,14 @@ pub trait StateMachine: Send + 'static {
 
     /// Executes `command`.
     fn apply(&mut self, context: &ApplyContext, command: Self::Command) -> Self::Output;
+
+    /// What `query` looks at: keys in [`Mode::Read`](panchayat_consensus::Mode::Read), all of
+    /// them. A function of the query alone, like [`footprint`](Self::footprint).
+    fn query_footprint(query: &Self::Query) -> Footprint;
+
+    /// Answers `query` from the state as it is. It runs between two commands, at one replica, and
+    /// is no agreed data: anything may reach the result.
+    fn query(&self, query: Self::Query) -> Self::Answer;
 
     /// A fingerprint of the state, independent of the order of non-conflicting commands.
     fn state_hash(&self) -> StateHash;

@@ -10,8 +10,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use panchayat_consensus::{
-    After, Ballot, Command, Durable, Effects, Input, InstanceId, Now, Protocol, ReplicaId,
-    ReplicaSet, Slot, Span, Time, WallTime,
+    After, Assurance, Ballot, Command, Durable, Effects, Input, InstanceId, Now, Protocol,
+    ReadRefusal, ReplicaId, ReplicaSet, Slot, Span, Time, WallTime,
 };
 
 use crate::attempt::Stage;
@@ -492,6 +492,13 @@ impl Protocol for EPaxos {
     fn step(&mut self, now: Now, input: Input<Message>, effects: &mut Fx) {
         match input {
             Input::Propose { token, command } => self.propose(token, command, now, effects),
+            // Reads are ordered like commands, and take no part in the state.
+            Input::Read { token, assurance: Assurance::Quorum, footprint } => {
+                self.propose(token, Command::read(footprint), now, effects);
+            }
+            Input::Read { token, assurance: Assurance::Lease, .. } => {
+                effects.refuse_read(token, ReadRefusal::NoLease);
+            }
             Input::Receive { from, message } => self.receive(from, message, now, effects),
             Input::Durable(durable) => self.durable = durable,
             Input::PeerUp(peer) => _ = self.suspected.remove(peer),

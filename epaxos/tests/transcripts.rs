@@ -60,6 +60,7 @@ impl Cluster {
                 Ok(Output::Rejected { reason, .. }) => {
                     writeln!(self.transcript, "{seat} rejected: {reason:?}").unwrap();
                 }
+                Ok(other) => panic!("{seat} never says {other:?}"),
             }
         }
         for execution in effects.take_executions() {

@@ -3,7 +3,9 @@
 
 use std::hash::{Hash, Hasher};
 
-use panchayat_consensus::{Input, Now, Protocol, ReplicaSet, WallTime};
+use panchayat_consensus::{
+    Assurance, Command, Input, Now, Protocol, ReadRefusal, ReplicaSet, WallTime,
+};
 
 use crate::config::Config;
 use crate::entry::Entry;
@@ -31,6 +33,13 @@ impl Protocol for FastPaxos {
     fn step(&mut self, now: Now, input: Input<Message>, effects: &mut Fx) {
         match input {
             Input::Propose { token, command } => self.propose(token, command, now, effects),
+            // Reads are ordered like commands, and take no part in the state.
+            Input::Read { token, assurance: Assurance::Quorum, footprint } => {
+                self.propose(token, Command::read(footprint), now, effects);
+            }
+            Input::Read { token, assurance: Assurance::Lease, .. } => {
+                effects.refuse_read(token, ReadRefusal::NoLease);
+            }
             Input::Receive { from, message } => self.receive(from, message, now, effects),
             Input::Durable(durable) => self.durable = durable,
             Input::PeerUp(peer) => _ = self.suspected.remove(peer),

@@ -18,6 +18,8 @@ pub struct Config {
     pub placement: Placement,
     /// Who counts the votes.
     pub learning: Learning,
+    /// Who vouches for linearizable reads.
+    pub confirmation: Confirmation,
     /// The clock assumption of lease reads; without one they are refused.
     pub lease: Option<Lease>,
     /// Timeouts.
@@ -51,6 +53,16 @@ pub enum Learning {
     Leader,
 }
 
+/// Who vouches for linearizable reads. Neither trusts a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Confirmation {
+    /// The leader, once enough members were heard to follow it. What one should use.
+    Leader,
+    /// Any quorum. It works while there is no leader; but a slot that is still being decided, or
+    /// that an election has yet to fill, holds up what is read.
+    Quorum,
+}
+
 /// Timeouts. They decide speed and traffic, never safety.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -70,6 +82,9 @@ pub struct Timing {
     pub status_interval: Span,
     /// After how long a read is refused.
     pub read_timeout: Span,
+    /// After how long a proposer is told that the outcome is not known, or, of what no leader was
+    /// given, that it was not applied.
+    pub outcome_timeout: Span,
     /// How long a member that is sent a state may be silent and still find what comes after it.
     pub hold: Span,
 }
@@ -135,6 +150,7 @@ impl Config {
             quorums,
             placement: Placement::Ranked(Vec::new()),
             learning: Learning::Origin,
+            confirmation: Confirmation::Leader,
             lease: None,
             timing: Timing::for_rtt(rtt_max),
             limits: Limits::default(),
@@ -173,6 +189,7 @@ impl Config {
             catch_up_delay,
             status_interval,
             read_timeout,
+            outcome_timeout,
             hold,
         } = self.timing;
         let spans = [
@@ -183,6 +200,7 @@ impl Config {
             ("catch_up_delay", catch_up_delay),
             ("status_interval", status_interval),
             ("read_timeout", read_timeout),
+            ("outcome_timeout", outcome_timeout),
             ("hold", hold),
         ];
         if let Some((name, _)) = spans.into_iter().find(|(_, span)| span.0 == 0) {
@@ -215,6 +233,7 @@ impl Timing {
             catch_up_delay: rtt_max.max(Span::from_ms(20)),
             status_interval: patience,
             read_timeout: election_timeout.times(4),
+            outcome_timeout: election_timeout.times(20),
             hold: election_timeout.times(16),
         }
     }

@@ -46,6 +46,10 @@ counters! {
     duplicates,
     /// Own proposals whose outcome a state from another member hides.
     outcome_unknown,
+    /// Own proposals whose outcome was not known for too long.
+    given_up,
+    /// Own proposals that no leader was given for too long: rejected.
+    never_given,
     /// Pre-votes asked for.
     pre_votes,
     /// Ballots prepared.

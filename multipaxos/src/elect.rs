@@ -88,7 +88,7 @@ impl MultiPaxos {
     }
 
     /// Whether there is no leader, as far as this replica can tell.
-    fn leader_is_gone(&self, now: Now) -> bool {
+    pub(crate) fn leader_is_gone(&self, now: Now) -> bool {
         let busy = self.config.timing.election_timeout.times(BUSY_TIMEOUTS);
         match (&self.role, self.following.and_then(Ballot::owner)) {
             (Role::Leader(_), _) => false,

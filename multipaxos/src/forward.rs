@@ -5,12 +5,13 @@
 //! leader drops what it has in its log; what slips through is dropped when it comes to execution.
 //! A rejection must be final, so only a command that was never given to any leader is rejected:
 //! a leader without room says `Busy`, whereupon the origin keeps what it has, tries again, and
-//! rejects newcomers meanwhile.
+//! rejects newcomers meanwhile. What was given to a leader and stays undecided for too long is
+//! unknown, and the proposer hears that.
 
 use std::sync::Arc;
 
 use panchayat_consensus::{
-    After, Command, NotApplied, Now, ReplicaId, ReplicaSet, Token, WallTime,
+    After, Command, NotApplied, Now, ReplicaId, ReplicaSet, Time, Token, WallTime,
 };
 
 use crate::entry::{Entry, Submission};
@@ -39,8 +40,8 @@ impl MultiPaxos {
             return;
         }
         self.counters.proposed += 1;
-        let due = now.monotonic + self.config.timing.patience;
-        let number = self.pending.add(token, Arc::new(command), due);
+        let (since, patience) = (now.monotonic, self.config.timing.patience);
+        let number = self.pending.add(token, Arc::new(command), since, patience);
         self.give_to_leader(number, now, fx);
     }
 
@@ -49,7 +50,8 @@ impl MultiPaxos {
         let me = self.me();
         let leader = match &self.role {
             Role::Leader(leadership) => Some(leadership.ballot),
-            _ => self.following,
+            // What is given to one that seems gone would be in doubt for nothing.
+            _ => self.following.filter(|_| !self.leader_is_gone(now)),
         };
         let leads = self.is_leader();
         let Some(ballot) = leader else { return };
@@ -88,6 +90,24 @@ impl MultiPaxos {
         let patience = self.config.timing.patience;
         while let Some(number) = self.pending.pop_due(now.monotonic, patience) {
             self.give_to_leader(number, now, fx);
+        }
+    }
+
+    /// Gives up on what has waited too long, and says so. What no leader was ever given is certain
+    /// not to be applied; anything else may be in a log, here or elsewhere, and win its slot yet.
+    pub(crate) fn give_up_pending(&mut self, now: Now, fx: &mut Fx) {
+        let timeout = self.config.timing.outcome_timeout;
+        let Some(since) = now.monotonic.0.checked_sub(timeout.0) else { return };
+        while let Some(proposal) = self.pending.pop_older(Time(since)) {
+            if proposal.given_to.is_some() {
+                self.counters.given_up += 1;
+                fx.unknown(proposal.token);
+            } else {
+                self.counters.never_given += 1;
+                let busy = self.is_leader() || !self.leader_is_gone(now);
+                let reason = if busy { NotApplied::Overloaded } else { NotApplied::Unreachable };
+                fx.reject(proposal.token, reason);
+            }
         }
     }
 

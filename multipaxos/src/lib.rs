@@ -25,7 +25,7 @@
 //!
 //! # Clocks
 //!
-//! Safety of the log needs no clock at all. Of the reads, only [`ReadLevel::Lease`] trusts clocks,
+//! Safety of the log needs no clock at all. Of the reads, only [`Way::Lease`] trusts clocks,
 //! and only their *rate*: see [`Lease`]. Without a configured [`Lease`] it is refused.
 //!
 //! [`Effects`]: panchayat_consensus::Effects
@@ -60,7 +60,7 @@ mod restore;
 mod snapshot;
 mod takeover;
 
-pub use config::{Config, ConfigError, Learning, Limits, Placement, Timing};
+pub use config::{Config, ConfigError, Confirmation, Learning, Limits, Placement, Timing};
 pub use counters::Counters;
 pub use entry::{Entry, Submission};
 pub use lease::Lease;
@@ -69,6 +69,6 @@ pub use message::{Message, Progress, Report};
 pub use mutation::Mutation;
 pub use origins::Applied;
 pub use quorums::{FlexibleQuorums, QuorumError};
-pub use read::{ReadAnswer, ReadLevel, ReadOutcome, ReadRefusal};
+pub use read::Way;
 pub use record::Record;
 pub use replica::MultiPaxos;

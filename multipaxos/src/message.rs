@@ -7,7 +7,7 @@ use panchayat_consensus::{Ballot, Command, Slot, Time};
 
 use crate::entry::Entry;
 use crate::origins::NUMBER_MAX;
-use crate::read::ReadLevel;
+use crate::read::Way;
 
 /// Slots above this are refused on input, so that arithmetic on them never overflows.
 const SLOT_MAX: Slot = 1 << 60;
@@ -163,7 +163,7 @@ pub enum Message {
         /// Names the read at the sender.
         id: u64,
         /// Whose word it takes.
-        level: ReadLevel,
+        way: Way,
     },
     /// This one.
     ReadAt {
@@ -280,19 +280,19 @@ impl Decode for Report {
     }
 }
 
-impl Encode for ReadLevel {
+impl Encode for Way {
     fn encode(&self, out: &mut Writer) {
         out.put_u8(*self as u8);
     }
 }
 
-impl Decode for ReadLevel {
+impl Decode for Way {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Lease),
             1 => Ok(Self::Index),
             2 => Ok(Self::Quorum),
-            tag => Err(DecodeError::UnknownTag { what: "read level", tag }),
+            tag => Err(DecodeError::UnknownTag { what: "way of reading", tag }),
         }
     }
 }
@@ -340,9 +340,9 @@ impl Encode for Message {
             Self::Fetch { from } => out.put_varint(*from),
             Self::Learn { first, entries } => put_entries(*first, entries, out),
             Self::Gone { base } => out.put_varint(*base),
-            Self::Read { id, level } => {
+            Self::Read { id, way } => {
                 out.put_varint(*id);
-                level.encode(out);
+                way.encode(out);
             }
             Self::ReadAt { id, slot } => {
                 out.put_varint(*id);
@@ -399,7 +399,7 @@ impl Decode for Message {
                 Ok(Self::Learn { first, entries })
             }
             15 => Ok(Self::Gone { base: get_slot(input)? }),
-            18 => Ok(Self::Read { id: input.varint()?, level: ReadLevel::decode(input)? }),
+            18 => Ok(Self::Read { id: input.varint()?, way: Way::decode(input)? }),
             19 => Ok(Self::ReadAt { id: input.varint()?, slot: get_slot(input)? }),
             tag => Err(DecodeError::UnknownTag { what: "Multi-Paxos message", tag }),
         }

@@ -16,6 +16,7 @@ const WAKES_PER_PATIENCE: u64 = 8;
 pub(crate) struct Proposal {
     pub(crate) token: Token,
     pub(crate) command: Arc<Command>,
+    pub(crate) since: Time,
     /// The floor it was first proposed with.
     pub(crate) floor: u64,
     /// The ballot of the leader it was given to last.
@@ -52,13 +53,19 @@ impl Pending {
     }
 
     /// Takes a new command; gives its number.
-    pub(crate) fn add(&mut self, token: Token, command: Arc<Command>, due: Time) -> u64 {
+    pub(crate) fn add(
+        &mut self,
+        token: Token,
+        command: Arc<Command>,
+        since: Time,
+        patience: Span,
+    ) -> u64 {
         let floor = self.floor();
         self.last_number += 1;
         let proposal =
-            Proposal { token, command, floor, given_to: None, tries: 0, announced: false };
+            Proposal { token, command, since, floor, given_to: None, tries: 0, announced: false };
         self.proposals.insert(self.last_number, proposal);
-        self.fresh.push_back((due, self.last_number));
+        self.fresh.push_back((since + patience, self.last_number));
         self.last_number
     }
 
@@ -81,6 +88,13 @@ impl Pending {
     pub(crate) fn remove(&mut self, number: u64) -> Option<Proposal> {
         self.bounced.remove(&number);
         self.proposals.remove(&number)
+    }
+
+    /// Takes out the oldest one, if it has waited since before `since`.
+    pub(crate) fn pop_older(&mut self, since: Time) -> Option<Proposal> {
+        let (number, proposal) = self.proposals.first_key_value()?;
+        let (number, old) = (*number, proposal.since < since);
+        if old { self.remove(number) } else { None }
     }
 
     /// The numbers of those that `leader` was not given, in order.

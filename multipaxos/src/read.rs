@@ -1,6 +1,6 @@
 //! Reads that take no slot in the log.
 //!
-//! Each level finds a slot such that every command answered before the read began lies at or below
+//! Each way finds a slot such that every command answered before the read began lies at or below
 //! it. The read may be served from the state at any replica once that slot is executed there; here
 //! that is the replica where it was asked.
 //!
@@ -10,15 +10,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use panchayat_consensus::{After, Now, ReplicaId, ReplicaSet, Slot, Time, Token};
+use panchayat_consensus::{
+    After, Assurance, Now, ReadRefusal, ReplicaId, ReplicaSet, Slot, Time, Token,
+};
 
+use crate::config::Confirmation;
 use crate::message::Message;
 use crate::mutation::Mutation;
 use crate::replica::{Fx, MultiPaxos, Role};
 
-/// Whose word a read takes.
+/// How a read finds its slot: whose word it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReadLevel {
+pub enum Way {
     /// The leader's, if it holds the lease: no message at the leader, one round trip to it
     /// elsewhere. Trusts clock rates within [`Lease::clock_error_ppm`](crate::Lease), so it is
     /// refused unless a lease is configured. While the leader holds none it confirms as for
@@ -31,44 +34,11 @@ pub enum ReadLevel {
     Quorum,
 }
 
-/// Why a read was refused. Nothing was read; it may be tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum ReadRefusal {
-    /// Too many reads wait.
-    Overloaded,
-    /// A lease read without a configured lease.
-    NoLease,
-    /// No leader, or no quorum, answered in time, or what the read waited for was not executed.
-    Unreachable,
-}
-
-/// What became of a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ReadOutcome {
-    /// It may be served from the state after everything handed out for execution up to here.
-    Ready {
-        /// The last slot handed out.
-        upto: Slot,
-    },
-    /// It will not be answered.
-    Refused(ReadRefusal),
-}
-
-/// The answer to a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReadAnswer {
-    /// The read.
-    pub token: Token,
-    /// What became of it.
-    pub outcome: ReadOutcome,
-}
-
 /// A read whose slot is not known yet.
 #[derive(Clone, Debug, Hash)]
 struct Open {
     token: Token,
-    level: ReadLevel,
+    way: Way,
     since: Time,
     /// Who answered a quorum read, and the highest slot they named.
     heard: ReplicaSet,
@@ -97,82 +67,93 @@ pub(crate) struct Reads {
     pub(crate) last_id: u64,
     open: BTreeMap<u64, Open>,
     waiting: BTreeMap<(Slot, u64), Waiting>,
-    pub(crate) answers: VecDeque<ReadAnswer>,
+    /// What became of reads in this step.
+    answers: VecDeque<(Token, Result<(), ReadRefusal>)>,
 }
 
 impl MultiPaxos {
-    /// A client of this replica wants to read. The answer comes out of
-    /// [`take_read_answers`](Self::take_read_answers), in this step or a later one.
+    /// A client of this replica wants to read.
+    pub(crate) fn on_read_input(
+        &mut self,
+        token: Token,
+        assurance: Assurance,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        let way = match (assurance, self.config.confirmation) {
+            (Assurance::Lease, _) => Way::Lease,
+            (Assurance::Quorum, Confirmation::Leader) => Way::Index,
+            (Assurance::Quorum, Confirmation::Quorum) => Way::Quorum,
+        };
+        self.read(token, way, now, fx);
+    }
+
+    /// A client of this replica wants to read, in a way of its choice. The effects say what becomes
+    /// of it, in this step or a later one.
     ///
     /// `now` must not be older than the read: a lease is judged by it.
-    pub fn read(&mut self, token: Token, level: ReadLevel, now: Now, effects: &mut Fx) {
-        let refusal =
-            if self.reads.open.len() + self.reads.waiting.len() >= self.config.limits.reads_max {
-                Some(ReadRefusal::Overloaded)
-            } else if level == ReadLevel::Lease && self.config.lease.is_none() {
-                Some(ReadRefusal::NoLease)
-            } else {
-                None
-            };
-        if let Some(refusal) = refusal {
-            self.refuse_read(token, refusal);
-            return;
-        }
-        self.reads.last_id += 1;
-        let id = self.reads.last_id;
-        let (since, heard) = (now.monotonic, ReplicaSet::only(self.me()));
-        let slot = self.highest();
-        self.reads.open.insert(id, Open { token, level, since, heard, slot });
-        self.ask_for_slot(id, now, effects);
+    pub fn read(&mut self, token: Token, way: Way, now: Now, effects: &mut Fx) {
+        self.open_read(token, way, now, effects);
+        self.tell_readers(effects);
         self.ask_for_wake(effects);
+    }
+
+    fn open_read(&mut self, token: Token, way: Way, now: Now, fx: &mut Fx) {
+        if self.reads.open.len() + self.reads.waiting.len() >= self.config.limits.reads_max {
+            self.refuse_read(token, ReadRefusal::Overloaded);
+        } else if way == Way::Lease && self.config.lease.is_none() {
+            self.refuse_read(token, ReadRefusal::NoLease);
+        } else {
+            self.reads.last_id += 1;
+            let id = self.reads.last_id;
+            let (since, heard) = (now.monotonic, ReplicaSet::only(self.me()));
+            let slot = self.highest();
+            self.reads.open.insert(id, Open { token, way, since, heard, slot });
+            self.ask_for_slot(id, now, fx);
+        }
     }
 
     fn refuse_read(&mut self, token: Token, refusal: ReadRefusal) {
         self.counters.reads_refused += 1;
-        let outcome = ReadOutcome::Refused(refusal);
-        self.reads.answers.push_back(ReadAnswer { token, outcome });
+        self.reads.answers.push_back((token, Err(refusal)));
+    }
+
+    /// Says what became of reads, after everything that this step handed out for execution.
+    pub(crate) fn tell_readers(&mut self, fx: &mut Fx) {
+        for (token, answer) in self.reads.answers.drain(..) {
+            match answer {
+                Ok(()) => fx.read_ready(token),
+                Err(refusal) => fx.refuse_read(token, refusal),
+            }
+        }
     }
 
     fn ask_for_slot(&mut self, id: u64, now: Now, fx: &mut Fx) {
         let Some(open) = self.reads.open.get(&id) else { return };
-        let level = open.level;
-        let message = Message::Read { id, level };
-        if level == ReadLevel::Quorum {
+        let way = open.way;
+        let message = Message::Read { id, way };
+        if way == Way::Quorum {
             let to = self.others().minus(open.heard);
             self.settle_if_heard(id);
             self.send(to, message, After::NOTHING, fx);
         } else if self.is_leader() {
-            self.answer_as_leader(self.me(), id, level, now, fx);
+            self.answer_as_leader(self.me(), id, way, now, fx);
         } else if let Some(leader) = self.leader() {
             self.send(ReplicaSet::only(leader), message, After::NOTHING, fx);
         }
     }
 
-    pub(crate) fn on_read(
-        &mut self,
-        from: ReplicaId,
-        id: u64,
-        level: ReadLevel,
-        now: Now,
-        fx: &mut Fx,
-    ) {
-        if level == ReadLevel::Quorum {
+    pub(crate) fn on_read(&mut self, from: ReplicaId, id: u64, way: Way, now: Now, fx: &mut Fx) {
+        if way == Way::Quorum {
             let slot = self.highest();
             self.send(ReplicaSet::only(from), Message::ReadAt { id, slot }, After::NOTHING, fx);
         } else {
-            self.answer_as_leader(from, id, level, now, fx);
+            self.answer_as_leader(from, id, way, now, fx);
         }
     }
 
-    fn answer_as_leader(
-        &mut self,
-        from: ReplicaId,
-        id: u64,
-        level: ReadLevel,
-        now: Now,
-        fx: &mut Fx,
-    ) {
-        let leased = level == ReadLevel::Lease && self.holds_lease(now);
+    fn answer_as_leader(&mut self, from: ReplicaId, id: u64, way: Way, now: Now, fx: &mut Fx) {
+        let leased = way == Way::Lease && self.holds_lease(now);
         let too_late = self.mutated(Mutation::ReadIndexFromCommitIndex);
         let chosen = self.chosen;
         let confirms_max = self.config.limits.reads_max * self.config.quorums.n();
@@ -221,7 +202,7 @@ impl MultiPaxos {
 
     pub(crate) fn on_read_at(&mut self, from: ReplicaId, id: u64, slot: Slot) {
         let Some(open) = self.reads.open.get_mut(&id) else { return };
-        if open.level == ReadLevel::Quorum {
+        if open.way == Way::Quorum {
             open.heard.insert(from);
             open.slot = open.slot.max(slot);
             self.settle_if_heard(id);
@@ -255,8 +236,7 @@ impl MultiPaxos {
                 break;
             }
             let token = first.remove().token;
-            let outcome = ReadOutcome::Ready { upto: self.chosen };
-            self.reads.answers.push_back(ReadAnswer { token, outcome });
+            self.reads.answers.push_back((token, Ok(())));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::log::Log;
 use crate::message::{Message, Progress};
 use crate::origins::Origins;
 use crate::pending::Pending;
-use crate::read::{ReadAnswer, Reads};
+use crate::read::Reads;
 use crate::record::Record;
 use crate::takeover::Candidacy;
 
@@ -272,7 +272,7 @@ impl MultiPaxos {
             Message::Gone { base } => self.on_gone(from, base),
             Message::Transfer { ballot } => self.on_transfer(ballot, now, fx),
             Message::Resign { ballot } => self.on_resign(ballot, now),
-            Message::Read { id, level } => self.on_read(from, id, level, now, fx),
+            Message::Read { id, way } => self.on_read(from, id, way, now, fx),
             Message::ReadAt { id, slot } => self.on_read_at(from, id, slot),
         }
     }
@@ -336,6 +336,7 @@ impl MultiPaxos {
         self.send(self.others(), Message::Status(self.own_progress()), After::NOTHING, fx);
         self.collect(now);
         self.attend_reads(now, fx);
+        self.give_up_pending(now, fx);
     }
 
     /// A record that says so much of what is chosen was written.
@@ -365,11 +366,6 @@ impl MultiPaxos {
             fx.wake_at(due);
         }
     }
-
-    /// Answers to reads since the last call, in the order in which they were found.
-    pub fn take_read_answers(&mut self) -> impl Iterator<Item = ReadAnswer> + '_ {
-        self.reads.answers.drain(..)
-    }
 }
 
 impl Protocol for MultiPaxos {
@@ -392,6 +388,9 @@ impl Protocol for MultiPaxos {
     fn step(&mut self, now: Now, input: Input<Message>, effects: &mut Fx) {
         match input {
             Input::Propose { token, command } => self.propose(token, command, now, effects),
+            Input::Read { token, assurance, .. } => {
+                self.on_read_input(token, assurance, now, effects);
+            }
             Input::Receive { from, message } => self.receive(from, message, now, effects),
             Input::Durable(durable) => self.durable = durable,
             Input::PeerUp(peer) => _ = self.suspected.remove(peer),
@@ -401,6 +400,7 @@ impl Protocol for MultiPaxos {
         self.attend(now, effects);
         self.count_own(now, effects);
         self.send_accepts(effects);
+        self.tell_readers(effects);
         self.ask_for_wake(effects);
     }
 

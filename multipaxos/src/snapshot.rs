@@ -63,7 +63,9 @@ impl MultiPaxos {
                 for number in settled {
                     // Executed, elsewhere: the result is not to be had here.
                     self.counters.outcome_unknown += 1;
-                    self.pending.remove(number);
+                    if let Some(proposal) = self.pending.remove(number) {
+                        fx.unknown(proposal.token);
+                    }
                 }
             }
         }

@@ -8,9 +8,7 @@ use panchayat_consensus::wire::{Decode, DecodeError, Encode, Writer, from_bytes,
 use panchayat_consensus::{
     Ballot, ClientId, Command, Footprint, KeyHash, Mode, ReplicaId, Request, Slot, Time, WallTime,
 };
-use panchayat_multipaxos::{
-    Applied, Entry, Message, Progress, ReadLevel, Record, Report, Submission,
-};
+use panchayat_multipaxos::{Applied, Entry, Message, Progress, Record, Report, Submission, Way};
 use proptest::prelude::*;
 
 fn slot() -> impl Strategy<Value = Slot> {
@@ -71,7 +69,7 @@ fn report() -> impl Strategy<Value = Report> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let levels = [ReadLevel::Lease, ReadLevel::Index, ReadLevel::Quorum];
+    let ways = [Way::Lease, Way::Index, Way::Quorum];
     let part = (ballot(), slot(), prop::collection::vec(report(), 0..4), slot());
     prop_oneof![
         (numbers(), command()).prop_map(|((number, floor), command)| Message::Forward {
@@ -113,8 +111,7 @@ fn message() -> impl Strategy<Value = Message> {
         slot().prop_map(|base| Message::Gone { base }),
         ballot().prop_map(|ballot| Message::Transfer { ballot }),
         ballot().prop_map(|ballot| Message::Resign { ballot }),
-        (any::<u64>(), 0usize..3)
-            .prop_map(move |(id, level)| Message::Read { id, level: levels[level] }),
+        (any::<u64>(), 0usize..3).prop_map(move |(id, way)| Message::Read { id, way: ways[way] }),
         (any::<u64>(), slot()).prop_map(|(id, slot)| Message::ReadAt { id, slot }),
     ]
 }

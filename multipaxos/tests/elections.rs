@@ -175,6 +175,31 @@ fn a_minority_decides_nothing_and_recovers_by_itself() {
     assert_eq!(world.answered.len(), 5);
 }
 
+/// A replica that cannot reach a leader says so within a bound: of what a leader may have been
+/// given, that the outcome is not known; of the rest, that it was not applied.
+#[test]
+fn who_is_cut_off_says_what_is_certain_and_what_is_not() {
+    let mut world = running(3, |config| {
+        config.timing.outcome_timeout = Span::from_ms(1_000);
+    });
+    for other in 0..2 {
+        part(&mut world, 2, other);
+    }
+    // The leader seems to be there: it is given this one.
+    world.propose(2);
+    world.run_until(world.now + 1_300 * MS);
+    assert_eq!((world.given_up, world.rejected), (1, 0));
+    // By now it seems gone, and the others do not help to replace it.
+    world.run_until(world.now + 2_000 * MS);
+    world.propose(2);
+    world.run_until(world.now + 1_300 * MS);
+    assert_eq!((world.given_up, world.rejected), (1, 1));
+    world.act(Action::HealAll);
+    world.propose(2);
+    assert!(world.run_until_done(world.now + 1_000 * MS, World::is_settled));
+    assert_eq!(world.answered.len(), 1);
+}
+
 /// The link between the leader and one other is cut, and no other.
 #[test]
 fn one_cut_link_costs_neither_the_leader_nor_the_news() {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use net::scenarios::{cluster, grantor_restarts, leader_cut_off, quiet, write_and_read};
 use net::swarm::MS;
 use panchayat_consensus::Span;
-use panchayat_multipaxos::{Lease, ReadLevel};
+use panchayat_multipaxos::{Lease, Way};
 
 #[test]
 fn the_leader_reads_without_a_message_and_others_in_one_round_trip() {
@@ -19,11 +19,11 @@ fn the_leader_reads_without_a_message_and_others_in_one_round_trip() {
     world.run_until(300 * MS);
     for (reader, took) in [(0, 0), (1, 10 * MS), (2, 10 * MS)] {
         world.reads_served.clear();
-        world.read(reader, ReadLevel::Lease);
+        world.read(reader, Way::Lease);
         world.run_until(world.now + 50 * MS);
-        assert_eq!(world.reads_served[&ReadLevel::Lease], [took], "at replica {reader}");
+        assert_eq!(world.reads_served[&Way::Lease], [took], "at replica {reader}");
     }
-    for (reader, level) in [(0, ReadLevel::Index), (1, ReadLevel::Quorum), (2, ReadLevel::Quorum)] {
+    for (reader, level) in [(0, Way::Index), (1, Way::Quorum), (2, Way::Quorum)] {
         world.reads_served.clear();
         world.read(reader, level);
         world.run_until(world.now + 50 * MS);
@@ -43,7 +43,7 @@ fn a_read_waits_for_what_the_leader_has_proposed() {
     world.reads_served.clear();
     write_and_read(&mut world, 1, 0, 100 * MS);
     world.run_until(world.now + 50 * MS);
-    let waits = &world.reads_served[&ReadLevel::Lease];
+    let waits = &world.reads_served[&Way::Lease];
     assert_eq!(waits.len(), 10);
     assert!(waits.iter().any(|wait| *wait > 0), "some came while a command was on its way");
 }
@@ -53,14 +53,14 @@ fn a_restarted_grantor_waits_a_lease_out() {
     let world = grantor_restarts(|_| {});
     assert!(world.count("held_by_lease") > 0);
     assert_eq!(world.count("elections_won"), 2);
-    assert!(!world.reads_served[&ReadLevel::Lease].is_empty());
+    assert!(!world.reads_served[&Way::Lease].is_empty());
 }
 
 #[test]
 fn no_lease_read_is_stale_while_clocks_keep_within_the_bound() {
     for ppm in [-500, 0, 500] {
         let world = leader_cut_off(ppm, |_| {});
-        assert!(!world.reads_served[&ReadLevel::Lease].is_empty(), "{ppm} ppm");
+        assert!(!world.reads_served[&Way::Lease].is_empty(), "{ppm} ppm");
         assert!(world.count("held_by_lease") > 0, "{ppm} ppm: the lease was what held them back");
     }
 }
@@ -78,6 +78,6 @@ fn without_a_stated_bound_there_are_no_lease_reads() {
     let mut world = cluster(3, quiet(3), |_| {});
     world.start();
     world.run_until(300 * MS);
-    world.read(0, ReadLevel::Lease);
+    world.read(0, Way::Lease);
     assert_eq!((world.reads_refused, world.reads_served.len()), (1, 0));
 }

@@ -28,6 +28,8 @@ const REQUIRED: &[&str] = &[
     "quorum_reads",
     "reads_refused",
     "states_installed",
+    "given_up",
+    "never_given",
 ];
 
 fn seeds() -> u64 {

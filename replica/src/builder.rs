@@ -29,6 +29,7 @@ use crate::inbox::{Event, Inbox};
 use crate::limits::Limits;
 use crate::outbox::Outbox;
 use crate::protocol::{Hosted, ProtocolChoice, Setting};
+use crate::read;
 use crate::records::Records;
 use crate::replica::{Gate, Replica, Running};
 use crate::snapshots::{
@@ -172,6 +173,7 @@ impl Builder {
         let journal = Arc::new(journal);
 
         let (inbox, events) = Inbox::new(self.limits);
+        let (asks, readers) = read::channel::<S>(&self.limits);
         let durable = Arc::new(DurableMark::default());
         let (mark, bell) = (durable.clone(), inbox.clone());
         let writer = journal.writer(
@@ -232,7 +234,7 @@ impl Builder {
             door: Door::new(Span(self.limits.proposal_wait_max.as_micros() as u64)),
             mesh: mesh.clone(),
             durable,
-            outside: Outside::new(Records::new(writer, ADDRESS.epoch), outbox),
+            outside: Outside::new(Records::new(writer, ADDRESS.epoch), outbox, readers),
             gate: gate.clone(),
             desk: Desk::new(parts, stop, due, catch_up),
         };
@@ -240,6 +242,7 @@ impl Builder {
         Ok(Replica::new(Running {
             name: self.name,
             inbox,
+            asks,
             gate,
             mesh,
             journal: Mutex::new(Some(journal)),

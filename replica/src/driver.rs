@@ -12,12 +12,12 @@ use bytes::Bytes;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use panchayat_consensus::{
     Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path, Protocol,
-    RecordSeq, ReplicaId, ReplicaSet, Time, Token, WallTime,
+    ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Time, Token, WallTime,
 };
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::frame::{FrameHeader, next_message, open_frame};
 use panchayat_core::journal::Entry;
-use panchayat_core::{Answer, Group, Sink, SnapshotParts, StateMachine};
+use panchayat_core::{Answer, Group, Reading, Sink, SnapshotParts, StateMachine};
 use panchayat_storage::JournalFailed;
 use panchayat_transport::Mesh;
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ use crate::error::{ProposeError, Stopped};
 use crate::inbox::{self, Event, Inbox, Proposal, Reply, Room};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
+use crate::read::Readers;
 use crate::records::Records;
 use crate::replica::Gate;
 use crate::snapshots::Desk;
@@ -110,6 +111,7 @@ pub(crate) struct Outside<P: Protocol, S: StateMachine> {
     records: Records,
     outbox: Outbox,
     waiting: FxHashMap<Token, Waiting<S::Output>>,
+    readers: Readers<S>,
     /// Results of this turn. They leave together, after the frames: a caller that is woken by the
     /// first runs on the processor that the rest of the turn needs, and sleeps again before the
     /// next comes.
@@ -129,11 +131,12 @@ struct Waiting<O> {
 }
 
 impl<P: Protocol, S: StateMachine> Outside<P, S> {
-    pub(crate) fn new(records: Records, outbox: Outbox) -> Self {
+    pub(crate) fn new(records: Records, outbox: Outbox, readers: Readers<S>) -> Self {
         Self {
             records,
             outbox,
             waiting: FxHashMap::default(),
+            readers,
             replies: Vec::new(),
             frozen: None,
             executing: InstanceId::new(ReplicaId(0), 1),
@@ -142,9 +145,13 @@ impl<P: Protocol, S: StateMachine> Outside<P, S> {
         }
     }
 
-    fn expect(&mut self, reply: Reply<S::Output>, room: Room) -> Token {
+    fn next_token(&mut self) -> Token {
         self.next_token += 1;
-        let token = Token(self.next_token);
+        Token(self.next_token)
+    }
+
+    fn expect(&mut self, reply: Reply<S::Output>, room: Room) -> Token {
+        let token = self.next_token();
         self.waiting.insert(token, Waiting { reply, committed: None, _room: room });
         token
     }
@@ -212,6 +219,14 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
         self.answer(token, Err(reason.into()));
     }
 
+    fn read(&mut self, token: Token, reading: Reading<S::Answer>) {
+        self.readers.answer(token, Ok(reading));
+    }
+
+    fn read_refused(&mut self, token: Token, reason: ReadRefusal) {
+        self.readers.answer(token, Err(reason));
+    }
+
     fn snapshot(&mut self, parts: SnapshotParts<P, S>) {
         self.frozen = Some(parts);
     }
@@ -260,7 +275,17 @@ where
                     }
                     // Lost, as on any network; what matters is sent again.
                     Event::Frame { .. } if blocked => {}
+                    Event::Read if blocked => {
+                        self.outside.readers.take_blocked(&self.group, self.clock.now());
+                    }
+                    // Not the time at which the turn began: what was heard between then and the
+                    // query's beginning must not vouch for it, here or at the peer that asks.
+                    Event::Read => {
+                        let token = self.outside.next_token();
+                        self.outside.readers.take(&mut self.group, token, self.clock.now());
+                    }
                     Event::Frame { from, frame, permit } => {
+                        let now = self.clock.now();
                         bad_frames += u64::from(self.receive(now, from, frame).is_none());
                         drop(permit);
                     }

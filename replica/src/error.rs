@@ -149,6 +149,8 @@ impl ProposeError {
     pub(crate) const DISK_FULL: Self = Self::NotApplied("the disk is full");
     pub(crate) const NOT_DECODED: Self =
         Self::NotApplied("the state machine cannot decode its command");
+    pub(crate) const UNREACHABLE: Self =
+        Self::NotApplied("no leader was known for too long; nobody was given the command");
     pub(crate) const SEALED: Self = Self::NotApplied("the epoch was sealed first");
     pub(crate) const BEHIND: Self =
         Self::NotApplied("this replica has missed too much and takes over a peer's state");
@@ -164,6 +166,7 @@ impl From<NotApplied> for ProposeError {
     fn from(reason: NotApplied) -> Self {
         match reason {
             NotApplied::Overloaded => Self::Overloaded,
+            NotApplied::Unreachable => Self::UNREACHABLE,
             _ => Self::SEALED,
         }
     }
@@ -173,6 +176,7 @@ fn doubt_text(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::TooOld => "it was first tried so long ago that its answer may be forgotten",
         Doubt::IssuedAhead => "it claims to be issued in the future: a clock is wrong",
+        Doubt::Unreachable => "no leader or no quorum has said for too long what became of it",
         Doubt::StateReplaced => "the replica took over a peer's state meanwhile",
         _ => "for a reason that this version does not know",
     }

@@ -42,6 +42,8 @@ pub(crate) enum Event<O> {
         frame: Bytes,
         permit: OwnedSemaphorePermit,
     },
+    /// A query waits in the channel for queries.
+    Read,
     Measure(oneshot::Sender<CoreMetrics>),
     /// The journal has news.
     Durable,

@@ -48,6 +48,7 @@ mod local_links;
 mod metrics;
 mod outbox;
 mod protocol;
+mod read;
 mod records;
 mod remote;
 mod replica;
@@ -63,16 +64,18 @@ pub use limits::Limits;
 pub use local::{LocalCluster, LocalConfig, LocalError};
 pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
 pub use protocol::{Leader, MultiPaxosChoice, ProtocolChoice};
+pub use read::ReadError;
 pub use remote::{RemoteClient, RemoteError};
 pub use replica::Replica;
 pub use session::{Requests, Session};
 
 pub use panchayat_consensus::{
     ClientId, ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, QuorumError, Quorums,
-    ReplicaId, Request, Span, WallTime, wire,
+    ReadLevel, ReadRefusal, ReplicaId, Request, Span, WallTime, wire,
 };
 pub use panchayat_core::{
-    ApplyContext, Doubt, RestoreError, SessionConfig, StateHash, StateMachine, kv, sessions,
+    ApplyContext, Doubt, Reading, RestoreError, SessionConfig, StateHash, StateMachine, kv,
+    sessions,
 };
 pub use panchayat_multipaxos::Learning;
 pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};

@@ -21,6 +21,10 @@ pub struct Limits {
     pub inbox_bytes_max: u32,
     /// Most bytes of commands without a result; above, proposals are `Overloaded`.
     pub proposal_bytes_max: u32,
+    /// Most queries of this replica without an answer; above, they are `Overloaded`.
+    pub reads_max: usize,
+    /// How long a query may wait for a quorum before it is refused.
+    pub read_timeout: Duration,
     /// Longest encoding of a command, in bytes.
     pub command_bytes_max: usize,
     /// After so many bytes of records a snapshot is taken, and the journal cut below it.
@@ -51,6 +55,8 @@ impl Default for Limits {
             proposal_wait_max: Duration::from_millis(100),
             inbox_bytes_max: 64 << 20,
             proposal_bytes_max: 64 << 20,
+            reads_max: 1 << 14,
+            read_timeout: Duration::from_secs(5),
             command_bytes_max: 1 << 20,
             snapshot_journal_bytes: 64 << 20,
             snapshot_bytes_per_second: 64 << 20,
@@ -75,6 +81,8 @@ impl Limits {
         }
         let zero = self.proposals_max == 0
             || self.proposal_wait_max.is_zero()
+            || self.reads_max == 0
+            || self.read_timeout.is_zero()
             || self.proposal_bytes_max == 0
             || self.inbox_bytes_max == 0
             || self.snapshot_journal_bytes == 0

@@ -137,15 +137,20 @@ pub(crate) fn response<O: Encode>(result: Result<O, ProposeError>) -> Bytes {
 struct Response<O>(Result<O, ProposeError>);
 
 /// Why a command was not applied, with the number that says so.
-const REASONS: [(u8, ProposeError); 4] = [
+const REASONS: [(u8, ProposeError); 5] = [
     (3, ProposeError::NOT_DECODED),
     (4, ProposeError::SEALED),
     (7, ProposeError::DISK_FULL),
     (8, ProposeError::BEHIND),
+    (13, ProposeError::UNREACHABLE),
 ];
 /// Why nobody knows.
-const DOUBTS: [(u8, Doubt); 3] =
-    [(9, Doubt::TooOld), (10, Doubt::IssuedAhead), (11, Doubt::StateReplaced)];
+const DOUBTS: [(u8, Doubt); 4] = [
+    (9, Doubt::TooOld),
+    (10, Doubt::IssuedAhead),
+    (11, Doubt::StateReplaced),
+    (14, Doubt::Unreachable),
+];
 
 impl<O: Encode> Encode for Response<O> {
     fn encode(&self, out: &mut Writer) {
@@ -218,6 +223,7 @@ mod tests {
             ProposeError::SEALED,
             ProposeError::DISK_FULL,
             ProposeError::BEHIND,
+            ProposeError::UNREACHABLE,
             ProposeError::TooLarge { bytes: 5, bytes_max: 3 },
         ];
         let uncertain = [
@@ -225,6 +231,7 @@ mod tests {
             ProposeError::InDoubt(Doubt::TooOld),
             ProposeError::InDoubt(Doubt::IssuedAhead),
             ProposeError::InDoubt(Doubt::StateReplaced),
+            ProposeError::InDoubt(Doubt::Unreachable),
             ProposeError::OutputNotKept,
         ];
         assert!(certain.iter().all(ProposeError::is_certain));

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use panchayat_consensus::wire::to_bytes;
-use panchayat_consensus::{Command, Request};
-use panchayat_core::StateMachine;
+use panchayat_consensus::{Command, ReadLevel, Request};
+use panchayat_core::{Reading, StateMachine};
 use panchayat_storage::{Journal, JournalFailed, SnapshotStore};
 use panchayat_transport::Mesh;
 use panchayat_transport::identity::Identity;
@@ -23,6 +23,7 @@ use crate::cluster::Cluster;
 use crate::error::{ProposeError, Stopped};
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
+use crate::read::{Asks, ReadError};
 use crate::session::Session;
 
 /// A running replica. Clones share it; it stops by [`shutdown`](Self::shutdown), or abruptly when
@@ -34,6 +35,7 @@ pub struct Replica<S: StateMachine> {
 pub(crate) struct Running<S: StateMachine> {
     pub(crate) name: String,
     pub(crate) inbox: Inbox<S::Output>,
+    pub(crate) asks: Asks<S>,
     pub(crate) gate: Gate,
     pub(crate) mesh: Mesh,
     /// Taken by a shutdown in order.
@@ -138,6 +140,24 @@ impl<S: StateMachine> Replica<S> {
         let result = submit::<S>(&running.inbox, &running.gate, command, Some(request))?;
         let applied = result.await.unwrap_or(Err(ProposeError::Unknown));
         applied.map(|applied| applied.output)
+    }
+
+    /// Answers `query` from the state of this replica, once that is as current as `level` asks.
+    /// Nothing is written for it.
+    ///
+    /// # Errors
+    /// [`ReadError`]: within [`Limits::read_timeout`](crate::Limits::read_timeout) if no quorum can
+    /// be reached.
+    pub async fn read(
+        &self,
+        query: S::Query,
+        level: ReadLevel,
+    ) -> Result<Reading<S::Answer>, ReadError> {
+        if self.running.gate.is_closed() {
+            return Err(ReadError::Shutdown);
+        }
+        let announce = || self.running.inbox.tell(Event::Read);
+        self.running.asks.ask(query, level, announce).await
     }
 
     /// The replica's name.

@@ -1,7 +1,9 @@
 //! Closed-loop clients and the history of what they saw.
 
 use bytes::Bytes;
-use panchayat_consensus::{InstanceId, NotApplied, Path, ReplicaId, Request};
+use panchayat_consensus::{
+    Footprint, InstanceId, NotApplied, Path, ReadLevel, ReadRefusal, ReplicaId, Request, Span,
+};
 use panchayat_core::kv::{KvCommand, KvOp, KvOutput, KvValue};
 use rustc_hash::FxHashMap;
 
@@ -29,6 +31,8 @@ pub enum ClientEventKind {
     Return(KvOutput),
     /// It was definitely not applied.
     NotApplied(NotApplied),
+    /// It was a read that takes no place in the order, and was refused.
+    Refused(ReadRefusal),
     /// Its replica died or did not answer in time: it may have taken effect, or may yet.
     Unknown,
 }
@@ -40,6 +44,8 @@ pub(crate) struct Pending {
     pub(crate) replica: usize,
     pub(crate) key: Option<Bytes>,
     pub(crate) command: KvCommand,
+    /// If it is asked as a query, and how.
+    pub(crate) level: Option<ReadLevel>,
     /// If it may be tried again: by what name, and how often it was tried.
     pub(crate) request: Option<Request>,
     pub(crate) attempts: u32,
@@ -61,6 +67,21 @@ pub struct Answer {
     pub answered_us: u64,
 }
 
+/// A query that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSeen {
+    /// Where.
+    pub replica: ReplicaId,
+    /// How it was asked.
+    pub level: ReadLevel,
+    /// When, in virtual time.
+    pub asked_us: u64,
+    /// When it was answered.
+    pub answered_us: u64,
+    /// How old the state was said to be at most.
+    pub age: Option<Span>,
+}
+
 /// One client: at most one operation at a time.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -73,10 +94,12 @@ pub(crate) struct Client {
 }
 
 /// An operation answered to a client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Acknowledged {
     pub(crate) op: u64,
     pub(crate) id: InstanceId,
+    pub(crate) at_us: u64,
+    pub(crate) footprint: Footprint,
 }
 
 impl Client {

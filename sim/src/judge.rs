@@ -63,7 +63,7 @@ pub fn judge(events: &[ClientEvent]) -> Result<Judged, Flaw> {
                     registers.returned(id, event.at_us, register_result(command, output)?);
                 }
             }
-            ClientEventKind::NotApplied(_) => {
+            ClientEventKind::NotApplied(_) | ClientEventKind::Refused(_) => {
                 let Some((id, command)) = open.remove(&event.op) else { continue };
                 if is_list(command) { lists.failed(id) } else { registers.failed(id) }
             }

@@ -38,7 +38,7 @@ mod trace;
 mod workload;
 mod world;
 
-pub use client::{Answer, ClientEvent, ClientEventKind};
+pub use client::{Answer, ClientEvent, ClientEventKind, ReadSeen};
 pub use clock::Clock;
 pub use disk::{Disk, Keep, Opened};
 pub use epaxos::EPaxosChecks;

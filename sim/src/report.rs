@@ -5,7 +5,7 @@ use std::fmt;
 
 use panchayat_consensus::{InstanceId, ReplicaId};
 
-use crate::client::{Answer, ClientEvent};
+use crate::client::{Answer, ClientEvent, ReadSeen};
 use crate::flaw::Flaw;
 use crate::trace::Line;
 
@@ -89,6 +89,8 @@ pub struct Report {
     pub history: Vec<ClientEvent>,
     /// How long answered operations took, in the order of their answers.
     pub answers: Vec<Answer>,
+    /// Queries answered, in the order of their answers.
+    pub readings: Vec<ReadSeen>,
     /// Who executed what when, those after a restart once more.
     pub executions: Vec<Execution>,
     /// The readable trace, if it was asked for.

@@ -139,6 +139,7 @@ pub(crate) fn finish<P: Subject>(world: World<P>, flaw: Option<Flaw>) -> Report 
         steps: world.step,
         history: world.history,
         answers: world.answers,
+        readings: world.readings,
         executions: world.executions,
         lines: world.trace.into_lines(),
     }

@@ -27,6 +27,8 @@ pub struct Workload {
     pub kinds: [u64; 3],
     /// Reads among list and register commands, in a hundred.
     pub read_percent: u64,
+    /// Of the reads of a single key, those asked as queries, in a hundred.
+    pub query_percent: u64,
     /// List commands that touch several keys, in a hundred.
     pub transaction_percent: u64,
     /// Bytes of padding in values.
@@ -52,6 +54,7 @@ impl Workload {
             zipf_hundredths: 0,
             kinds: [1, 1, 1],
             read_percent: 0,
+            query_percent: 0,
             transaction_percent: 0,
             padding: 0,
             think_us: 0,
@@ -78,6 +81,7 @@ impl Workload {
             zipf_hundredths: *rng.pick(&[0, 0, 50, 70, 99]),
             kinds,
             read_percent: *rng.pick(&[5, 20, 50]),
+            query_percent: 0,
             transaction_percent: *rng.pick(&[0, 10, 40]),
             padding: *rng.pick(&[0, 0, 16, 200, 2_000]),
             think_us: rng.octaves(100, 300_000),

@@ -257,7 +257,9 @@ fn with_f_down_for_good_every_command_of_the_others_is_answered() {
         match event.kind {
             ClientEventKind::Invoke(_) => asked.insert(event.op),
             ClientEventKind::Return(_) => answered.insert(event.op),
-            ClientEventKind::NotApplied(_) | ClientEventKind::Unknown => false,
+            ClientEventKind::Refused(_)
+            | ClientEventKind::NotApplied(_)
+            | ClientEventKind::Unknown => false,
         };
     }
     let unanswered: Vec<_> = asked.difference(&answered).collect();

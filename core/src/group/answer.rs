@@ -29,6 +29,8 @@ pub enum Doubt {
     IssuedAhead,
     /// This replica's state was replaced by a peer's while the command was under way.
     StateReplaced,
+    /// No leader, or no quorum, has said for too long what became of it.
+    Unreachable,
 }
 
 impl Doubt {

@@ -4,6 +4,7 @@ use panchayat_consensus::wire::{from_bytes, to_bytes};
 use panchayat_consensus::{Command, Execution, InstanceId, Protocol, WallTime};
 
 use super::answer::{Answer, Doubt};
+use super::read::Vouched;
 use super::sink::{Effect, Sink};
 use super::snapshot::SnapshotParts;
 use super::{Group, Taking, Word, open_front, tell};
@@ -19,6 +20,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
     /// Executes what may be executed now, in order.
     pub(super) fn execute(&mut self, sink: &mut impl Sink<P, S>) {
         self.freeze(sink);
+        self.serve_reads(sink);
         let durable = self.journal.records_durable();
         while let Some(execution) = open_front(&mut self.executions, durable) {
             let Execution { id, command, token } = execution;
@@ -28,8 +30,11 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             sink.executed(id, effect);
             if let (Some(token), Some(answer)) = (token, answer) {
                 tell(&mut self.pending, token, Word::Answer(answer), sink);
+            } else if let (Some(token), Effect::Read) = (token, effect) {
+                self.answer_read(token, Vouched::Query, sink);
             }
             self.freeze(sink);
+            self.serve_reads(sink);
         }
     }
 
@@ -40,6 +45,9 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         command: &Command,
         wanted: bool,
     ) -> (Effect, Option<Answer<S::Output>>) {
+        if command.is_read() {
+            return (Effect::Read, None);
+        }
         match self.sessions.judge(command) {
             Verdict::TooOld => (Effect::TooOld, Some(Answer::Unknown(Doubt::TooOld))),
             Verdict::Duplicate(output) if !self.applies_duplicates() => {
@@ -77,20 +85,23 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         });
     }
 
-    /// Forgets requests. What the protocol says holds for what it hands out from now on, so it
+    /// Notes what is settled, and forgets requests. What the protocol says holds for what it hands out from now on, so it
     /// counts only once everything handed out before has been applied.
     pub(super) fn prune(&mut self) {
         let executed = self.executed();
-        if self.horizon.is_none() && !self.sessions.is_empty() {
+        if self.horizon.is_none() {
             let horizon = self.protocol.proposed_after();
-            if horizon > self.pruned {
+            if horizon > self.settled {
                 self.horizon = Some((executed + self.executions.len() as u64, horizon));
             }
         }
-        let Some((count, horizon)) = self.horizon else { return };
-        if executed >= count && self.sessions.prune(self.believed(horizon), PRUNED_PER_TURN_MAX) {
+        if let Some((_, horizon)) = self.horizon.take_if(|(count, _)| executed >= *count) {
+            self.settled = horizon;
+        }
+        let horizon = self.settled;
+        if horizon > self.pruned && self.sessions.prune(self.believed(horizon), PRUNED_PER_TURN_MAX)
+        {
             self.pruned = horizon;
-            self.horizon = None;
         }
     }
 }

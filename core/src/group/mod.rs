@@ -32,6 +32,7 @@
 
 mod answer;
 mod execute;
+mod read;
 mod sink;
 mod snapshot;
 
@@ -43,9 +44,11 @@ use panchayat_consensus::{
 };
 
 pub use answer::{Answer, Doubt};
+pub use read::{ReadRequest, Reading};
 pub use sink::{Effect, Sink};
 pub use snapshot::{Base, MarkError, SnapshotParts};
 
+use self::read::{Reads, Vouched};
 use crate::journal::Entry;
 #[cfg(feature = "mutations")]
 use crate::mutation::Mutation;
@@ -76,8 +79,13 @@ pub struct Group<P: Protocol, S: StateMachine> {
     installing: Option<u64>,
     /// What the protocol is yet to hear, since it was asked nothing while installing.
     deferred: Vec<Input<P::Message>>,
+    /// Reads without an answer.
+    reads: Reads<S::Query>,
     /// No command after this many was proposed at this time or before.
     horizon: Option<(u64, WallTime)>,
+    /// No command that is not applied yet was proposed at this time or before...
+    settled: WallTime,
+    /// ...and up to here requests were forgotten accordingly.
     pruned: WallTime,
     #[cfg(feature = "mutations")]
     mutation: Option<Mutation>,
@@ -170,7 +178,9 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             taking: None,
             installing: None,
             deferred: Vec::new(),
+            reads: Reads::default(),
             horizon: None,
+            settled: WallTime(0),
             pruned: WallTime(0),
             #[cfg(feature = "mutations")]
             mutation: None,
@@ -203,6 +213,8 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         self.pending.insert(token);
         let word = match &command.request {
             _ if self.installing.is_some() => Word::Rejected(NotApplied::Overloaded),
+            // It would be taken for a read.
+            _ if command.is_read() => Word::Answer(Answer::Undecodable),
             None => return self.pass(now, token, command),
             Some(request) => match self.sessions.admit(request, now.wall) {
                 Admission::Open => return self.pass(now, token, command),
@@ -273,8 +285,9 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         // out again.
         self.executions.clear();
         self.effects.take_executions().for_each(drop);
+        self.reads.forget();
         self.horizon = None;
-        self.pruned = WallTime(0);
+        (self.settled, self.pruned) = (WallTime(0), WallTime(0));
         self.protocol.install(now, handover, &mut self.effects);
         for token in &self.pending {
             let doubt = Answer::Unknown(Doubt::StateReplaced);
@@ -333,30 +346,33 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             return;
         }
         let durable = self.journal.records_durable();
+        // What a read may be answered after.
+        let handed_out = self.executed() + self.executions.len() as u64;
+        let (pending, reads) = (&mut self.pending, &mut self.reads);
         while let Some(output) = open_front(&mut self.held, durable) {
-            put_out(&mut self.pending, output, sink);
+            put_out(pending, reads, handed_out, output, sink);
         }
         for output in self.effects.take_outputs() {
             match output.open(durable) {
-                Ok(output) => put_out(&mut self.pending, output, sink),
+                Ok(output) => put_out(pending, reads, handed_out, output, sink),
                 Err(held) => self.held.push_back(held),
             }
         }
     }
 
-    /// When the protocol wants to be woken. After waking it, ask again.
+    /// When the group wants to be woken. After waking it, ask again.
     pub fn wake_time(&self) -> Option<Time> {
-        self.wake
+        [self.wake, self.reads.first_due()].into_iter().flatten().min()
     }
 
-    /// Wakes the protocol if its time has come; true if it was.
+    /// Wakes the group if its time has come; true if it was.
     pub fn wake(&mut self, now: Now) -> bool {
         let due = self.wake.is_some_and(|wake| wake <= now.monotonic);
         if due {
             self.wake = None;
             self.step(now, Input::Wake);
         }
-        due
+        self.reads.expire(now.monotonic) || due
     }
 
     /// The protocol, for status and for checks.
@@ -398,13 +414,24 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
 
 fn put_out<P: Protocol, S: StateMachine>(
     pending: &mut BTreeSet<Token>,
+    reads: &mut Reads<S::Query>,
+    handed_out: u64,
     output: Output<P::Message>,
     sink: &mut impl Sink<P, S>,
 ) {
     match output {
         Output::Send { to, message } => sink.send(to, message),
         Output::Committed { token, path } => sink.committed(token, path),
-        Output::Rejected { token, reason } => tell(pending, token, Word::Rejected(reason), sink),
+        Output::Rejected { token, reason } if !reads.reject(token, reason) => {
+            tell(pending, token, Word::Rejected(reason), sink);
+        }
+        Output::Rejected { .. } => {}
+        Output::Unknown { token } if !reads.reject(token, NotApplied::Unreachable) => {
+            tell(pending, token, Word::Answer(Answer::Unknown(Doubt::Unreachable)), sink);
+        }
+        Output::Unknown { .. } => {}
+        Output::ReadReady { token } => reads.ready(token, handed_out, Vouched::State),
+        Output::ReadRefused { token, reason } => reads.refuse(token, reason),
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use panchayat_consensus::{
-    Command, InstanceId, NotApplied, Path, Protocol, RecordSeq, ReplicaSet, Token,
+    Command, InstanceId, NotApplied, Path, Protocol, ReadRefusal, RecordSeq, ReplicaSet, Token,
 };
 
 use super::answer::Answer;
+use super::read::Reading;
 use super::snapshot::SnapshotParts;
 use crate::journal::Entry;
 use crate::state_machine::StateMachine;
@@ -35,6 +36,10 @@ pub trait Sink<P: Protocol, S: StateMachine> {
     fn answered(&mut self, token: Token, answer: Answer<S::Output>);
     /// This attempt was not and will not be applied.
     fn rejected(&mut self, token: Token, reason: NotApplied);
+    /// The answer to a query.
+    fn read(&mut self, token: Token, reading: Reading<S::Answer>);
+    /// A query is not answered.
+    fn read_refused(&mut self, token: Token, reason: ReadRefusal);
     /// A snapshot that was asked for can be written.
     fn snapshot(&mut self, parts: SnapshotParts<P, S>);
 }
@@ -48,6 +53,8 @@ pub enum Effect {
     Duplicate,
     /// Nothing: it was proposed too long after its request was issued.
     TooOld,
+    /// Nothing: it was a read, answered where it was asked.
+    Read,
     /// Nothing: its payload is not a command of the state machine.
     Undecodable,
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer, to_bytes};
 use panchayat_consensus::{
-    After, ClientId, Command, Effects, Footprint, Input, InstanceId, NotApplied, Now, Path,
-    Protocol, RecordSeq, ReplicaId, ReplicaSet, Request, Span, Time, Token, Value, WallTime,
+    After, Assurance, ClientId, Command, Effects, Footprint, Input, InstanceId, NotApplied, Now,
+    Path, Protocol, ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Request, Span, Time, Token,
+    Value, WallTime,
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::kv::{KvCommand, KvOp, KvOutput, KvStore};
+use crate::kv::{KvAnswer, KvCommand, KvOp, KvOutput, KvQuery, KvStore};
 use crate::sessions::{SessionConfig, Sessions};
+
+mod reads;
 
 /// "Slot `slot` is decided", or "every slot up to it is executed"; and a promise about proposals.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +98,12 @@ impl Protocol for Toy {
                 effects.committed(token, Path::Fast, after);
                 self.decide(command, Some(token), after, effects);
             }
+            // A lease is vouched for at once; a quorum read is ordered.
+            Input::Read { token, assurance: Assurance::Lease, .. } => effects.read_ready(token),
+            Input::Read { token, footprint, .. } => {
+                let command = Command::read(footprint);
+                self.step(now, Input::Propose { token, command }, effects);
+            }
             Input::Receive { message, .. } => self.proposed_after = message.proposed_after,
             _ => {}
         }
@@ -136,6 +145,7 @@ struct Out {
     answers: Vec<(u64, Answer<KvOutput>)>,
     rejected: Vec<u64>,
     effects: Vec<Effect>,
+    readings: Vec<(u64, Result<Reading<KvAnswer>, ReadRefusal>)>,
     snapshots: Vec<SnapshotParts<Toy, KvStore>>,
 }
 
@@ -160,6 +170,12 @@ impl Sink<Toy, KvStore> for Out {
     fn rejected(&mut self, token: Token, reason: NotApplied) {
         assert_eq!(reason, NotApplied::Overloaded);
         self.rejected.push(token.0);
+    }
+    fn read(&mut self, token: Token, reading: Reading<KvAnswer>) {
+        self.readings.push((token.0, Ok(reading)));
+    }
+    fn read_refused(&mut self, token: Token, reason: ReadRefusal) {
+        self.readings.push((token.0, Err(reason)));
     }
     fn snapshot(&mut self, parts: SnapshotParts<Toy, KvStore>) {
         self.snapshots.push(parts);

@@ -128,7 +128,7 @@ impl KvOp {
     }
 }
 
-fn put_value(out: &mut Writer, value: &KvValue) {
+pub(super) fn put_value(out: &mut Writer, value: &KvValue) {
     match value {
         None => out.put_u8(0),
         Some(value) => {
@@ -138,7 +138,7 @@ fn put_value(out: &mut Writer, value: &KvValue) {
     }
 }
 
-fn value(input: &mut Reader) -> Result<KvValue, DecodeError> {
+pub(super) fn value(input: &mut Reader) -> Result<KvValue, DecodeError> {
     match input.u8()? {
         0 => Ok(None),
         1 => bounded(input, "value", VALUE_BYTES_MAX).map(Some),
@@ -146,7 +146,11 @@ fn value(input: &mut Reader) -> Result<KvValue, DecodeError> {
     }
 }
 
-fn bounded(input: &mut Reader, what: &'static str, max: usize) -> Result<Bytes, DecodeError> {
+pub(super) fn bounded(
+    input: &mut Reader,
+    what: &'static str,
+    max: usize,
+) -> Result<Bytes, DecodeError> {
     let bytes = input.bytes()?;
     if bytes.len() > max { Err(DecodeError::OutOfRange(what)) } else { Ok(bytes) }
 }

@@ -7,6 +7,7 @@ use panchayat_consensus::{Footprint, KeyHash, Mode};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::command::{Condition, KvCommand, KvOp, KvOutput, KvValue, VALUE_BYTES_MAX};
+use super::query::{KvAnswer, KvQuery};
 use super::row::{Entry, print};
 use super::view::{self, KvView};
 use crate::cow::CowTable;
@@ -102,6 +103,8 @@ impl KvStore {
 impl StateMachine for KvStore {
     type Command = KvCommand;
     type Output = KvOutput;
+    type Query = KvQuery;
+    type Answer = KvAnswer;
     type View = KvView;
 
     fn footprint(command: &KvCommand) -> Footprint {
@@ -129,6 +132,19 @@ impl StateMachine for KvStore {
                     return KvOutput::ConditionFailed { index: index as u32, found };
                 }
                 KvOutput::Committed(ops.into_iter().map(|op| self.run(context, op)).collect())
+            }
+        }
+    }
+
+    fn query_footprint(query: &KvQuery) -> Footprint {
+        Footprint::new(query.keys().iter().map(|key| (KeyHash::of(key), Mode::Read)))
+    }
+
+    fn query(&self, query: KvQuery) -> KvAnswer {
+        match query {
+            KvQuery::Get { key } => KvAnswer::Value(self.read(&key)),
+            KvQuery::GetMany { keys } => {
+                KvAnswer::Values(keys.iter().map(|key| self.read(key)).collect())
             }
         }
     }

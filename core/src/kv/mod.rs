@@ -6,6 +6,7 @@
 
 mod command;
 mod machine;
+mod query;
 mod row;
 mod view;
 
@@ -13,4 +14,5 @@ pub use command::{
     Condition, KEY_BYTES_MAX, KvCommand, KvOp, KvOutput, KvValue, OPS_MAX, VALUE_BYTES_MAX,
 };
 pub use machine::KvStore;
+pub use query::{KvAnswer, KvQuery};
 pub use view::KvView;

@@ -177,6 +177,11 @@ impl Sessions {
         false
     }
 
+    /// What it is configured with.
+    pub fn config(&self) -> &SessionConfig {
+        &self.config
+    }
+
     /// How many requests are remembered.
     pub fn len(&self) -> usize {
         self.entries.len()

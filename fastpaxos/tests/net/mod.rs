@@ -396,6 +396,7 @@ impl World {
                 let (payload, ..) = process.waiting.remove(&token).expect("rejected once");
                 self.checks.rejected.insert(payload);
             }
+            other => panic!("a Fast Paxos replica never says {other:?}"),
         }
     }
 

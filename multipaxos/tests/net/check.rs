@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use panchayat_consensus::{Command, Execution, Slot, WallTime};
-use panchayat_multipaxos::{Entry, MultiPaxos, ReadLevel};
+use panchayat_multipaxos::{Entry, MultiPaxos, Way};
 
 use super::node::{Process, State};
 use super::{Answered, Us};
@@ -44,7 +44,7 @@ impl Checks {
     }
 
     /// A read was served from the state up to `upto`; when it began, `floor` was answered.
-    pub(crate) fn read(&self, node: usize, level: ReadLevel, floor: Slot, upto: Slot) {
+    pub(crate) fn read(&self, node: usize, level: Way, floor: Slot, upto: Slot) {
         assert!(upto >= floor, "stale {level:?} read at {node}: {upto} after {floor} was answered");
     }
 

@@ -19,9 +19,7 @@ use panchayat_consensus::{
     Command, Footprint, Input, KeyHash, Mode, NotApplied, Output, Path, Protocol, ReplicaId,
     ReplicaSet, Slot,
 };
-use panchayat_multipaxos::{
-    Config, Message, MultiPaxos, ReadAnswer, ReadLevel, ReadOutcome, Record,
-};
+use panchayat_multipaxos::{Config, Message, MultiPaxos, Record, Way};
 
 use check::Checks;
 use node::{Item, Node, Process, State};
@@ -63,7 +61,7 @@ pub(crate) enum Event {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Propose(usize),
-    Read(usize, ReadLevel),
+    Read(usize, Way),
     Crash(usize),
     Restart(usize),
     Cut(usize, usize),
@@ -91,8 +89,9 @@ pub(crate) struct World {
     pub(crate) checks: Checks,
     pub(crate) answered: Vec<Answered>,
     pub(crate) rejected: u64,
-    pub(crate) reads_served: BTreeMap<ReadLevel, Vec<Us>>,
+    pub(crate) reads_served: BTreeMap<Way, Vec<Us>>,
     pub(crate) reads_refused: u64,
+    pub(crate) given_up: u64,
     pub(crate) messages: u64,
     pub(crate) totals: BTreeMap<&'static str, u64>,
     configs: Vec<Config>,
@@ -116,6 +115,7 @@ impl World {
             rejected: 0,
             reads_served: BTreeMap::new(),
             reads_refused: 0,
+            given_up: 0,
             messages: 0,
             totals: BTreeMap::new(),
             configs,
@@ -262,7 +262,7 @@ impl World {
     }
 
     /// A client reads at `node`: it must see every command answered so far.
-    pub(crate) fn read(&mut self, node: usize, level: ReadLevel) {
+    pub(crate) fn read(&mut self, node: usize, level: Way) {
         let floor = self.checks.answered_upto();
         let (now, local) = (self.now, self.nodes[node].clock.now(self.now));
         let Some(process) = &mut self.nodes[node].process else { return };
@@ -347,17 +347,6 @@ impl World {
                 }
             }
         }
-        let answers: Vec<ReadAnswer> = process.protocol.take_read_answers().collect();
-        for ReadAnswer { token, outcome } in answers {
-            let (level, floor, since) = process.reads.remove(&token).expect("one answer each");
-            match outcome {
-                ReadOutcome::Ready { upto } => {
-                    self.checks.read(node, level, floor, upto);
-                    self.reads_served.entry(level).or_default().push(self.now - since);
-                }
-                ReadOutcome::Refused(_) => self.reads_refused += 1,
-            }
-        }
         if let Some(wake) = process.effects.take_wake() {
             let earlier = process.wake.filter(|earlier| *earlier <= wake);
             if earlier.is_none() {
@@ -417,11 +406,30 @@ impl World {
                 }
             }
             Output::Rejected { token, reason } => {
-                assert_eq!(reason, NotApplied::Overloaded);
+                assert!(matches!(reason, NotApplied::Overloaded | NotApplied::Unreachable));
                 self.rejected += 1;
                 let waiting = self.process(node).and_then(|process| process.waiting.remove(&token));
                 let (payload, ..) = waiting.expect("rejected once");
                 self.checks.rejected(payload);
+            }
+            Output::Unknown { token } => {
+                let waiting = self.process(node).and_then(|process| process.waiting.remove(&token));
+                assert!(waiting.is_some(), "given up once");
+                self.given_up += 1;
+            }
+            Output::ReadReady { token } => {
+                let now = self.now;
+                let Some(process) = self.process(node) else { return };
+                // Everything handed out so far is applied before the answer.
+                let upto = process.protocol.chosen_upto();
+                let (way, floor, since) = process.reads.remove(&token).expect("one answer each");
+                self.checks.read(node, way, floor, upto);
+                self.reads_served.entry(way).or_default().push(now - since);
+            }
+            Output::ReadRefused { token, .. } => {
+                let read = self.process(node).and_then(|process| process.reads.remove(&token));
+                assert!(read.is_some(), "one answer each");
+                self.reads_refused += 1;
             }
         }
     }
@@ -610,9 +618,7 @@ impl World {
             self.nodes.iter().filter_map(|node| node.process.as_ref()).collect();
         let upto = running.iter().map(|process| process.protocol.chosen_upto()).max();
         running.iter().all(|process| {
-            let lost = Protocol::counters(&process.protocol);
-            let lost = lost.iter().find(|(name, _)| *name == "outcome_unknown").map_or(0, |c| c.1);
-            process.waiting.len() as u64 <= lost
+            process.waiting.is_empty()
                 && process.reads.is_empty()
                 && Some(process.protocol.chosen_upto()) == upto
                 && process.executions.is_empty()

@@ -6,7 +6,7 @@ use panchayat_consensus::{
     Durable, EffectsOf, Execution, Gated, Now, Output, Path, Protocol, RecordSeq, ReplicaSet, Slot,
     Time, Token, WallTime,
 };
-use panchayat_multipaxos::{Config, Message, MultiPaxos, ReadLevel, Record};
+use panchayat_multipaxos::{Config, Message, MultiPaxos, Record, Way};
 
 use super::Us;
 
@@ -106,7 +106,7 @@ pub(crate) struct Process {
     pub(crate) blocked: bool,
     pub(crate) state_asked: Option<Us>,
     pub(crate) waiting: BTreeMap<Token, Waiting>,
-    pub(crate) reads: BTreeMap<Token, (ReadLevel, Slot, Us)>,
+    pub(crate) reads: BTreeMap<Token, (Way, Slot, Us)>,
     tokens: u64,
 }
 

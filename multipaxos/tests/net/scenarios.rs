@@ -1,7 +1,7 @@
 //! Directed runs: what chance would take too long to come to.
 
 use panchayat_consensus::{ReplicaId, Span};
-use panchayat_multipaxos::{Config, FlexibleQuorums, Lease, Placement, ReadLevel};
+use panchayat_multipaxos::{Config, FlexibleQuorums, Lease, Placement, Way};
 
 use super::swarm::{MS, timing};
 use super::{Action, Us, Weather, World};
@@ -46,7 +46,7 @@ pub(crate) fn write_and_read(world: &mut World, writer: usize, reader: usize, sp
     let end = world.now + span;
     while world.now < end {
         world.propose(writer);
-        world.read(reader, ReadLevel::Lease);
+        world.read(reader, Way::Lease);
         world.run_until(world.now + 10 * MS);
     }
 }

@@ -3,7 +3,7 @@
 
 use panchayat_consensus::{ReplicaId, Span};
 use panchayat_multipaxos::{
-    Config, FlexibleQuorums, Learning, Lease, Limits, Placement, ReadLevel, Timing,
+    Config, FlexibleQuorums, Learning, Lease, Limits, Placement, Timing, Way,
 };
 
 use super::rng::Rng;
@@ -38,6 +38,7 @@ pub(crate) fn timing() -> Timing {
         catch_up_delay: Span::from_ms(20),
         status_interval: Span::from_ms(60),
         read_timeout: Span::from_ms(600),
+        outcome_timeout: Span::from_ms(30_000),
         hold: Span::from_ms(1_000),
     }
 }
@@ -53,6 +54,7 @@ fn draw_config(rng: &mut Rng) -> Config {
     };
     let mut config = Config::new(ReplicaId(0), quorums, Span::from_ms(20));
     config.timing = timing();
+    config.timing.outcome_timeout = Span::from_ms(rng.pick(&[400, 1_500, 30_000]));
     config.placement = if rng.chance(250_000) {
         Placement::Pinned(ReplicaId(rng.below(n as u64) as u8))
     } else {
@@ -107,7 +109,7 @@ fn schedule(world: &mut World, rng: &mut Rng, leases: bool) {
         let node = any(rng);
         world.at(at, Action::Propose(node));
         if rng.chance(400_000) {
-            let levels = [ReadLevel::Index, ReadLevel::Quorum, ReadLevel::Lease];
+            let levels = [Way::Index, Way::Quorum, Way::Lease];
             let level = rng.pick(&levels[..2 + usize::from(leases)]);
             world.at(at + rng.below(3 * MS), Action::Read(any(rng), level));
         }
@@ -203,12 +205,15 @@ pub(crate) fn run(seed: u64, change: impl Fn(&mut Config)) -> World {
     for node in 0..n {
         world.act(Action::Restart(node));
     }
-    // A command puts everybody right.
+    // A command puts everybody right, once there is a leader to give it to in time.
     world.run_until(world.now + 600 * MS);
-    for node in 0..n {
-        world.propose(node);
-    }
-    settle(&mut world, "after the power came back");
+    let served = (0..20).any(|_| {
+        let before = world.answered.len();
+        (0..n).for_each(|node| _ = world.propose(node));
+        settle(&mut world, "after the power came back");
+        world.answered.len() == before + n
+    });
+    assert!(served, "no command gets through after the power came back");
     let answered: Vec<u64> = world.checks.answered.keys().copied().collect();
     for node in 0..n {
         let state = &world.nodes[node].process.as_ref().expect("it runs").state;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use panchayat_consensus::wire::{from_bytes, to_bytes};
 use panchayat_consensus::{
-    ClusterId, Command, EpochNumber, GroupId, Input, NotApplied, Now, Path, RecordSeq, ReplicaId,
-    ReplicaSet, Span, Token,
+    ClusterId, Command, EpochNumber, GroupId, Input, NotApplied, Now, Path, ReadRefusal, RecordSeq,
+    ReplicaId, ReplicaSet, Span, Token,
 };
 use panchayat_core::frame::{FrameWriter, next_message, open_frame};
 use panchayat_core::journal::Entry;
-use panchayat_core::kv::{KvOutput, KvStore};
-use panchayat_core::{Answer, Base, Group, Sink, SnapshotParts};
+use panchayat_core::kv::{KvAnswer, KvOutput, KvStore};
+use panchayat_core::{Answer, Base, Group, Reading, Sink, SnapshotParts};
 use panchayat_epaxos::{Config, EPaxos, Message, Record};
 use panchayat_sim::{Disk, Keep};
 
@@ -84,6 +84,12 @@ impl Sink<EPaxos, KvStore> for Out<'_> {
     }
     fn rejected(&mut self, token: Token, _reason: NotApplied) {
         self.news.rejected.push(token);
+    }
+    fn read(&mut self, token: Token, _reading: Reading<KvAnswer>) {
+        unreachable!("nobody reads: {token:?}");
+    }
+    fn read_refused(&mut self, token: Token, reason: ReadRefusal) {
+        unreachable!("nobody reads: {token:?}, {reason}");
     }
     fn snapshot(&mut self, parts: SnapshotParts<EPaxos, KvStore>) {
         self.news.frozen_after = self.begun.elapsed();

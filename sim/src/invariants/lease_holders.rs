@@ -1,8 +1,8 @@
 //! Invariants 11 and 13. As long as clocks are as good as stated, at most one replica may answer
 //! reads under a lease, and what it answers contains everything answered before.
 
-use panchayat_consensus::{Effects, Now, ReplicaId, Slot, Token};
-use panchayat_multipaxos::{MultiPaxos, ReadLevel, ReadOutcome};
+use panchayat_consensus::{Durable, Effects, Now, Output, RecordSeq, ReplicaId, Slot, Token};
+use panchayat_multipaxos::{MultiPaxos, Way};
 
 use crate::flaw::{Flaw, Invariant};
 use crate::multipaxos::instance;
@@ -52,20 +52,19 @@ impl LeaseHolders {
     /// What a read here and now would be answered. It is asked of a copy.
     fn read(&mut self, replica: ReplicaId, now: Now, protocol: &MultiPaxos) -> Result<(), Flaw> {
         self.reads += 1;
-        let mut copy = protocol.clone();
-        copy.take_read_answers().for_each(drop);
-        copy.read(Token(u64::MAX), ReadLevel::Lease, now, &mut Effects::default());
-        let answer = copy.take_read_answers().find(|answer| answer.token == Token(u64::MAX));
-        match answer.map(|answer| answer.outcome) {
-            Some(ReadOutcome::Ready { upto }) if upto < self.answered => {
-                let text = format!(
-                    "{replica} would answer a read from its state upto slot {upto}, though this \
-                     one was answered"
-                );
-                Err(Flaw::of(Invariant::StaleRead, instance(self.answered), text))
-            }
-            _ => Ok(()),
+        let (mut copy, mut effects) = (protocol.clone(), Effects::default());
+        copy.read(Token(u64::MAX), Way::Lease, now, &mut effects);
+        let said = effects.take_outputs().filter_map(|it| it.open(Durable(RecordSeq(0))).ok());
+        let ready = said.filter(|output| matches!(output, Output::ReadReady { .. })).count() > 0;
+        let upto = copy.chosen_upto();
+        if ready && upto < self.answered {
+            let text = format!(
+                "{replica} would answer a read from its state upto slot {upto}, though this one \
+                 was answered"
+            );
+            return Err(Flaw::of(Invariant::StaleRead, instance(self.answered), text));
         }
+        Ok(())
     }
 
     /// How often the lease changed hands, and how many reads were tried.

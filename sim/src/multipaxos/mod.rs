@@ -77,6 +77,7 @@ impl Subject for MultiPaxos {
         let mut config = Config::new(seat.replica, quorums, tuning.patience);
         config.placement = log.placement.clone();
         config.learning = log.learning;
+        config.confirmation = log.confirmation;
         config.lease = log.lease;
         config.timing = Timing {
             heartbeat_interval: log.heartbeat_interval,
@@ -85,7 +86,8 @@ impl Subject for MultiPaxos {
             patience: tuning.patience,
             catch_up_delay: log.catch_up_delay,
             status_interval: tuning.status_interval,
-            read_timeout: log.election_timeout.times(4),
+            read_timeout: log.read_timeout,
+            outcome_timeout: log.outcome_timeout,
             hold: tuning.hold,
         };
         config.limits = Limits {

@@ -1,7 +1,7 @@
 //! The swarm for Multi-Paxos: what every protocol's runs have, and leaders in trouble.
 
 use panchayat_consensus::{ReplicaId, Span};
-use panchayat_multipaxos::{Learning, Lease, Placement};
+use panchayat_multipaxos::{Confirmation, Learning, Lease, Placement};
 
 use super::tuning::LogTuning;
 use crate::fault::{Class, CrashPoint, Fault, Planned, isolate, occurrence};
@@ -41,6 +41,7 @@ pub(super) fn draw(seed: u64, n: usize) -> Setup {
         setup.plan.retain(|planned| !matches!(planned.fault, Fault::BitFlip { .. }));
     }
     setup.plan.sort_by_key(|planned| planned.at_us);
+    draw_reads(&mut setup, &mut Rng::new(seed, "reads"));
     setup
 }
 
@@ -67,12 +68,28 @@ fn draw_log(n: usize, rtt_us: u64, rng: &mut Rng) -> LogTuning {
         lease: rng.percent(65).then_some(lease),
         heartbeat_interval: Span(heartbeat),
         election_timeout,
+        confirmation: Confirmation::Leader,
+        read_timeout: election_timeout.times(4),
+        outcome_timeout: election_timeout.times(20),
         catch_up_delay: Span(rng.between(rtt_us / 4 + 1, 2 * rtt_us)),
         span_max: *rng.pick(&[8, 1 << 20, 1 << 20]),
         window_slots_max: *rng.pick(&[4, 16, 64, 1 << 16]),
         window_bytes_max: *rng.pick(&[6_000, 40_000, 1 << 20]),
         batch_bytes_max: *rng.pick(&[250, 600, 1 << 20]),
     }
+}
+
+/// How much is read past the log, who vouches for it, and how long who waits is left waiting.
+fn draw_reads(setup: &mut Setup, rng: &mut Rng) {
+    setup.workload.query_percent = *rng.pick(&[0, 50, 90]);
+    if setup.workload.query_percent > 0 {
+        setup.workload.read_percent = setup.workload.read_percent.max(rng.between(20, 60));
+    }
+    let log = &mut setup.tuning.log;
+    let through = [Confirmation::Leader, Confirmation::Leader, Confirmation::Quorum];
+    log.confirmation = *rng.pick(&through);
+    log.read_timeout = Span(log.election_timeout.0 * rng.between(100, 800) / 100);
+    log.outcome_timeout = log.election_timeout.times(rng.between(3, 40));
 }
 
 /// Turns this run into one about leaders: again and again whoever leads dies, is cut off, stops or

@@ -1,7 +1,7 @@
 //! What the swarm chooses for protocols with a leader and a log.
 
 use panchayat_consensus::Span;
-use panchayat_multipaxos::{Learning, Lease, Placement};
+use panchayat_multipaxos::{Confirmation, Learning, Lease, Placement};
 
 /// Timeouts, limits and variants of a protocol with a leader and a log, beside those that every
 /// protocol has.
@@ -13,12 +13,18 @@ pub struct LogTuning {
     pub placement: Placement,
     /// Who counts the votes.
     pub learning: Learning,
+    /// Who vouches for linearizable reads.
+    pub confirmation: Confirmation,
     /// The clock assumption of lease reads.
     pub lease: Option<Lease>,
     /// How often a leader is heard of.
     pub heartbeat_interval: Span,
     /// How long it may be silent.
     pub election_timeout: Span,
+    /// How long a read may wait.
+    pub read_timeout: Span,
+    /// How long a proposer waits for an outcome.
+    pub outcome_timeout: Span,
     /// How long a replica that is behind waits before it asks.
     pub catch_up_delay: Span,
     /// Most numbers between an origin's oldest command in flight and its newest.
@@ -39,9 +45,12 @@ impl LogTuning {
             quorums: None,
             placement: Placement::Ranked(Vec::new()),
             learning: Learning::Origin,
+            confirmation: Confirmation::Leader,
             lease: None,
             heartbeat_interval: Span(election_timeout.0 / 8),
             election_timeout,
+            read_timeout: election_timeout.times(4),
+            outcome_timeout: election_timeout.times(20),
             catch_up_delay: rtt.max(Span::from_ms(20)),
             span_max: 1 << 20,
             window_slots_max: 1 << 16,

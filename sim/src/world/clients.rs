@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use panchayat_consensus::wire::to_bytes;
 use panchayat_consensus::{
-    ClientId, Command, InstanceId, NotApplied, Path, Request, Token, WallTime,
+    ClientId, Command, InstanceId, NotApplied, Path, ReadLevel, Request, Token, WallTime,
 };
 use panchayat_core::kv::{KvCommand, KvOutput, KvStore};
 use panchayat_core::{Answer as Reply, Doubt, StateMachine};
@@ -43,16 +43,30 @@ impl<P: Subject> World<P> {
         let command =
             workload.command(&format!("o{op}"), &mut self.client_rng, |key| asking.last_seen(key));
         let process = asking.process;
+        let level = self.draw_level(&command);
+        let asking = &self.clients[client];
         let (key, asked_us) = (register_of(&command), self.now_us);
-        let request = self.setup.workload.retries.then(|| Request {
+        let retries = self.setup.workload.retries && level.is_none();
+        let request = retries.then(|| Request {
             client: ClientId(u128::from(process) + 1),
             sequence: op,
             issued_at: self.nodes[asking.home].clock.now(self.now_us).wall,
         });
         let attempts = 0;
-        self.note(process, op, replica, ClientEventKind::Invoke(command.clone()));
-        let pending =
-            Pending { op, replica, key, command, request, attempts, asked_us, committed: None };
+        if !matches!(level, Some(ReadLevel::Stale { .. })) {
+            self.note(process, op, replica, ClientEventKind::Invoke(command.clone()));
+        }
+        let pending = Pending {
+            op,
+            replica,
+            key,
+            command,
+            level,
+            request,
+            attempts,
+            asked_us,
+            committed: None,
+        };
         self.clients[client].pending = Some(pending);
         self.stats.commands += 1;
         self.try_pending(client, replica)
@@ -64,6 +78,7 @@ impl<P: Subject> World<P> {
         (pending.replica, pending.committed) = (replica, None);
         pending.attempts += 1;
         let (op, command, request) = (pending.op, pending.command.clone(), pending.request);
+        let level = pending.level;
         let attempt = pending.attempts;
         let node = &mut self.nodes[replica];
         node.next_token += 1;
@@ -73,7 +88,10 @@ impl<P: Subject> World<P> {
             let at = self.now_us + self.setup.workload.timeout_us;
             self.queue.push(at, Event::ClientTimeout { client, op, attempt });
         }
-        self.propose(replica, token, &command, request)
+        match level {
+            Some(level) => self.ask(replica, token, &command, level),
+            None => self.propose(replica, token, &command, request),
+        }
     }
 
     /// Tries again at some replica what the client still waits for, once it was told to wait.
@@ -121,13 +139,13 @@ impl<P: Subject> World<P> {
         if up.is_empty() { None } else { Some(*self.client_rng.pick(&up)) }
     }
 
-    fn note(&mut self, process: u32, op: u64, replica: usize, kind: ClientEventKind) {
+    pub(super) fn note(&mut self, process: u32, op: u64, replica: usize, kind: ClientEventKind) {
         let replica = self.nodes[replica].id;
         self.history.push(ClientEvent { at_us: self.now_us, process, op, replica, kind });
     }
 
     /// The client's operation is over; it goes on after a pause.
-    fn client_goes_on(&mut self, client: usize) {
+    pub(super) fn client_goes_on(&mut self, client: usize) {
         let think = match self.phase {
             Phase::Safety => self.client_rng.below(self.setup.workload.think_us + 1),
             _ => self.client_rng.below(1_000),
@@ -152,8 +170,10 @@ impl<P: Subject> World<P> {
     fn client_gives_in(&mut self, client: usize) {
         let Some(pending) = self.clients[client].pending.take() else { return };
         let process = self.clients[client].process;
-        self.note(process, pending.op, pending.replica, ClientEventKind::Unknown);
-        self.stats.unknown += 1;
+        if pending.level.is_none() {
+            self.note(process, pending.op, pending.replica, ClientEventKind::Unknown);
+            self.stats.unknown += 1;
+        }
         self.clients[client].process = self.next_process;
         self.next_process += 1;
         self.client_goes_on(client);
@@ -187,7 +207,7 @@ impl<P: Subject> World<P> {
     }
 
     /// The client that waits for this token, if it still does.
-    fn waiting_for(&mut self, replica: usize, token: Token) -> Option<(usize, Pending)> {
+    pub(super) fn waiting_for(&mut self, replica: usize, token: Token) -> Option<(usize, Pending)> {
         let (client, op) = self.nodes[replica].tokens.remove(&token)?;
         let pending = self.clients[client].pending.as_ref()?;
         (pending.op == op).then(|| (client, pending.clone()))
@@ -224,7 +244,7 @@ impl<P: Subject> World<P> {
         let (output, duplicate) = match answer {
             Reply::Applied(output) => (output, false),
             Reply::Duplicate(output) => (output, true),
-            Reply::Unknown(Doubt::StateReplaced) => {
+            Reply::Unknown(Doubt::StateReplaced | Doubt::Unreachable) => {
                 if let Some((client, _)) = self.waiting_for(replica, token) {
                     self.client_loses(client);
                 }
@@ -254,7 +274,8 @@ impl<P: Subject> World<P> {
         match id {
             Some(id) if !duplicate => {
                 self.checks.answered(id);
-                self.acknowledged.push(Acknowledged { op: pending.op, id });
+                let (at_us, footprint) = (self.now_us, KvStore::footprint(&pending.command));
+                self.acknowledged.push(Acknowledged { op: pending.op, id, at_us, footprint });
             }
             None if !duplicate => {
                 let text = format!("{token:?} is answered though nothing was executed");

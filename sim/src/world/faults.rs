@@ -113,6 +113,8 @@ impl<P: Subject> World<P> {
             Fault::OfLeader(_) => None,
             Fault::ClockJump { replica, by_us } => {
                 self.nodes[replica].clock.jump(by_us);
+                let skew_us = self.nodes[replica].clock.skew_us().unsigned_abs();
+                self.skew_max_us = self.skew_max_us.max(skew_us);
                 None
             }
         };

@@ -8,6 +8,7 @@ mod clients;
 mod faults;
 mod node;
 mod phases;
+mod reads;
 mod snapshots;
 mod turn;
 
@@ -23,7 +24,7 @@ use panchayat_core::kv::KvCommand;
 use panchayat_core::{StateHash, StateMachine};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::client::{Acknowledged, Answer, Client, ClientEvent};
+use crate::client::{Acknowledged, Answer, Client, ClientEvent, ReadSeen};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::flaw::Flaw;
@@ -115,6 +116,8 @@ pub(crate) struct World<P: Subject> {
     pub(crate) step: u64,
     pub(crate) phase: Phase,
     pub(crate) phase_since_us: u64,
+    /// The furthest that any wall clock was off, drift apart.
+    skew_max_us: u64,
     queue: Queue<Event>,
     pub(crate) nodes: Vec<Node<P>>,
     network: Network,
@@ -129,6 +132,7 @@ pub(crate) struct World<P: Subject> {
     pub(crate) history: Vec<ClientEvent>,
     acknowledged: Vec<Acknowledged>,
     pub(crate) answers: Vec<Answer>,
+    pub(crate) readings: Vec<ReadSeen>,
     pub(crate) executions: Vec<Execution>,
     pub(crate) script: Vec<Scripted>,
     pub(crate) trace: Trace,
@@ -141,6 +145,7 @@ pub(crate) struct World<P: Subject> {
     crash_rng: Rng,
     clock_rng: Rng,
     client_rng: Rng,
+    query_rng: Rng,
     sync_rng: Rng,
     snapshot_rng: Rng,
 }
@@ -160,6 +165,7 @@ impl<P: Subject> World<P> {
             step: 0,
             phase: Phase::Safety,
             phase_since_us: 0,
+            skew_max_us: setup.skew_us.iter().map(|us| us.unsigned_abs()).max().unwrap_or(0),
             queue: Queue::new(),
             nodes,
             network,
@@ -174,6 +180,7 @@ impl<P: Subject> World<P> {
             history: Vec::new(),
             acknowledged: Vec::new(),
             answers: Vec::new(),
+            readings: Vec::new(),
             executions: Vec::new(),
             script: Vec::new(),
             trace: Trace::new(text),
@@ -185,6 +192,7 @@ impl<P: Subject> World<P> {
             crash_rng: Rng::new(seed, "crashes"),
             clock_rng: Rng::new(seed, "clocks"),
             client_rng: Rng::new(seed, "clients"),
+            query_rng: Rng::new(seed, "queries"),
             sync_rng: Rng::new(seed, "syncs"),
             snapshot_rng: Rng::new(seed, "snapshots"),
             setup,

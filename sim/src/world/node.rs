@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use panchayat_consensus::{ClientId, Command, InstanceId, RecordSeq, ReplicaId, ReplicaSet, Token};
-use panchayat_core::Group;
 use panchayat_core::detector::{Detector, Verdict};
-use panchayat_core::kv::KvStore;
+use panchayat_core::kv::{KvQuery, KvStore};
+use panchayat_core::{Group, ReadRequest};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::Clock;
@@ -26,6 +26,7 @@ pub(crate) enum Job {
     Frame { from: ReplicaId, bytes: Bytes },
     Synced(RecordSeq),
     Propose { token: Token, command: Command },
+    Read { token: Token, request: ReadRequest<KvQuery> },
     Peer(Verdict),
     Wake,
 }

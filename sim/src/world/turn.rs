@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use panchayat_consensus::wire::{from_bytes, to_bytes};
 use panchayat_consensus::{
-    Command, Input, InstanceId, NotApplied, Path, Protocol, RecordSeq, ReplicaSet, Token,
+    Command, Input, InstanceId, NotApplied, Path, Protocol, ReadRefusal, RecordSeq, ReplicaSet,
+    Token,
 };
 use panchayat_core::detector::Verdict;
 use panchayat_core::frame::{FrameWriter, next_message, open_frame};
 use panchayat_core::journal::Entry;
-use panchayat_core::kv::{KvOutput, KvStore};
-use panchayat_core::{Answer, Effect, Sink, SnapshotParts};
+use panchayat_core::kv::{KvAnswer, KvOutput, KvStore};
+use panchayat_core::{Answer, Effect, Reading, Sink, SnapshotParts};
 
 use super::{EPOCH, Event, GROUP, Job, World, state_of};
 use crate::fault::{Aftermath, CrashPoint};
@@ -32,6 +33,7 @@ pub(crate) enum Action<P: Protocol> {
     Executing { id: InstanceId, command: Arc<Command> },
     Answered { token: Token, answer: Answer<KvOutput> },
     Rejected { token: Token, reason: NotApplied },
+    Read { token: Token, outcome: Result<Reading<KvAnswer>, ReadRefusal> },
 }
 
 struct Collector<'a, P: Protocol>(&'a mut Vec<Action<P>>);
@@ -63,6 +65,12 @@ impl<P: Protocol> Sink<P, KvStore> for Collector<'_, P> {
     }
     fn snapshot(&mut self, parts: SnapshotParts<P, KvStore>) {
         self.0.push(Action::Snapshot(parts));
+    }
+    fn read(&mut self, token: Token, reading: Reading<KvAnswer>) {
+        self.0.push(Action::Read { token, outcome: Ok(reading) });
+    }
+    fn read_refused(&mut self, token: Token, reason: ReadRefusal) {
+        self.0.push(Action::Read { token, outcome: Err(reason) });
     }
     fn rejected(&mut self, token: Token, reason: NotApplied) {
         self.0.push(Action::Rejected { token, reason });
@@ -192,6 +200,11 @@ impl<P: Subject> World<P> {
                     self.trace.mix(token.0);
                     group.step(now, Input::Propose { token, command });
                 }
+                Job::Read { token, request } => {
+                    self.trace.line(Some(node.id), None, || format!("asks {token:?} {request:?}"));
+                    self.trace.mix(token.0);
+                    group.read(now, token, request);
+                }
                 Job::Peer(verdict) => {
                     self.trace.line(Some(node.id), None, || format!("detector: {verdict:?}"));
                     let input = match verdict {
@@ -265,6 +278,11 @@ impl<P: Subject> World<P> {
             Action::Rejected { token, reason } => {
                 self.trace.line(Some(at.replica), None, || format!("rejects {token:?} {reason:?}"));
                 self.token_rejected(replica, token, reason);
+            }
+            Action::Read { token, outcome } => {
+                self.trace.line(Some(at.replica), None, || format!("reads {token:?} {outcome:?}"));
+                self.trace.mix(token.0);
+                self.token_read(replica, token, outcome)?;
             }
         }
         Ok(!self.dies(replica))
@@ -375,6 +393,7 @@ impl<P: Subject> World<P> {
             }
             Effect::Duplicate => "requests_duplicate",
             Effect::TooOld => "requests_too_old",
+            Effect::Read => "reads_ordered",
             Effect::Undecodable => {
                 let text = "a payload that a client proposed does not decode".into();
                 return Err(Flaw::of(Invariant::Validity, id, text));
