@@ -5,6 +5,7 @@ use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
 use panchayat_core::SessionConfig;
 
 use crate::disk::Keep;
+use crate::fastpaxos::FastTuning;
 use crate::fault::{Class, Fault, Planned, duel, occurrence};
 use crate::multipaxos::LogTuning;
 use crate::network::Weather;
@@ -262,6 +263,7 @@ impl Tuning {
             retained_max: 1 << 18,
             hold: Span::from_ms(30_000),
             log: LogTuning::calm(rtt),
+            fast: FastTuning::calm(rtt),
         }
     }
 
@@ -281,6 +283,7 @@ impl Tuning {
             retained_max: *rng.pick(&[24, 60, 150, 1 << 18]),
             hold: Span(patience.0 * rng.between(10, 60)),
             log: LogTuning::calm(rtt),
+            fast: FastTuning::calm(rtt),
         }
     }
 }
