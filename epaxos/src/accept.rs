@@ -89,14 +89,13 @@ impl EPaxos {
         let instance = self.ensure(id, now);
         let to = ReplicaSet::only(from);
         if instance.is_committed() {
-            self.send_commit(id, to, fx);
+            self.send_commit(id, to, value == Proposal::Nop, fx);
         } else if ballot < instance.ballot {
             let refusal = Message::Refused { ballot: instance.ballot, id };
             self.counters.refusals += 1;
             fx.send(to, refusal, fx.after_last());
         } else if value == Proposal::Original && instance.payload.is_none() {
-            self.counters.fetches += 1;
-            fx.send(to, Message::Fetch { id }, panchayat_consensus::After::NOTHING);
+            self.fetch(id, to, fx);
         } else if instance.phase == Phase::Accepted && instance.accepted_ballot == ballot {
             let record = instance.recorded;
             fx.send(to, Message::AcceptOk { ballot, id }, record);
@@ -135,15 +134,28 @@ impl EPaxos {
         }
     }
 
-    /// Sends an accept in progress again, payload included, to a replica that lacked it.
-    pub(crate) fn repeat_accept(&mut self, id: InstanceId, to: ReplicaId, fx: &mut Fx) {
-        let Some(instance) = self.lanes.get(id) else { return };
-        let Some(attempt) = &instance.attempt else { return };
-        if let (Stage::Accepting { .. }, Some(value)) = (&attempt.stage, instance.value()) {
-            let (ballot, deps) = (attempt.ballot, instance.deps.clone());
-            let message = Message::Accept { ballot, id, value: in_full(value), deps };
-            fx.send(ReplicaSet::only(to), message, instance.recorded);
-        }
+    /// Sends an accept in progress again, to a replica that lacked the payload if `full`; says
+    /// whether there is one.
+    pub(crate) fn repeat_accept(
+        &mut self,
+        id: InstanceId,
+        to: ReplicaId,
+        full: bool,
+        fx: &mut Fx,
+    ) -> bool {
+        let Some(instance) = self.lanes.get(id) else { return false };
+        let Some(attempt) = &instance.attempt else { return false };
+        let (Stage::Accepting { .. }, Some(value)) = (&attempt.stage, instance.value()) else {
+            return false;
+        };
+        let value = match in_full(value) {
+            Proposal::Full(_) if !full => Proposal::Original,
+            value => value,
+        };
+        let (ballot, deps) = (attempt.ballot, instance.deps.clone());
+        let message = Message::Accept { ballot, id, value, deps };
+        fx.send(ReplicaSet::only(to), message, instance.recorded);
+        true
     }
 
     /// Drops whatever this replica was doing to decide `id`.

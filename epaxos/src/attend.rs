@@ -7,7 +7,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use panchayat_consensus::{After, Ballot, InstanceId, Now, ReplicaId, ReplicaSet, Span, Time};
+use panchayat_consensus::{Ballot, InstanceId, Now, ReplicaId, ReplicaSet, Span, Time};
 use rustc_hash::FxHasher;
 
 use crate::accept::in_full;
@@ -133,8 +133,7 @@ impl EPaxos {
         let order = (0..n).map(|at| ReplicaId(((id.replica.index() + turn + at) % n) as u8));
         let whom = order.into_iter().find(|replica| alive.contains(*replica));
         let to = whom.map_or(self.others(), ReplicaSet::only);
-        self.counters.fetches += 1;
-        fx.send(to, Message::Fetch { id }, After::NOTHING);
+        self.fetch(id, to, fx);
     }
 
     /// Whether more may be asked for in this `stagger`.
@@ -257,7 +256,9 @@ impl EPaxos {
                 (others.minus(replies.replies), Message::PreAccept { id, command, deps })
             }
             Stage::Accepting { votes, .. } => {
-                let value = instance.value().map_or(Proposal::Original, in_full);
+                let value =
+                    instance.value().filter(|value| value.is_nop() || !self.is_large(instance));
+                let value = value.map_or(Proposal::Original, in_full);
                 let deps = instance.deps.clone();
                 (others.minus(*votes), Message::Accept { ballot, id, value, deps })
             }

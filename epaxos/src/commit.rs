@@ -56,8 +56,7 @@ impl EPaxos {
             Proposal::Full(command) => self.learn_payload(id, command, fx),
             Proposal::Original if instance.payload.is_some() => {}
             Proposal::Original => {
-                self.counters.fetches += 1;
-                fx.send(ReplicaSet::only(from), Message::Fetch { id }, After::NOTHING);
+                self.fetch(id, ReplicaSet::only(from), fx);
                 return;
             }
         }
@@ -163,30 +162,6 @@ impl EPaxos {
             instance.token = None;
             self.in_flight -= 1;
             fx.execute(id, command, Some(token), record);
-        }
-    }
-
-    /// Tells `to` what `id` was decided as, payload included.
-    pub(crate) fn send_commit(&mut self, id: InstanceId, to: ReplicaSet, fx: &mut Fx) {
-        let Some(instance) = self.lanes.get(id) else { return };
-        let Some(value) = instance.value() else { return };
-        let message = Message::Commit {
-            ballot: instance.accepted_ballot,
-            id,
-            value: in_full(value),
-            deps: instance.deps.clone(),
-        };
-        fx.send(to, message, instance.recorded);
-    }
-
-    pub(crate) fn on_fetch(&mut self, from: ReplicaId, id: InstanceId, fx: &mut Fx) {
-        let Some(instance) = self.lanes.get(id) else { return };
-        if instance.is_committed() {
-            self.send_commit(id, ReplicaSet::only(from), fx);
-        } else if let Some(command) = instance.payload.clone() {
-            let message = Message::Payload { id, command };
-            fx.send(ReplicaSet::only(from), message, After::NOTHING);
-            self.repeat_accept(id, from, fx);
         }
     }
 }

@@ -59,6 +59,9 @@ pub struct Limits {
     pub retained_max: usize,
     /// The same in bytes of payload.
     pub retained_bytes_max: usize,
+    /// Payloads of so many bytes are large: they may take long to cross a link, so nobody is sent
+    /// one twice who may only not have it yet.
+    pub large_bytes: usize,
 }
 
 impl Config {
@@ -102,6 +105,7 @@ impl Default for Limits {
             fetches_max: 2048,
             retained_max: 1 << 18,
             retained_bytes_max: 256 << 20,
+            large_bytes: 64 << 10,
         }
     }
 }

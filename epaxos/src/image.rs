@@ -63,6 +63,7 @@ impl EPaxos {
         fresh.durable = self.durable;
         fresh.suspected = self.suspected;
         fresh.commit_age = self.commit_age;
+        fresh.proposed_before = self.lanes.highest(self.me());
         fresh.collector.heard = std::mem::take(&mut self.collector.heard);
         fresh.collector.counted_absent_by = self.collector.counted_absent_by;
         fresh.collector.stale = self.collector.stale.clone();

@@ -14,6 +14,7 @@
 //! | what a replica knows of an instance | `instance`, `lanes` |
 //! | which instances a command conflicts with | `conflicts`, `deps` |
 //! | first round, second round, decision | `preaccept`, `accept`, `commit` |
+//! | who is sent a payload, and when again | `payload` |
 //! | recovery | `recover`, `validate`, `waiting` |
 //! | when to help an instance along | `attend`, `watch` |
 //! | execution order | `graph` |
@@ -44,6 +45,7 @@ mod message;
     allow(dead_code, unreachable_pub, reason = "only the simulator lists them")
 )]
 mod mutation;
+mod payload;
 mod pledge;
 mod preaccept;
 mod record;

@@ -143,10 +143,13 @@ pub enum Message {
         /// |R|: how many of its quorum had pre-accepted it unchanged.
         endorsers: u8,
     },
-    /// What do you know of this instance? Answered by `Commit`, `Payload` or `Gone`, or not at all.
+    /// What do you know of this instance? Answered by `Commit`, `Accept`, `PreAccept`, `Payload` or
+    /// `Gone`, or not at all.
     Fetch {
         /// Which instance.
         id: InstanceId,
+        /// Whether the sender lacks its payload, too.
+        payload: bool,
     },
     /// The command submitted under an id. It agrees to nothing.
     Payload {
@@ -186,7 +189,7 @@ impl Message {
             | Self::Validate { id, .. }
             | Self::ValidateOk { id, .. }
             | Self::Waiting { id, .. }
-            | Self::Fetch { id }
+            | Self::Fetch { id, .. }
             | Self::Payload { id, .. }
             | Self::Refused { id, .. }
             | Self::Gone { id } => Some(*id),
@@ -356,7 +359,8 @@ impl Encode for Message {
                 }
             }
             Self::Waiting { endorsers, .. } => out.put_u8(*endorsers),
-            Self::Fetch { .. } | Self::Gone { .. } => {}
+            Self::Fetch { payload, .. } => out.put_u8(u8::from(*payload)),
+            Self::Gone { .. } => {}
             Self::Payload { command, .. } => command.encode(out),
             Self::Status(status) => status.encode(out),
         }
@@ -433,7 +437,7 @@ impl Decode for Message {
                 Ok(Self::ValidateOk { ballot, id, invalidators })
             }
             9 => Ok(Self::Waiting { id, endorsers: input.u8()? }),
-            10 => Ok(Self::Fetch { id }),
+            10 => Ok(Self::Fetch { id, payload: input.u8()? != 0 }),
             11 => Ok(Self::Payload { id, command: shared_command(input)? }),
             12 => Ok(Self::Refused { ballot: Ballot::decode(input)?, id }),
             14 => Ok(Self::Gone { id }),

@@ -126,7 +126,7 @@ impl EPaxos {
         let instance = self.ensure(id, now);
         let to = ReplicaSet::only(from);
         match instance.phase {
-            Phase::Committed => self.send_commit(id, to, fx),
+            Phase::Committed => self.send_commit(id, to, false, fx),
             _ if !instance.ballot.is_initial() => {
                 let ballot = instance.ballot;
                 self.learn_alone(id, &command, fx);
@@ -169,10 +169,13 @@ impl EPaxos {
         fx: &mut Fx,
     ) {
         let Some(instance) = self.lanes.get_mut(id) else { return };
-        let Some(attempt) = instance.attempt.as_mut() else { return };
-        let Stage::PreAccepting(replies) = &mut attempt.stage else { return };
+        let attempt = instance.attempt.as_deref_mut();
+        let Some(Attempt { stage: Stage::PreAccepting(replies), progress, .. }) = attempt else {
+            self.tell_latecomer(from, id, fx);
+            return;
+        };
         if !replies.ignored.contains(from) && replies.replies.insert(from) {
-            attempt.progress = now.monotonic;
+            *progress = now.monotonic;
             replies.union.union(deps);
             replies.fenced = replies.fenced.iter().chain(absent.iter()).collect();
             if instance.init_deps.as_ref() == Some(deps) {

@@ -212,7 +212,7 @@ impl EPaxos {
         let instance = self.lanes.get_mut(id).expect("a known instance");
         instance.nop = value.is_nop();
         self.commit(id, report.accepted_ballot, report.deps, Path::Recovered, now, fx);
-        self.send_commit(id, ignorant, fx);
+        self.send_commit(id, ignorant, true, fx);
     }
 
     /// Somebody has joined a higher ballot than the one this replica acts at.

@@ -68,6 +68,8 @@ pub struct EPaxos {
     pub(crate) waits_heard: BTreeMap<InstanceId, u8>,
     /// The highest ballots that others refused this replica with.
     pub(crate) refused_with: BTreeMap<InstanceId, Ballot>,
+    /// The last own slot proposed in an earlier run, or before a state was taken over.
+    pub(crate) proposed_before: Slot,
     pub(crate) last_proposed_at: WallTime,
     pub(crate) status_due: Time,
     /// How long instances have taken from being known to being decided, as a running average.
@@ -200,6 +202,7 @@ impl EPaxos {
             recovering: BTreeSet::new(),
             waits_heard: BTreeMap::new(),
             refused_with: BTreeMap::new(),
+            proposed_before: 0,
             last_proposed_at: WallTime(0),
             status_due: now.monotonic,
             commit_age: Span(0),
@@ -349,7 +352,7 @@ impl EPaxos {
                 self.on_validate_ok(from, ballot, id, &invalidators, now, fx);
             }
             Message::Waiting { id, endorsers } => self.on_waiting(id, endorsers, now, fx),
-            Message::Fetch { id } => self.on_fetch(from, id, fx),
+            Message::Fetch { id, payload } => self.on_fetch(from, id, payload, fx),
             Message::Payload { id, command } => {
                 self.ensure(id, now);
                 self.learn_alone(id, &command, fx);
@@ -366,7 +369,7 @@ impl EPaxos {
         if let Some(id) = message.instance().filter(decided)
             && !matches!(message, Message::Commit { .. } | Message::Payload { .. })
         {
-            self.send_commit(id, ReplicaSet::only(from), fx);
+            self.send_commit(id, ReplicaSet::only(from), true, fx);
         }
     }
 

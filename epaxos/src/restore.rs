@@ -30,6 +30,7 @@ impl EPaxos {
             self.continue_at_old_ballot(now, fx);
         }
         self.collector.advertised = self.all_executed();
+        self.proposed_before = self.lanes.highest(self.me());
         let own = self.lanes.iter().filter(|(id, _)| id.replica == self.me());
         let proposed_at =
             own.filter_map(|(_, instance)| Some(instance.payload.as_ref()?.proposed_at));

@@ -120,7 +120,7 @@ impl EPaxos {
         let instance = self.ensure(id, now);
         let to = ReplicaSet::only(from);
         if instance.is_committed() {
-            self.send_commit(id, to, fx);
+            self.send_commit(id, to, false, fx);
         } else if ballot < instance.ballot {
             let refusal = Message::Refused { ballot: instance.ballot, id };
             self.counters.refusals += 1;

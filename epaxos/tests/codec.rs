@@ -106,7 +106,7 @@ fn message() -> impl Strategy<Value = Message> {
             Message::ValidateOk { ballot, id, invalidators }
         }),
         (id(), any::<u8>()).prop_map(|(id, endorsers)| Message::Waiting { id, endorsers }),
-        id().prop_map(|id| Message::Fetch { id }),
+        (id(), any::<bool>()).prop_map(|(id, payload)| Message::Fetch { id, payload }),
         (id(), command()).prop_map(|(id, command)| Message::Payload { id, command }),
         (ballot(), id()).prop_map(|(ballot, id)| Message::Refused { ballot, id }),
         id().prop_map(|id| Message::Gone { id }),

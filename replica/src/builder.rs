@@ -298,6 +298,10 @@ impl Builder {
             })
             .collect();
         config.wan = self.wan.clone();
+        for bytes_max in [&mut config.limits.frame_bytes_max, &mut config.limits.request_bytes_max]
+        {
+            *bytes_max = (*bytes_max).max(self.limits.frame_bytes_max());
+        }
         config
     }
 }

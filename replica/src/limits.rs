@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::error::StartError;
 
-/// Half of what one frame and one append may take by default.
-const COMMAND_BYTES_CEILING: usize = 4 << 20;
-/// The journal's queue, unless its segments are too small for it.
-const QUEUE_BYTES_MAX: u64 = 8 << 20;
+/// Half of what the lane of large messages holds for a peer.
+const COMMAND_BYTES_CEILING: usize = 16 << 20;
+/// The journal's queue, unless commands may be larger or its segments are too small for it.
+const QUEUE_BYTES: u64 = 8 << 20;
+/// What a message says beside its command, at most.
+const BESIDE_COMMAND_BYTES: usize = 1 << 20;
 
 /// What a replica may hold at once, in memory and on disk.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +27,8 @@ pub struct Limits {
     pub reads_max: usize,
     /// How long a query may wait for a quorum before it is refused.
     pub read_timeout: Duration,
-    /// Longest encoding of a command, in bytes.
+    /// Longest encoding of a command, in bytes; at most 16 MiB, and a quarter of a segment. Must be
+    /// the same at all members.
     pub command_bytes_max: usize,
     /// After so many bytes of records a snapshot is taken, and the journal cut below it.
     pub snapshot_journal_bytes: u64,
@@ -72,9 +75,9 @@ impl Default for Limits {
 impl Limits {
     /// Whether they go together.
     pub(crate) fn check(&self) -> Result<(), StartError> {
-        // A command travels in frames and rests in records; it must fit into either.
+        // A command travels in a frame and rests in a record; it must fit into either.
         if self.command_bytes_max > COMMAND_BYTES_CEILING {
-            return Err(StartError::Limits("command_bytes_max is above 4 MiB"));
+            return Err(StartError::Limits("command_bytes_max is above 16 MiB"));
         }
         if self.command_bytes_max > self.queue_bytes_max() / 2 {
             return Err(StartError::Limits("command_bytes_max is above a quarter of a segment"));
@@ -102,6 +105,12 @@ impl Limits {
 
     /// The journal's queue must fit into one segment.
     pub(crate) fn queue_bytes_max(&self) -> usize {
-        QUEUE_BYTES_MAX.min(self.journal_segment_bytes / 2) as usize
+        let wanted = QUEUE_BYTES.max(self.command_bytes_max as u64 * 2);
+        wanted.min(self.journal_segment_bytes / 2) as usize
+    }
+
+    /// Frames and requests must be able to carry a command.
+    pub(crate) fn frame_bytes_max(&self) -> usize {
+        self.command_bytes_max.saturating_add(BESIDE_COMMAND_BYTES)
     }
 }

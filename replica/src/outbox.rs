@@ -3,18 +3,22 @@
 use panchayat_consensus::wire::{Encode, Writer};
 use panchayat_consensus::{EpochNumber, GroupId, NodeId, ReplicaSet};
 use panchayat_core::frame::FrameWriter;
-use panchayat_transport::{Lane, Mesh};
+use panchayat_transport::{Lane, Mesh, SendError};
 
 /// Messages above this travel in a lane of their own, so that votes need not wait behind them.
 const SMALL_MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// A message above this travels by itself in the bulk lane, where the others need not wait behind
+/// it, and is not sent again while it is still on its way.
+const LARGE_MESSAGE_BYTES_MIN: usize = 64 << 10;
 /// A frame that has grown this large leaves before the turn ends.
 const FRAME_BYTES_SOFT_MAX: usize = 256 << 10;
 
 pub(crate) struct Outbox {
     mesh: Mesh,
     peers: Vec<NodeId>,
-    /// Per seat: small messages, large messages.
+    /// Per seat: small messages, those that are not.
     frames: Vec<[FrameWriter; 2]>,
+    large: FrameWriter,
     scratch: Writer,
     pub(crate) messages_sent: u64,
     pub(crate) bytes_sent: u64,
@@ -31,6 +35,7 @@ impl Outbox {
             mesh,
             peers,
             frames,
+            large: FrameWriter::new(group, epoch),
             scratch: Writer::default(),
             messages_sent: 0,
             bytes_sent: 0,
@@ -42,6 +47,10 @@ impl Outbox {
     pub(crate) fn push(&mut self, to: ReplicaSet, message: &impl Encode) {
         self.scratch.clear();
         message.encode(&mut self.scratch);
+        if self.scratch.len() > LARGE_MESSAGE_BYTES_MIN {
+            self.send_large(to);
+            return;
+        }
         let lane = usize::from(self.scratch.len() > SMALL_MESSAGE_BYTES_MAX);
         for replica in to.iter() {
             let frame = &mut self.frames[replica.index()][lane];
@@ -50,6 +59,19 @@ impl Outbox {
             if frame.len() >= FRAME_BYTES_SOFT_MAX {
                 self.send(replica.index(), lane);
             }
+        }
+    }
+
+    /// One frame with what was encoded last, the same to all.
+    fn send_large(&mut self, to: ReplicaSet) {
+        self.large.push_encoded(self.scratch.as_slice());
+        let Some(frame) = self.large.take() else { return };
+        // What this once needed to be encoded is not kept for the small ones that follow.
+        self.scratch = Writer::default();
+        for replica in to.iter() {
+            self.messages_sent += 1;
+            let sent = self.mesh.send_once(self.peers[replica.index()], frame.clone());
+            self.count(frame.len(), sent);
         }
     }
 
@@ -65,14 +87,20 @@ impl Outbox {
     /// what matters.
     fn send(&mut self, seat: usize, lane: usize) {
         if let Some(frame) = self.frames[seat][lane].take() {
-            let bytes = frame.len() as u64;
-            match self.mesh.send(self.peers[seat], LANES[lane], frame) {
-                Ok(()) => {
-                    self.frames_sent += 1;
-                    self.bytes_sent += bytes;
-                }
-                Err(_) => self.frames_refused += 1,
+            let bytes = frame.len();
+            let sent = self.mesh.send(self.peers[seat], LANES[lane], frame);
+            self.count(bytes, sent.map(|()| true));
+        }
+    }
+
+    fn count(&mut self, bytes: usize, sent: Result<bool, SendError>) {
+        match sent {
+            Ok(false) => {}
+            Ok(true) => {
+                self.frames_sent += 1;
+                self.bytes_sent += bytes as u64;
             }
+            Err(_) => self.frames_refused += 1,
         }
     }
 }

@@ -260,7 +260,6 @@ Examples:
   panchayat sim --replicas 5 --seeds 0..1000
   panchayat sim --replicas 3 --seeds 0..20000 --resume runs-3.json
   panchayat sim --protocol multipaxos --replicas 5 --seeds 0..1000
-  panchayat sim --protocol fastpaxos --replicas 4 --seeds 0..1000
   panchayat sim --replicas 5 --seeds 17 --trace";
 
 /// `A..B`, or one seed.
@@ -516,8 +515,6 @@ pub(crate) enum SimProtocol {
     Epaxos,
     /// One leader orders everything; origins learn by themselves
     Multipaxos,
-    /// Any city straight to all acceptors; a coordinator settles collisions
-    Fastpaxos,
 }
 
 impl SimProtocol {
@@ -526,7 +523,6 @@ impl SimProtocol {
         match self {
             Self::Epaxos => "epaxos",
             Self::Multipaxos => "multipaxos",
-            Self::Fastpaxos => "fastpaxos",
         }
     }
 }

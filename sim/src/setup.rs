@@ -5,7 +5,6 @@ use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
 use panchayat_core::SessionConfig;
 
 use crate::disk::Keep;
-use crate::fastpaxos::FastTuning;
 use crate::fault::{Class, Fault, Planned, duel, occurrence};
 use crate::multipaxos::LogTuning;
 use crate::network::Weather;
@@ -261,9 +260,9 @@ impl Tuning {
             fetches_max: 256,
             lane_window_max: 1 << 17,
             retained_max: 1 << 18,
+            large_bytes: 64 << 10,
             hold: Span::from_ms(30_000),
             log: LogTuning::calm(rtt),
-            fast: FastTuning::calm(rtt),
         }
     }
 
@@ -281,9 +280,9 @@ impl Tuning {
             fetches_max: *rng.pick(&[32, 256, 2048]),
             lane_window_max: *rng.pick(&[32, 128, 1 << 17]),
             retained_max: *rng.pick(&[24, 60, 150, 1 << 18]),
+            large_bytes: *rng.pick(&[0, 32, 64 << 10]),
             hold: Span(patience.0 * rng.between(10, 60)),
             log: LogTuning::calm(rtt),
-            fast: FastTuning::calm(rtt),
         }
     }
 }

@@ -5,7 +5,6 @@ use panchayat_consensus::{
     Command, InstanceId, Now, Protocol, Quorums, ReplicaId, ReplicaSet, Span,
 };
 
-use crate::fastpaxos::FastTuning;
 use crate::flaw::Flaw;
 use crate::multipaxos::LogTuning;
 use crate::required::Required;
@@ -36,12 +35,12 @@ pub struct Tuning {
     pub lane_window_max: u64,
     /// Above so many instances kept, members that hold up collection are counted as absent.
     pub retained_max: usize,
+    /// Payloads of so many bytes are not sent again to who may only not have them yet.
+    pub large_bytes: usize,
     /// How long what a member needs that takes over a state is kept.
     pub hold: Span,
     /// What only protocols with a leader and a log take.
     pub log: LogTuning,
-    /// What only Fast Paxos takes.
-    pub fast: FastTuning,
 }
 
 /// A replica's place in a run.

@@ -44,6 +44,7 @@ fn production(set: &str) -> Setup {
     let rtt_max = pairs.filter(|(a, b)| a != b).map(|(a, b)| matrix.rtt_us(a, b)).max().unwrap();
     let (timing, limits) = (Timing::for_rtt(Span(rtt_max)), Limits::default());
     setup.tuning = Tuning {
+        large_bytes: 64 << 10,
         patience: timing.patience,
         recovery_delay: timing.recovery_delay,
         stagger: timing.stagger,
@@ -56,7 +57,7 @@ fn production(set: &str) -> Setup {
         lane_window_max: limits.lane_window_max,
         retained_max: limits.retained_max,
         hold: timing.hold,
-        ..setup.tuning
+        log: setup.tuning.log.clone(),
     };
     setup.heartbeat_us = 100 * MS;
     setup.suspicion_us = (3 * rtt_max + 500 * MS).max(SECOND);

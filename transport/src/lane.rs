@@ -15,7 +15,7 @@ pub enum Lane {
     Urgent = 0,
     /// Ordinary protocol messages with their commands.
     Normal = 1,
-    /// Payload that may wait: catch-up. What is too large for frames is fetched: see
+    /// Large payloads, and what may wait. What is too large for frames is fetched: see
     /// [`crate::Mesh::fetch`].
     Bulk = 2,
 }

@@ -49,6 +49,7 @@ mod shared;
 mod stats;
 mod tasks;
 mod tls;
+mod under_way;
 mod unfinished;
 pub mod wan;
 

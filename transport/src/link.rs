@@ -9,9 +9,14 @@
 //! ```text
 //! stream:    lane u8, then frames
 //! datagram:  1 = ping | 2 = pong, timestamp u64 LE (the pinger's own, echoed)
+//!            3 = taken, u64 LE, how many frames of the bulk lane so far
 //! ```
+//!
+//! Datagrams get lost. A count says what earlier ones said and more, and the last one is repeated
+//! with every heartbeat.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,6 +36,7 @@ use crate::stats::RefusedKind;
 
 const PING: u8 = 1;
 const PONG: u8 = 2;
+const TAKEN: u8 = 3;
 const DATAGRAM_BYTES: usize = 9;
 
 /// Chunks a reader takes from QUIC at once.
@@ -93,6 +99,8 @@ impl Link {
     pub(crate) fn start(shared: &Arc<Shared>, peer: &Arc<Peer>, connection: Connection) -> Self {
         let mut tasks = JoinSet::new();
         let context = || (Arc::clone(shared), Arc::clone(peer), connection.clone());
+        let taken = Arc::<AtomicU64>::default();
+        peer.queue.begin();
         let mut spawn = |task: crate::handler::BoxFuture<Result<(), End>>| {
             // Only an error ends these tasks.
             tasks.spawn(shared.tasks.track(async { task.await.err().unwrap_or(End::Lost) }));
@@ -102,11 +110,12 @@ impl Link {
             spawn(Box::pin(write_lane(peer, connection, lane)));
         }
         let (context_shared, context_peer, context_connection) = context();
-        spawn(Box::pin(accept_lanes(context_shared, context_peer, context_connection)));
+        let bulk = BulkTaken { count: Arc::clone(&taken), connection: connection.clone() };
+        spawn(Box::pin(accept_lanes(context_shared, context_peer, context_connection, bulk)));
         let (context_shared, context_peer, context_connection) = context();
         spawn(Box::pin(read_datagrams(context_shared, context_peer, context_connection)));
         let (context_shared, _, context_connection) = context();
-        spawn(Box::pin(send_heartbeats(context_shared, context_connection)));
+        spawn(Box::pin(send_heartbeats(context_shared, context_connection, taken)));
         let (context_shared, context_peer, context_connection) = context();
         spawn(Box::pin(async move {
             Err(serve_transfers(&context_shared, &context_peer, &context_connection).await.into())
@@ -185,6 +194,7 @@ async fn accept_lanes(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     connection: Connection,
+    bulk: BulkTaken,
 ) -> Result<(), End> {
     let mut announced = JoinSet::new();
     let mut readers = JoinSet::new();
@@ -202,7 +212,8 @@ async fn accept_lanes(
                 if std::mem::replace(&mut seen[lane.index()], true) {
                     return Err(End::Protocol("two streams for one lane"));
                 }
-                let reader = read_lane(Arc::clone(&shared), Arc::clone(&peer), stream, lane);
+                let bulk = (lane == Lane::Bulk).then(|| bulk.clone());
+                let reader = read_lane(Arc::clone(&shared), Arc::clone(&peer), stream, lane, bulk);
                 readers.spawn(shared.tasks.track(reader));
             }
             Some(ended) = readers.join_next() => {
@@ -234,6 +245,7 @@ async fn read_lane(
     peer: Arc<Peer>,
     mut stream: RecvStream,
     lane: Lane,
+    bulk: Option<BulkTaken>,
 ) -> Result<(), End> {
     let counters = &peer.counters.lanes[lane.index()];
     let mut reader = FrameReader::new(shared.limits.frame_bytes_max);
@@ -253,6 +265,9 @@ async fn read_lane(
                     Delivery::Wait(taken) => taken.await,
                 }
                 counters.received(bytes);
+                if let Some(bulk) = &bulk {
+                    bulk.one_more()?;
+                }
             }
         }
     }
@@ -264,12 +279,34 @@ fn datagram(kind: u8, timestamp: u64) -> Bytes {
     Bytes::copy_from_slice(&bytes)
 }
 
-async fn send_heartbeats(shared: Arc<Shared>, connection: Connection) -> Result<(), End> {
+/// Tells the peer how many frames of its bulk lane were taken.
+#[derive(Clone)]
+struct BulkTaken {
+    count: Arc<AtomicU64>,
+    connection: Connection,
+}
+
+impl BulkTaken {
+    fn one_more(&self) -> Result<(), SendDatagramError> {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        self.connection.send_datagram(datagram(TAKEN, count))
+    }
+}
+
+async fn send_heartbeats(
+    shared: Arc<Shared>,
+    connection: Connection,
+    taken: Arc<AtomicU64>,
+) -> Result<(), End> {
     let mut ticks = tokio::time::interval(shared.timing.heartbeat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         connection.send_datagram(datagram(PING, shared.micros()))?;
+        let taken = taken.load(Ordering::Relaxed);
+        if taken > 0 {
+            connection.send_datagram(datagram(TAKEN, taken))?;
+        }
     }
 }
 
@@ -282,20 +319,21 @@ async fn read_datagrams(
         let received = connection.read_datagram().await?;
         let now = shared.micros();
         peer.heard(now);
-        let Some((&kind, timestamp)) = received.split_first() else {
+        let Some((&kind, number)) = received.split_first() else {
             return Err(End::Protocol("an empty datagram"));
         };
-        let Ok(timestamp) = timestamp.try_into().map(u64::from_le_bytes) else {
+        let Ok(number) = number.try_into().map(u64::from_le_bytes) else {
             return Err(End::Protocol("a datagram of the wrong length"));
         };
         match kind {
-            PING => connection.send_datagram(datagram(PONG, timestamp))?,
+            PING => connection.send_datagram(datagram(PONG, number))?,
             PONG => {
                 // A timestamp of the future is not one of ours: it measures nothing.
-                if let Some(micros) = now.checked_sub(timestamp) {
+                if let Some(micros) = now.checked_sub(number) {
                     peer.counters.ping(Duration::from_micros(micros));
                 }
             }
+            TAKEN => peer.queue.arrived(number),
             _ => return Err(End::Protocol("an unknown datagram")),
         }
     }

@@ -22,6 +22,7 @@ use crate::error::{DownReason, SendError, TransportError};
 use crate::handler::MeshHandler;
 use crate::lane::Lane;
 use crate::peer::{ARRIVALS_MAX, Peer, supervise};
+use crate::queue::Queued;
 use crate::shared::{CountedRuntime, Shared};
 use crate::stats::{MeshStats, Refused};
 use crate::tasks::Tasks;
@@ -190,6 +191,27 @@ impl Mesh {
     /// Queues `frame` for `to`. From any thread; never waits. An `Ok` promises nothing about
     /// delivery.
     pub fn send(&self, to: NodeId, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+        self.queue(to, frame, |peer, frame| peer.queue.push(lane, frame))
+    }
+
+    /// Like [`Mesh::send`] in [`Lane::Bulk`], unless the same frame is still on its way to that
+    /// peer over the present link: then it does nothing, says `false`, and counts it in
+    /// [`crate::PeerStats::repeats_spared`]. For what is sent again until it is answered, and large
+    /// enough to take longer than that.
+    pub fn send_once(&self, to: NodeId, frame: Bytes) -> Result<bool, SendError> {
+        self.queue(to, frame, |peer, frame| {
+            let queued = peer.queue.push_once(frame)? == Queued::Now;
+            peer.counters.repeats_spared.fetch_add(u64::from(!queued), Ordering::Relaxed);
+            Ok(queued)
+        })
+    }
+
+    fn queue<T>(
+        &self,
+        to: NodeId,
+        frame: Bytes,
+        push: impl FnOnce(&Peer, Bytes) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
         let shared = &self.running.shared;
         let limit = shared.limits.frame_bytes_max;
         if frame.len() > limit {
@@ -197,7 +219,7 @@ impl Mesh {
         }
         let peers = shared.peers.read();
         let peer = peers.get(&to).ok_or(SendError::UnknownPeer)?;
-        peer.queue.push(lane, frame).inspect_err(|error| {
+        push(peer, frame).inspect_err(|error| {
             let dropped = match error {
                 SendError::Full => &peer.counters.dropped_full,
                 _ => &peer.counters.dropped_down,

@@ -175,6 +175,7 @@ impl Peer {
             lanes: std::array::from_fn(|i| counters.lanes[i].snapshot(queue_bytes[i])),
             dropped_full: counters.dropped_full.load(Ordering::Relaxed),
             dropped_down: counters.dropped_down.load(Ordering::Relaxed),
+            repeats_spared: counters.repeats_spared.load(Ordering::Relaxed),
             ping: counters.pings(),
             served: self.served.stats(),
             fetched: self.fetched.stats(),

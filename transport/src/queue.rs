@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::error::SendError;
 use crate::lane::{LANES, Lane};
+use crate::under_way::{Print, UnderWay};
 
 /// What an entry costs beside its bytes, so that empty frames are bounded too.
 const ENTRY_BYTES: usize = 64;
@@ -23,6 +24,14 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     lanes: [LaneQueue; LANES],
+}
+
+/// What became of a frame that was to be queued once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    Now,
+    /// The same frame is still under way.
+    Before,
 }
 
 #[derive(Debug)]
@@ -38,6 +47,8 @@ struct LaneState {
     /// Cost of `frames` and of the batches the writer still holds.
     bytes: usize,
     open: bool,
+    /// Kept for the bulk lane only.
+    under_way: UnderWay,
 }
 
 fn cost(frame: &Bytes) -> usize {
@@ -70,15 +81,44 @@ impl SendQueue {
             state.open = false;
             state.bytes -= state.frames.iter().map(cost).sum::<usize>();
             state.frames.clear();
+            state.under_way.begin(0);
         }
+    }
+
+    /// A link begins: what an earlier one was given and did not deliver is lost.
+    pub(crate) fn begin(&self) {
+        let mut state = self.lanes[Lane::Bulk.index()].state.lock();
+        let queued = state.frames.len();
+        state.under_way.begin(queued);
+    }
+
+    /// Of the bulk lane, so many frames of this link have arrived.
+    pub(crate) fn arrived(&self, count: u64) {
+        let mut state = self.lanes[Lane::Bulk.index()].state.lock();
+        let queued = state.frames.len();
+        state.under_way.arrived(count, queued);
     }
 
     /// Queues `frame`. Never waits.
     pub(crate) fn push(&self, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+        self.put(lane, frame, None).map(|_| ())
+    }
+
+    /// Queues `frame` for the bulk lane, unless the same is still under way there. Never waits.
+    pub(crate) fn push_once(&self, frame: Bytes) -> Result<Queued, SendError> {
+        let print = Print::of(&frame);
+        self.put(Lane::Bulk, frame, Some(print))
+    }
+
+    fn put(&self, lane: Lane, frame: Bytes, print: Option<Print>) -> Result<Queued, SendError> {
+        let bulk = lane == Lane::Bulk;
         let lane = &self.lanes[lane.index()];
         let mut state = lane.state.lock();
         if !state.open {
             return Err(SendError::Down);
+        }
+        if print.is_some_and(|print| state.under_way.contains(print)) {
+            return Ok(Queued::Before);
         }
         let cost = cost(&frame);
         if state.bytes + cost > lane.bytes_max {
@@ -86,12 +126,15 @@ impl SendQueue {
         }
         state.bytes += cost;
         state.frames.push_back(frame);
+        if bulk {
+            state.under_way.queued(print);
+        }
         let first = state.frames.len() == 1;
         drop(state);
         if first {
             lane.ready.notify_one();
         }
-        Ok(())
+        Ok(Queued::Now)
     }
 
     /// Waits for frames, then takes up to [`BATCH_BYTES_MAX`] of them (at least one).
@@ -192,6 +235,29 @@ mod tests {
         assert_eq!(queue.bytes()[Lane::Normal.index()], 5 + ENTRY_BYTES);
         drop(batch);
         assert_eq!(queue.bytes(), [0; LANES]);
+    }
+
+    #[tokio::test]
+    async fn the_same_frame_is_queued_again_only_when_it_is_no_longer_under_way() {
+        let queue = queue(10_000);
+        let once = |byte: u8| queue.push_once(Bytes::from(vec![byte; 1000]));
+        queue.begin();
+        assert_eq!(once(1), Ok(Queued::Now));
+        assert_eq!(once(1), Ok(Queued::Before));
+        assert_eq!(once(2), Ok(Queued::Now));
+        assert_eq!(queue.bytes()[Lane::Bulk.index()], 2 * (1000 + ENTRY_BYTES));
+        drop(queue.take(Lane::Bulk).await);
+        assert_eq!(once(1), Ok(Queued::Before), "it was sent, and that is all we know");
+        queue.arrived(1);
+        assert_eq!(once(1), Ok(Queued::Now));
+        assert_eq!(once(2), Ok(Queued::Before));
+        // A link replaced the old one; what waited goes over it, what was sent is lost.
+        queue.begin();
+        assert_eq!(once(1), Ok(Queued::Before));
+        assert_eq!(once(2), Ok(Queued::Now));
+        queue.close();
+        queue.open();
+        assert_eq!(once(1), Ok(Queued::Now));
     }
 
     #[tokio::test]

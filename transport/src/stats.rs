@@ -127,6 +127,8 @@ pub struct PeerStats {
     pub dropped_full: u64,
     /// Frames refused because the peer was down.
     pub dropped_down: u64,
+    /// Frames not queued again because they were still on their way.
+    pub repeats_spared: u64,
     /// Heartbeat round trips since the start or the last reset.
     pub ping: PingStats,
     /// Bulk transfers that this node serves to the peer.
@@ -262,6 +264,7 @@ pub(crate) struct PeerCounters {
     pub(crate) lanes: [LaneCounters; LANES],
     pub(crate) dropped_full: AtomicU64,
     pub(crate) dropped_down: AtomicU64,
+    pub(crate) repeats_spared: AtomicU64,
     pub(crate) links: AtomicU64,
     pub(crate) superseded: AtomicU64,
     pub(crate) dials: AtomicU64,
@@ -308,6 +311,7 @@ impl PeerCounters {
             lanes: Lane::ALL.map(|_| LaneCounters::default()),
             dropped_full: AtomicU64::new(0),
             dropped_down: AtomicU64::new(0),
+            repeats_spared: AtomicU64::new(0),
             links: AtomicU64::new(0),
             superseded: AtomicU64::new(0),
             dials: AtomicU64::new(0),

@@ -107,6 +107,29 @@ async fn bandwidth_limits_throughput() {
     end(nodes).await;
 }
 
+/// What is sent again while it is on its way costs nothing; when it has arrived, it is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_frame_is_not_sent_twice_at_a_time() {
+    let narrow = LinkParams { bandwidth_bps: Some(20_000_000), ..LinkParams::delay(ms(5.0)) };
+    let (_, nodes) = pair(11, narrow);
+    all_up(&nodes).await;
+    let arrived = || nodes[1].seen.frame_count(A, Lane::Bulk);
+    let once = |byte: u8| nodes[0].mesh.send_once(B, Bytes::from(vec![byte; 500_000]));
+    assert_eq!((once(1), once(2)), (Ok(true), Ok(true)));
+    let mut repeats = 0;
+    while once(2) == Ok(false) {
+        repeats += 1;
+        tokio::time::sleep(ms(5.0)).await;
+    }
+    assert_eq!(arrived(), 2, "it was sent again before it had arrived");
+    until("the repeated one", || arrived() == 3).await;
+    let stats = nodes[0].mesh.stats().peers[&B].clone();
+    assert!(repeats > 10, "{repeats} repeats");
+    assert_eq!(stats.repeats_spared, repeats);
+    assert_eq!(stats.lanes[Lane::Bulk.index()].bytes_sent, 1_500_000);
+    end(nodes).await;
+}
+
 /// Not a matter of clocks: a vote sent amidst bulk overtakes what is still queued of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn votes_overtake_queued_bulk() {

@@ -54,6 +54,7 @@ impl Subject for EPaxos {
             lane_window_max: tuning.lane_window_max,
             retained_max: tuning.retained_max,
             retained_bytes_max: usize::MAX / 8,
+            large_bytes: tuning.large_bytes,
         };
         config.seed = seat.seed;
         make_mistake(&mut config, seat.mistake);
