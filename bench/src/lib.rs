@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod counters;
 pub mod geo;
 pub mod histogram;
 pub mod load;

@@ -3,6 +3,7 @@
 //!
 //! Eight bytes an answer. The runs that are traced are short, so there is no other bound.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::load::Window;
@@ -49,6 +50,19 @@ impl Trace {
         let span = micros(from)..micros(to);
         let within = self.answers.iter().filter(|answer| span.contains(&answer.at_us));
         Slice::of(within.map(|answer| answer.latency_us).collect())
+    }
+
+    /// The longest span of `from..to` in which nothing was answered.
+    pub fn longest_silence(&self, from: Duration, to: Duration) -> Range<Duration> {
+        let (from, to) = (micros(from), micros(to));
+        let within =
+            self.answers.iter().map(|answer| answer.at_us).filter(|at| (from..to).contains(at));
+        let mut moments: Vec<_> = within.chain([from, to]).collect();
+        moments.sort_unstable();
+        let gaps = moments.windows(2).map(|ends| ends[0]..ends[1]);
+        let longest = gaps.max_by_key(|gap| gap.end - gap.start).unwrap_or(from..to);
+        let at = |us| Duration::from_micros(u64::from(us));
+        at(longest.start)..at(longest.end)
     }
 
     /// What was answered in each span of length `width`, from the window's beginning to `end`.

@@ -3,42 +3,23 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use panchayat_consensus::{NotApplied, QuorumError};
+use panchayat_consensus::NotApplied;
 use panchayat_core::Doubt;
 use panchayat_core::sessions::SessionConfigError;
 use panchayat_storage::{AppendError, JournalFailed, StorageError};
 use panchayat_transport::TransportError;
 use thiserror::Error;
 
+use crate::protocol::ProtocolError;
 pub use crate::snapshots::{MarkerError, SnapshotUnreadable};
 
 /// Why a replica could not be started.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The group has too few or too many members.
+    /// The protocol cannot be run as it was chosen.
     #[error(transparent)]
-    Quorums(#[from] QuorumError),
-    /// The two quorums of Multi-Paxos do not fit the group, or need not meet.
-    #[error(transparent)]
-    PhaseQuorums(#[from] panchayat_multipaxos::QuorumError),
-    /// The configuration of Multi-Paxos contradicts itself.
-    #[error("multipaxos: {0}")]
-    MultiPaxos(#[from] panchayat_multipaxos::ConfigError),
-    /// The expected round trips are none that a leader could be chosen by.
-    #[error(transparent)]
-    RoundTrips(#[from] panchayat_topology::MatrixError),
-    /// Where the clients are is not said for every member, or there are none.
-    #[error(
-        "numbers of clients for {given} members of {members}: to choose a leader there must be \
-         one for each, and not all 0"
-    )]
-    Clients {
-        /// How many numbers were given.
-        given: usize,
-        /// How many members there are.
-        members: usize,
-    },
+    Protocol(#[from] ProtocolError),
     /// The journal could not be opened or read.
     #[error(transparent)]
     Storage(#[from] StorageError),

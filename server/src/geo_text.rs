@@ -36,8 +36,12 @@ fn conditions(report: &Report) -> String {
         Some(theta) => format!("{} keys, Zipf {theta}", c.keys),
         None => format!("{} keys, uniform", c.keys),
     };
+    let led = match &c.leader {
+        Some(leader) => format!(" led from {leader}"),
+        None => String::new(),
+    };
     format!(
-        "{} on {}, {} links, durability {}\n\
+        "{} on {}{led}, {} links, durability {}\n\
          {} closed-loop clients in each city, {} B, {} % conflicts, {keys}\n\
          {} s measured after {} s, seed {}, commit {}\n",
         c.protocol,
@@ -71,8 +75,10 @@ fn latencies(report: &Report) -> Table {
 }
 
 fn bounds(report: &Report) -> Table {
-    let mut table =
-        table(&["commit p50", "ms", "bound ms", "ratio", "light in fibre ms", "ratio"], 1);
+    let mut table = table(
+        &["commit p50", "ms", "predicted ms", "bound ms", "ratio", "light in fibre ms", "ratio"],
+        1,
+    );
     for site in &report.sites {
         let fibre = |value: fn(&SiteReport) -> Option<f64>| {
             value(site).map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"))
@@ -80,6 +86,7 @@ fn bounds(report: &Report) -> Table {
         table.add_row([
             site.site.clone(),
             format!("{:.2}", site.commit_ms.p50),
+            format!("{:.2}", site.predicted_ms),
             format!("{:.2}", site.bound_ms),
             format!("{:.3}", site.commit_over_bound),
             fibre(|site| site.fibre_ms),
@@ -112,6 +119,10 @@ fn totals(report: &Report) -> String {
         report.bytes_per_command,
         report.udp_bytes_per_command,
     );
+    if report.conditions.leader.is_some() {
+        let counted = report.counters.iter().map(|(name, count)| format!("{name} {count}"));
+        let _ = writeln!(text, "counted: {}", counted.collect::<Vec<_>>().join(", "));
+    }
     if let Some(disk) = report.disk {
         let _ = writeln!(
             text,

@@ -110,7 +110,7 @@ fn people_get_tables_and_verdicts_and_the_disk_is_measured() {
         "PASS  all replicas end in the same state",
         "PASS  every command was answered",
         "emulator late by at most 0.5 ms",
-        "delhi commits at the bound: p50",
+        "delhi commits as predicted: p50",
     ] {
         assert!(ran.stdout.contains(text), "no `{text}` in:\n{}", ran.stdout);
     }

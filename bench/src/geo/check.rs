@@ -1,9 +1,12 @@
 //! What must hold in every run, and what must hold in the runs that a formula predicts.
 
+use panchayat::ReplicaId;
 use serde::{Deserialize, Serialize};
 
+use super::GeoConfig;
+use super::fault::Fault;
 use super::report::{Report, SiteReport};
-use super::timeline::{FaultReport, RECOVERED_FACTOR, RECOVERY_MAX, Recovery};
+use super::timeline::{FaultReport, RECOVERED_FACTOR, RECOVERY_MAX, Recovery, SERVED_MAX, Silence};
 use crate::histogram::ms;
 use crate::load::Failures;
 
@@ -11,10 +14,7 @@ use crate::load::Failures;
 pub const LATENESS_P99_MS_MAX: f64 = 0.5;
 
 /// How far a median may be from its closed form, as a share of it.
-const BOUND_TOLERANCE: f64 = 0.05;
-
-/// Records on the way to a durable decision: the coordinator's, a peer's vote, the decision.
-const SYNCS_PER_COMMIT: f64 = 3.0;
+const PREDICTED_TOLERANCE: f64 = 0.05;
 
 /// Something that must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +33,15 @@ impl Check {
     }
 }
 
-/// Everything that can be said about `report`. `formula_applies`: without jitter, loss, conflict
-/// and queueing, so that the closed form predicts the median.
-pub(super) fn checks(report: &Report, formula_applies: bool) -> Vec<Check> {
+/// Everything that can be said about `report` of a run of `config`, led by `leader`.
+/// `formula_applies`: without jitter, loss, conflict and queueing, so that the closed form predicts
+/// the median.
+pub(super) fn checks(
+    report: &Report,
+    config: &GeoConfig,
+    leader: Option<ReplicaId>,
+    formula_applies: bool,
+) -> Vec<Check> {
     let mut checks = vec![
         Check::new(same_state(report), report.ok, states(report)),
         Check::new("every command was answered", answered(report), failures(report)),
@@ -52,31 +58,36 @@ pub(super) fn checks(report: &Report, formula_applies: bool) -> Vec<Check> {
         ),
     ];
     let kills = report.faults.iter().filter(|fault| fault.kind == "kill");
+    checks.extend(kills.clone().filter(|kill| !kill.silence.is_empty()).map(served));
     checks.extend(kills.filter(|kill| !kill.recovery.is_empty()).map(recovery));
+    let sites: Vec<_> = report.sites.iter().map(|site| site.site.as_str()).collect();
+    let leader = leader.map(|seat| sites[seat.index()]);
+    if leader.is_some_and(|leader| can_lead(leader, &sites, &config.faults)) {
+        checks.push(undeposed(report));
+    }
     if formula_applies {
         let sync_ms = report.disk.map_or(0.0, |disk| disk.sync_p50_ms);
-        checks.extend(report.sites.iter().map(|site| median(site, sync_ms)));
+        let syncs = f64::from(config.protocol.records_per_commit());
+        checks.extend(report.sites.iter().map(|site| median(site, syncs, sync_ms)));
     }
     checks
 }
 
-fn median(site: &SiteReport, sync_ms: f64) -> Check {
-    let slack = site.bound_ms * BOUND_TOLERANCE;
-    let syncs = SYNCS_PER_COMMIT * sync_ms;
-    let (low, high) = (site.bound_ms - slack, site.bound_ms + slack + syncs);
+fn median(site: &SiteReport, records: f64, sync_ms: f64) -> Check {
+    let predicted = site.predicted_ms;
+    let slack = predicted * PREDICTED_TOLERANCE;
+    let syncs = records * sync_ms;
+    let (low, high) = (predicted - slack, predicted + slack + syncs);
     let found = site.commit_ms.p50;
-    let allowance = if syncs > 0.0 {
-        format!(" + {SYNCS_PER_COMMIT} × {sync_ms:.3} ms sync")
-    } else {
-        String::new()
-    };
+    let allowance =
+        if syncs > 0.0 { format!(" + {records} × {sync_ms:.3} ms sync") } else { String::new() };
     Check::new(
-        format!("{} commits at the bound", site.site),
+        format!("{} commits as predicted", site.site),
         (low..=high).contains(&found),
         format!(
-            "p50 {found:.2} ms; bound {:.2} ms ± {:.0} %{allowance}: {low:.2} to {high:.2} ms",
-            site.bound_ms,
-            BOUND_TOLERANCE * 100.0
+            "p50 {found:.2} ms; closed form {predicted:.2} ms ± {:.0} %{allowance}: {low:.2} to \
+             {high:.2} ms",
+            PREDICTED_TOLERANCE * 100.0
         ),
     )
 }
@@ -103,6 +114,56 @@ fn states(report: &Report) -> String {
         format!("; {:.2} s after the last answer", report.settled_after_ms / 1e3)
     };
     format!("state (commands executed): {}{settled}", states.join(", "))
+}
+
+/// How soon the other cities were served again, whoever led before.
+fn served(kill: &FaultReport) -> Check {
+    let in_time = |silence: &Silence| silence.to_ms.is_some_and(|to| to <= ms(SERVED_MAX));
+    let figure = |silence: &Silence| match silence.to_ms {
+        Some(to_ms) => {
+            let longest = to_ms - silence.from_ms;
+            format!("{} after {to_ms:.0} ms (longest silence {longest:.0} ms)", silence.site)
+        }
+        None => format!("{} not again", silence.site),
+    };
+    let figures: Vec<_> = kill.silence.iter().map(figure).collect();
+    Check::new(
+        format!(
+            "after `{}` the others are served again within {} s",
+            kill.fault,
+            SERVED_MAX.as_secs()
+        ),
+        kill.silence.iter().all(in_time),
+        figures.join(", "),
+    )
+}
+
+/// Whether `leader` is alive and sees a majority all the time, whatever else fails.
+fn can_lead(leader: &str, sites: &[&str], faults: &[Fault]) -> bool {
+    let cut_off = |other: &str| {
+        faults.iter().any(|fault| match fault {
+            Fault::Kill { site, .. } => site == other,
+            Fault::Cut { between: [a, b], .. } => {
+                (a == leader && b == other) || (a == other && b == leader)
+            }
+            Fault::Slow { .. } => false,
+        })
+    };
+    let lost = sites.iter().filter(|site| cut_off(site)).count();
+    let killed = faults.iter().any(|f| matches!(f, Fault::Kill { site, .. } if site == leader));
+    !killed && 2 * lost < sites.len()
+}
+
+/// Load and the troubles of others are no reason for an election.
+fn undeposed(report: &Report) -> Check {
+    let count = |name| report.counters.get(name).copied().unwrap_or_default();
+    let names = ["elections_won", "prepares", "pre_votes", "resigned", "transferred"];
+    let figures: Vec<_> = names.map(|name| format!("{name} {}", count(name))).into();
+    Check::new(
+        "no election: the leader was there all the time",
+        count("elections_won") + count("prepares") == 0,
+        figures.join(", "),
+    )
 }
 
 /// How soon the other cities were over a loss.
@@ -176,6 +237,7 @@ mod tests {
         SiteReport {
             site: "delhi".to_owned(),
             bound_ms: 20.0,
+            predicted_ms: 20.0,
             fibre_ms: None,
             commands: 1,
             fast_path_rate: 1.0,
@@ -184,6 +246,24 @@ mod tests {
             commit_over_bound: p50 / 20.0,
             commit_over_fibre: None,
             failures: Failures::default(),
+        }
+    }
+
+    #[test]
+    fn a_leader_with_a_majority_in_reach_must_stay() {
+        let sites = ["mumbai", "delhi", "bangalore"].map(str::to_owned);
+        let kill = |text| Fault::kill(text, &sites).unwrap();
+        let cut = |text| Fault::cut(text, &sites).unwrap();
+        for (faults, expected) in [
+            (vec![], true),
+            (vec![kill("delhi@1s")], true),
+            (vec![kill("mumbai@1s")], false),
+            (vec![cut("bangalore-mumbai@1s"), cut("delhi-bangalore@1s")], true),
+            (vec![cut("bangalore-mumbai@1s"), cut("mumbai>delhi@1s")], false),
+            (vec![cut("bangalore-mumbai@1s"), kill("delhi@1s")], false),
+        ] {
+            let names = ["mumbai", "delhi", "bangalore"];
+            assert_eq!(can_lead("mumbai", &names, &faults), expected, "{faults:?}");
         }
     }
 
@@ -198,11 +278,11 @@ mod tests {
             (21.4, 0.1, false),
             (18.9, 9.0, false),
         ] {
-            assert_eq!(median(&site(p50), sync_ms).passed, passes, "{p50} with {sync_ms}");
+            assert_eq!(median(&site(p50), 3.0, sync_ms).passed, passes, "{p50} with {sync_ms}");
         }
         assert_eq!(
-            median(&site(20.5), 0.1).figures,
-            "p50 20.50 ms; bound 20.00 ms ± 5 % + 3 × 0.100 ms sync: 19.00 to 21.30 ms"
+            median(&site(20.5), 3.0, 0.1).figures,
+            "p50 20.50 ms; closed form 20.00 ms ± 5 % + 3 × 0.100 ms sync: 19.00 to 21.30 ms"
         );
     }
 }

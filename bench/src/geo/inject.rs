@@ -12,6 +12,7 @@ use super::fault::Fault;
 use super::plan::{Event, Plan};
 use super::run::metrics_of;
 use super::timeline::{self, FaultReport};
+use crate::counters::Counters;
 use crate::histogram::ms;
 use crate::load::{Failures, Shared, Window, closed_loop};
 use crate::trace::Trace;
@@ -47,6 +48,8 @@ pub(super) struct Injector<'a> {
     lives: Vec<u64>,
     /// What the dead had sent.
     gone: Traffic,
+    /// What they had counted.
+    gone_counters: Counters,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,12 +65,23 @@ struct Fate {
 impl<'a> Injector<'a> {
     pub(super) fn new(plan: &'a Plan, replicas: usize) -> Self {
         let fates = vec![Fate::default(); plan.faults.len()];
-        Self { plan, fates, lives: vec![0; replicas], gone: Traffic::default() }
+        Self {
+            plan,
+            fates,
+            lives: vec![0; replicas],
+            gone: Traffic::default(),
+            gone_counters: Counters::default(),
+        }
     }
 
     /// What replicas that were killed had sent until then.
     pub(super) fn gone(&self) -> Traffic {
         self.gone
+    }
+
+    /// What the protocol had counted in them.
+    pub(super) fn gone_counters(&self) -> &Counters {
+        &self.gone_counters
     }
 
     /// Lets `event` happen.
@@ -112,6 +126,7 @@ impl<'a> Injector<'a> {
         // Its counters die with it.
         let last = metrics_of(&cluster.replicas()[seat.index()]).await?;
         self.gone = self.gone.plus(Traffic::so_far([&last]));
+        self.gone_counters = Counters::so_far([&last]).plus(&self.gone_counters);
         self.fates[fault].before = clients.samples[seat.index()].lock().failures;
         cluster.kill(seat);
         Ok(())
@@ -161,6 +176,10 @@ impl<'a> Injector<'a> {
             failures: fate.caused,
             recovery: match fault {
                 Fault::Kill { .. } => timeline::recovery(plan, at, sites, traces, duration),
+                _ => Vec::new(),
+            },
+            silence: match fault {
+                Fault::Kill { .. } => timeline::silences(plan, at, sites, traces, duration),
                 _ => Vec::new(),
             },
         });

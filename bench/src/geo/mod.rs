@@ -29,7 +29,7 @@ pub use check::{Check, LATENESS_P99_MS_MAX};
 pub use fault::{FAULTS_MAX, FAULTY_DURATION_MAX, Fault, FaultError, SLOW_MAX};
 pub use report::{Conditions, Disk, Emulator, Lateness, PairCheck, Report, SiteReport};
 pub use run::run;
-pub use timeline::{Bucket, FaultReport, Recovery, Stretch};
+pub use timeline::{Bucket, FaultReport, Recovery, Silence, Stretch};
 
 /// What to run. Make one with [`GeoConfig::new`] and change what you want.
 #[derive(Clone, Debug)]
@@ -131,6 +131,9 @@ pub enum GeoError {
     /// Too short or too long a run.
     #[error("a run of {0:?}: there can be 100 ms to a day")]
     Duration(Duration),
+    /// The protocol does not fit the set.
+    #[error(transparent)]
+    Protocol(#[from] panchayat::ProtocolError),
     /// The faults make no sense.
     #[error(transparent)]
     Fault(#[from] FaultError),

@@ -1,13 +1,15 @@
 //! What a run found, as data: the JSON that machines read, and what tables are drawn from.
 
-use panchayat::Quorums;
-use panchayat::topology::{Matrix, NotFound, latency};
+use std::collections::BTreeMap;
+
+use panchayat::topology::{Matrix, latency};
 use panchayat::transport::wan;
+use panchayat::{Quorums, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-use super::GeoConfig;
 use super::check::{Check, LATENESS_P99_MS_MAX};
 use super::timeline::{Bucket, FaultReport, Stretch};
+use super::{GeoConfig, GeoError};
 use crate::histogram::{Quantiles, ms};
 use crate::load::{Failures, Samples};
 use crate::traffic::ratio;
@@ -27,6 +29,9 @@ pub struct Report {
     /// Bytes of UDP payload per command: QUIC's headers, acknowledgements, encryption and
     /// heartbeats included.
     pub udp_bytes_per_command: f64,
+    /// What the protocol has counted in the measured window and until all was settled, over all
+    /// replicas, by name; those that were killed up to their death.
+    pub counters: BTreeMap<String, u64>,
     /// Commands answered per second, over all cities.
     pub throughput_per_s: f64,
     /// How far the emulated network was from what was asked for.
@@ -61,8 +66,10 @@ pub struct Report {
 pub struct Conditions {
     /// The code's git commit.
     pub commit: String,
-    /// The protocol.
+    /// The protocol, in words.
     pub protocol: String,
+    /// The city that leads while all is well, if one does.
+    pub leader: Option<String>,
     /// The set of sites.
     pub set: String,
     /// The weather on the links.
@@ -94,7 +101,9 @@ pub struct SiteReport {
     pub site: String,
     /// The direct-path bound: one emulated round trip to the nearest fast quorum.
     pub bound_ms: f64,
-    /// The same over straight fibre, if the topology states distances.
+    /// What the protocol's closed form predicts, nothing else going on.
+    pub predicted_ms: f64,
+    /// The bound over straight fibre, if the topology states distances.
     pub fibre_ms: Option<f64>,
     /// Commands measured.
     pub commands: u64,
@@ -164,10 +173,12 @@ pub struct Disk {
 }
 
 impl Conditions {
-    pub(super) fn of(config: &GeoConfig) -> Self {
+    pub(super) fn of(config: &GeoConfig, distances: &Distances) -> Self {
+        let leader = distances.leader.map(|seat| distances.matrix.sites()[seat.index()].clone());
         Self {
             commit: crate::COMMIT.to_owned(),
             protocol: config.protocol.to_string(),
+            leader,
             set: config.set.clone(),
             profile: config.profile.clone(),
             durability: crate::durability_name(config.durability).to_owned(),
@@ -188,15 +199,19 @@ pub(super) struct Distances {
     pub(super) matrix: Matrix,
     fibre: Option<Matrix>,
     fast_quorum: usize,
+    pub(super) leader: Option<ReplicaId>,
+    predicted_us: Vec<u64>,
 }
 
 impl Distances {
-    /// A set too small for a group has no quorum; starting the cluster will say so.
-    pub(super) fn of(config: &GeoConfig) -> Result<Self, NotFound> {
+    pub(super) fn of(config: &GeoConfig) -> Result<Self, GeoError> {
         let matrix = config.topology.matrix(&config.set)?;
         let fibre = config.topology.fibre_matrix(&config.set)?;
         let fast_quorum = Quorums::for_replicas(matrix.len()).map_or(matrix.len(), Quorums::fast);
-        Ok(Self { matrix, fibre, fast_quorum })
+        let leader = config.protocol.leader(&matrix)?;
+        let predicted = (0..matrix.len()).map(|seat| config.protocol.commit_us(&matrix, seat));
+        let predicted_us = predicted.collect::<Result<_, _>>()?;
+        Ok(Self { matrix, fibre, fast_quorum, leader, predicted_us })
     }
 
     pub(super) fn site(&self, seat: usize, samples: &Samples) -> SiteReport {
@@ -211,6 +226,7 @@ impl Distances {
         SiteReport {
             site: self.matrix.sites()[seat].clone(),
             bound_ms,
+            predicted_ms: self.predicted_us[seat] as f64 / 1e3,
             fibre_ms,
             commands,
             fast_path_rate: ratio(samples.fast as f64, commands as f64),

@@ -16,6 +16,7 @@ use super::inject::{Clients, Injector};
 use super::plan::Plan;
 use super::report::{Conditions, Disk, Distances, Emulator, PairCheck, Report};
 use super::{CLIENTS_MAX, GeoConfig, GeoError, Phase, Progress, check, timeline};
+use crate::counters::Counters;
 use crate::histogram::ms;
 use crate::load::{Samples, Window};
 use crate::trace::Trace;
@@ -151,7 +152,9 @@ impl Run<'_> {
         if let Some(wan) = cluster.wan() {
             wan.reset_lateness();
         }
-        let before = Traffic::so_far(living(&metrics(cluster).await?));
+        let at_begin = metrics(cluster).await?;
+        let before = Traffic::so_far(living(&at_begin));
+        let counted_before = Counters::so_far(living(&at_begin));
         let stage = Stage { phase: Phase::Measuring, end: window.end, total: config.duration };
         let mut injector = Injector::new(self.plan, cluster.replicas().len());
         for event in &self.plan.events {
@@ -173,13 +176,16 @@ impl Run<'_> {
 
         let sent = Traffic::so_far(living(&under_load)).plus(injector.gone());
         let traffic = sent.since(before);
+        let counted = Counters::so_far(living(&settled)).plus(injector.gone_counters());
+        let counters = counted.since(&counted_before);
         let commands = answered() as f64;
         let sites = samples.iter().enumerate();
         let names = self.distances.matrix.sites();
         let traces: Vec<_> =
             samples.iter().filter_map(|shared| shared.lock().trace.take()).collect();
         let mut report = Report {
-            conditions: Conditions::of(config),
+            conditions: Conditions::of(config, self.distances),
+            counters,
             sites: sites.map(|(seat, shared)| self.distances.site(seat, &shared.lock())).collect(),
             messages_per_command: ratio(traffic.messages as f64, commands),
             bytes_per_command: ratio(traffic.bytes as f64, commands),
@@ -197,7 +203,8 @@ impl Run<'_> {
             checks: Vec::new(),
             ok: same_state(&settled),
         };
-        report.checks = check::checks(&report, formula_applies(config)?);
+        let quiet = formula_applies(config)?;
+        report.checks = check::checks(&report, config, self.distances.leader, quiet);
         Ok(report)
     }
 }

@@ -22,6 +22,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How soon after a kill the other cities must be over it.
 pub(super) const RECOVERY_MAX: Duration = Duration::from_secs(3);
 
+/// How soon after a kill commands must be answered again in the other cities, whoever led.
+pub(super) const SERVED_MAX: Duration = Duration::from_secs(2);
+
 /// Above this many times its normal p99, a city is not over it.
 pub(super) const RECOVERED_FACTOR: f64 = 2.0;
 
@@ -80,6 +83,8 @@ pub struct FaultReport {
     pub failures: Option<Failures>,
     /// After a kill: how long the other cities took to get over it.
     pub recovery: Vec<Recovery>,
+    /// After a kill: how long nothing was answered in the other cities.
+    pub silence: Vec<Silence>,
 }
 
 /// How long a city took to get over the loss of another one.
@@ -95,6 +100,18 @@ pub struct Recovery {
     /// The longest that a command took which waited at some time in the three seconds after the
     /// kill.
     pub slowest_ms: Option<f64>,
+}
+
+/// The longest time after a kill in which nothing was answered in another city.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Silence {
+    /// The city.
+    pub site: String,
+    /// When it began, after the kill.
+    pub from_ms: f64,
+    /// When it ended, after the kill; `null` if it lasted to the end of the window, or until the
+    /// killed one was started again.
+    pub to_ms: Option<f64>,
 }
 
 /// The timeline of all cities.
@@ -142,8 +159,43 @@ pub(super) fn stretches(
     sites.iter().zip(traces).flat_map(of).collect()
 }
 
-/// How the other cities got over the kill that is fault number `kill`: those that were alive and
-/// stayed so. Empty if there is nothing normal to compare with.
+/// For how long nothing was answered in the other cities after the kill that is fault number
+/// `kill`, in the time it lasted.
+pub(super) fn silences(
+    plan: &Plan,
+    kill: usize,
+    sites: &[String],
+    traces: &[Trace],
+    duration: Duration,
+) -> Vec<Silence> {
+    let fault = &plan.faults[kill];
+    let (at, end) = (fault.from(), fault.to().unwrap_or(duration));
+    let others = survivors(plan, kill, sites, traces);
+    let silence = others.map(|(site, trace)| {
+        let longest = trace.longest_silence(at, end);
+        let to_ms = (longest.end < end).then(|| ms(longest.end - at));
+        Silence { site: site.clone(), from_ms: ms(longest.start - at), to_ms }
+    });
+    silence.collect()
+}
+
+/// The cities that were alive at a kill and stayed so.
+fn survivors<'a>(
+    plan: &Plan,
+    kill: usize,
+    sites: &'a [String],
+    traces: &'a [Trace],
+) -> impl Iterator<Item = (&'a String, &'a Trace)> {
+    let at = plan.faults[kill].from();
+    let killed = move |site: &String| {
+        let mut kills = plan.faults.iter().filter(|fault| matches!(fault, Fault::Kill { .. }));
+        kills.any(|fault| fault.sites()[0] == *site && fault.to().is_none_or(|to| to > at))
+    };
+    sites.iter().zip(traces).filter(move |(site, _)| !killed(site))
+}
+
+/// How the other cities got over the kill that is fault number `kill`. Empty if there is nothing
+/// normal to compare with.
 pub(super) fn recovery(
     plan: &Plan,
     kill: usize,
@@ -156,12 +208,7 @@ pub(super) fn recovery(
     if first < NORMAL_MIN {
         return Vec::new();
     }
-    let killed = |site: &String| {
-        let mut kills = plan.faults.iter().filter(|fault| matches!(fault, Fault::Kill { .. }));
-        kills.any(|fault| fault.sites()[0] == *site && fault.to().is_none_or(|to| to > at))
-    };
-    let others = sites.iter().zip(traces).filter(|(site, _)| !killed(site));
-    others
+    survivors(plan, kill, sites, traces)
         .filter_map(|(site, trace)| {
             let normal_p99_ms = trace.answered(Duration::ZERO, first).ms_at(0.99)?;
             let limit_ms = normal_p99_ms * RECOVERED_FACTOR;

@@ -6,6 +6,7 @@
 //! [`ProtocolChoice`], and one line in the builder.
 
 mod epaxos;
+mod error;
 mod multipaxos;
 
 use std::fmt;
@@ -14,9 +15,9 @@ use panchayat_consensus::{Protocol, ReplicaId};
 use panchayat_topology::Matrix;
 
 use crate::cluster::Cluster;
-use crate::error::StartError;
 use crate::limits::Limits;
 
+pub use error::ProtocolError;
 pub use multipaxos::{Leader, MultiPaxosChoice};
 
 /// Which protocol orders a cluster's commands. All members must be started with the same.
@@ -41,14 +42,42 @@ impl ProtocolChoice {
         }
     }
 
-    /// The member of `cluster` that leads while all is well; `None` for a leaderless protocol.
+    /// The seat that leads while all is well in a cluster with these round trips; `None` for a
+    /// leaderless protocol.
     ///
     /// # Errors
-    /// [`StartError`], as starting a replica would.
-    pub fn leader(&self, cluster: &Cluster) -> Result<Option<ReplicaId>, StartError> {
+    /// [`ProtocolError`], as starting a replica would.
+    pub fn leader(&self, round_trips: &Matrix) -> Result<Option<ReplicaId>, ProtocolError> {
         match self {
             Self::EPaxos => Ok(None),
-            Self::MultiPaxos(choice) => choice.preferred(cluster),
+            Self::MultiPaxos(choice) => choice.preferred(round_trips).map(Some),
+        }
+    }
+
+    /// How long a command of a client at the seat `origin` takes at best from its proposal to the
+    /// moment its replica knows that it is decided, in microseconds: the closed form, without
+    /// disks, queues, conflicts, and with the leader that is there while all is well.
+    ///
+    /// # Errors
+    /// [`ProtocolError`], as starting a replica would.
+    ///
+    /// # Panics
+    /// If there is no such seat.
+    pub fn commit_us(&self, round_trips: &Matrix, origin: usize) -> Result<u64, ProtocolError> {
+        assert!(origin < round_trips.len(), "seat {origin} of {}", round_trips.len());
+        match self {
+            Self::EPaxos => epaxos::commit_us(round_trips, origin),
+            Self::MultiPaxos(choice) => choice.commit_us(round_trips, origin),
+        }
+    }
+
+    /// How many records must be durable one after the other before a command is decided.
+    pub fn records_per_commit(&self) -> u32 {
+        match self {
+            // The coordinator's, a peer's vote, the decision.
+            Self::EPaxos => 3,
+            // The leader's vote and another one.
+            Self::MultiPaxos(_) => 2,
         }
     }
 }
@@ -77,7 +106,7 @@ pub(crate) trait Hosted:
     type Choice;
 
     /// The configuration of one replica.
-    fn config(choice: &Self::Choice, setting: &Setting<'_>) -> Result<Self::Config, StartError>;
+    fn config(choice: &Self::Choice, setting: &Setting<'_>) -> Result<Self::Config, ProtocolError>;
 
     /// What all members must agree on besides who they are, in words: the protocol, and those of
     /// its parameters that its safety rests on. A data directory is kept under it.
@@ -86,7 +115,7 @@ pub(crate) trait Hosted:
 
 /// The expected round trips of `cluster` as a table. Members may have measured each direction for
 /// itself: the longer one counts.
-fn matrix(cluster: &Cluster) -> Result<Matrix, StartError> {
+fn round_trips(cluster: &Cluster) -> Result<Matrix, ProtocolError> {
     let names: Vec<_> = cluster.members.iter().map(|member| member.name.clone()).collect();
     let us = |from: usize, to: usize| {
         let row = cluster.round_trips.get(from);

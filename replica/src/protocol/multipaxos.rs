@@ -5,10 +5,9 @@ use std::fmt;
 use panchayat_consensus::{Quorums, ReplicaId};
 use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, MultiPaxos, Placement};
 use panchayat_topology::leader::{self, rank_leaders};
+use panchayat_topology::{Matrix, latency};
 
-use super::{Hosted, Setting, matrix};
-use crate::cluster::Cluster;
-use crate::error::StartError;
+use super::{Hosted, ProtocolError, Setting, round_trips};
 
 /// What can be chosen of Multi-Paxos. All members must be started with the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +43,30 @@ impl Default for MultiPaxosChoice {
 
 impl MultiPaxosChoice {
     /// The member that leads while all is well.
-    pub(super) fn preferred(&self, cluster: &Cluster) -> Result<Option<ReplicaId>, StartError> {
-        Ok(match self.placement(cluster, self.flexible(cluster)?)? {
-            Placement::Pinned(replica) => Some(replica),
-            Placement::Ranked(ranked) => ranked.first().copied(),
+    pub(super) fn preferred(&self, round_trips: &Matrix) -> Result<ReplicaId, ProtocolError> {
+        Ok(match self.placement(round_trips)? {
+            Placement::Pinned(replica) => replica,
+            Placement::Ranked(ranked) => *ranked.first().expect("a group has members"),
         })
     }
 
-    fn flexible(&self, cluster: &Cluster) -> Result<FlexibleQuorums, StartError> {
-        let n = cluster.members.len();
+    /// From the origin to the leader, from there to acceptors, and back to whoever counts.
+    pub(super) fn commit_us(
+        &self,
+        round_trips: &Matrix,
+        origin: usize,
+    ) -> Result<u64, ProtocolError> {
+        let (leader, accept) =
+            (self.preferred(round_trips)?, self.flexible(round_trips.len())?.q2());
+        let formula = match self.learning {
+            Learning::Origin => latency::multipaxos_origin_learns,
+            Learning::Leader => latency::multipaxos_leader_tells,
+        };
+        let predicted = formula(round_trips, leader.index(), origin, accept);
+        Ok(predicted.expect("the quorum fits the group, and both seats are of it"))
+    }
+
+    fn flexible(&self, n: usize) -> Result<FlexibleQuorums, ProtocolError> {
         // A group of the size that every protocol needs.
         Quorums::for_replicas(n)?;
         Ok(match self.quorums {
@@ -61,17 +75,18 @@ impl MultiPaxosChoice {
         })
     }
 
-    fn placement(
-        &self,
-        cluster: &Cluster,
-        quorums: FlexibleQuorums,
-    ) -> Result<Placement, StartError> {
-        let members = cluster.members.len();
+    fn placement(&self, round_trips: &Matrix) -> Result<Placement, ProtocolError> {
+        let members = round_trips.len();
+        let quorums = self.flexible(members)?;
         let even = vec![1; members];
         let clients = match &self.leader {
             Leader::At(name) => {
-                let seat = cluster.seat(name);
-                return seat.map(Placement::Pinned).ok_or_else(|| cluster.unknown_member(name));
+                let seat = round_trips.index_of(name);
+                let pinned = seat.map(|seat| Placement::Pinned(ReplicaId(seat as u8)));
+                return pinned.ok_or_else(|| ProtocolError::UnknownLeader {
+                    name: name.clone(),
+                    known: round_trips.sites().join(", "),
+                });
             }
             Leader::Auto => &even,
             Leader::AutoFor(clients) => clients,
@@ -80,8 +95,8 @@ impl MultiPaxosChoice {
             Learning::Origin => leader::Learning::OriginLearns,
             Learning::Leader => leader::Learning::LeaderTells,
         };
-        let ranked = rank_leaders(&matrix(cluster)?, quorums.q2(), learning, clients);
-        let ranked = ranked.ok_or(StartError::Clients { given: clients.len(), members })?;
+        let ranked = rank_leaders(round_trips, quorums.q2(), learning, clients);
+        let ranked = ranked.ok_or(ProtocolError::Clients { given: clients.len(), members })?;
         let seats = ranked.into_iter().map(|forecast| ReplicaId(forecast.leader as u8));
         Ok(Placement::Ranked(seats.collect()))
     }
@@ -103,11 +118,11 @@ impl fmt::Display for MultiPaxosChoice {
 impl Hosted for MultiPaxos {
     type Choice = MultiPaxosChoice;
 
-    fn config(choice: &MultiPaxosChoice, setting: &Setting<'_>) -> Result<Config, StartError> {
+    fn config(choice: &MultiPaxosChoice, setting: &Setting<'_>) -> Result<Config, ProtocolError> {
         let cluster = setting.cluster;
-        let quorums = choice.flexible(cluster)?;
+        let quorums = choice.flexible(cluster.members.len())?;
         let mut config = Config::new(setting.seat, quorums, cluster.longest_round_trip());
-        config.placement = choice.placement(cluster, quorums)?;
+        config.placement = choice.placement(&round_trips(cluster)?)?;
         config.learning = choice.learning;
         config.limits.retained_slots_max = setting.limits.retained_max as u64;
         config.limits.retained_bytes_max = setting.limits.retained_bytes_max;
@@ -129,6 +144,7 @@ mod tests {
     use panchayat_topology::Topology;
 
     use super::*;
+    use crate::cluster::Cluster;
 
     fn cluster(set: &str) -> Cluster {
         let matrix = Topology::builtin().matrix(set).unwrap();
@@ -139,7 +155,7 @@ mod tests {
     fn led(set: &str, leader: Leader, learning: Learning) -> String {
         let cluster = cluster(set);
         let choice = MultiPaxosChoice { leader, learning, quorums: None };
-        let leader = choice.preferred(&cluster).unwrap().unwrap();
+        let leader = choice.preferred(&round_trips(&cluster).unwrap()).unwrap();
         cluster.members[leader.index()].name.clone()
     }
 
@@ -158,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_cannot_lead_or_decide_is_refused() {
-        let india = cluster("india3");
+        let india = round_trips(&cluster("india3")).unwrap();
         let refused = |choice: MultiPaxosChoice| choice.preferred(&india).unwrap_err().to_string();
         let of = |leader| MultiPaxosChoice { leader, ..MultiPaxosChoice::default() };
         let error = refused(of(Leader::At("paris".into())));
@@ -177,6 +193,8 @@ mod tests {
         let mut odd = cluster("india3");
         odd.round_trips[0][1] += std::time::Duration::from_micros(1);
         let choice = MultiPaxosChoice::default();
-        assert_eq!(choice.preferred(&odd).unwrap(), Some(ReplicaId(0)));
+        let round_trips = round_trips(&odd).unwrap();
+        assert_eq!(choice.preferred(&round_trips).unwrap(), ReplicaId(0));
+        assert_eq!(round_trips.rtt_us(0, 1), 27_002);
     }
 }
