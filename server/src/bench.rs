@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use panchayat::Durability;
+use panchayat::{Durability, ProtocolChoice};
 use panchayat_bench::geo::Check;
 use panchayat_bench::loopback::{self, Load, LoopbackConfig, Progress, Report};
 use serde::Serialize;
@@ -26,22 +26,31 @@ struct Compared {
 pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
     let mut stop = Stop::listen()?;
     let mut reports = Vec::new();
-    for config in configs(&arguments)? {
+    let configs = configs(&arguments)?;
+    // Targets one after the other, each told as soon as it is known; rivals in turn.
+    let together = if arguments.against_epaxos { configs.len() } else { 1 };
+    for configs in configs.chunks(together) {
         let bar = bar();
-        let report =
-            loopback::run(&config, stop.asked(), |progress| show(&bar, &config, progress)).await;
+        let measured = loopback::run_in_turn(configs, stop.asked(), |config, progress| {
+            show(&bar, config, progress);
+        });
+        let measured = measured.await;
         bar.finish_and_clear();
-        let report = report?;
-        if !arguments.json {
-            print(&bench_text::draw(&report))?;
+        for report in measured? {
+            if !arguments.json {
+                print(&bench_text::draw(&report))?;
+            }
+            reports.push(report);
         }
-        reports.push(report);
     }
-    let checks = loopback::compared(&reports);
+    let checks = match arguments.against_epaxos {
+        true => loopback::against_epaxos(&reports),
+        false => loopback::compared(&reports),
+    };
     let ok = reports.iter().all(|report| report.ok);
     if !arguments.json {
         print(&bench_text::checks(&checks))?;
-    } else if arguments.targets {
+    } else if arguments.targets || arguments.against_epaxos {
         print_json(&Compared { reports, checks })?;
     } else {
         reports.iter().try_for_each(print_json)?;
@@ -70,6 +79,10 @@ fn configs(arguments: &Bench) -> Result<Vec<LoopbackConfig>, CliError> {
         seed: arguments.seed,
         data_dir: arguments.data_dir.clone(),
     };
+    if arguments.against_epaxos {
+        let protocol = ProtocolChoice::EPaxos;
+        return Ok(vec![LoopbackConfig { protocol, ..asked.clone() }, asked]);
+    }
     if !arguments.targets {
         return Ok(vec![asked]);
     }
@@ -103,7 +116,8 @@ fn show(bar: &ProgressBar, config: &LoopbackConfig, progress: Progress) {
     let Progress { run, runs, elapsed, total } = progress;
     let (n, conflict) = (config.replicas, config.conflict_percent);
     bar.set_message(format!(
-        "n={n}, {}, {conflict} % conflicts, run {run}/{runs}",
+        "{}, n={n}, {}, {conflict} % conflicts, run {run}/{runs}",
+        config.protocol.name(),
         bench_text::durability(config.durability)
     ));
     bar.set_length(total.as_secs().max(1));

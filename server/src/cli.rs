@@ -115,6 +115,7 @@ Examples:
   panchayat geo --profile ideal --clients 1 --conflict 0 --durability memory
                                                            against the closed form
   panchayat geo --kill delhi@4s..8s                        lose a city, and get it back
+  panchayat geo --protocol multipaxos --kill mumbai@4s     lose the leader
   panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms
   panchayat geo --cut 'mumbai>delhi@4s..8s'                mumbai is not heard in delhi";
 
@@ -132,11 +133,15 @@ pub(crate) struct Bench {
     pub(crate) loopback: bool,
 
     /// Run every configuration that a target compares, one after the other
-    #[arg(long, conflicts_with_all = ["replicas", "clients", "rate", "payload", "keys", "conflict", "durability"])]
+    #[arg(long, conflicts_with_all = ["protocol", "replicas", "clients", "rate", "payload", "keys", "conflict", "durability"])]
     pub(crate) targets: bool,
 
     #[command(flatten)]
     pub(crate) ordering: Ordering,
+
+    /// Run EPaxos under the same load too, a run of each in turn, and compare
+    #[arg(long, conflicts_with = "targets")]
+    pub(crate) against_epaxos: bool,
 
     /// How many replicas: 3 or 5
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -207,6 +212,8 @@ Examples:
   panchayat bench --loopback --runs 5                      three replicas, in memory
   panchayat bench --loopback --runs 5 --durability fsync   every promise synced
   panchayat bench --loopback --conflict 100                every command on one key
+  panchayat bench --loopback --protocol multipaxos --against-epaxos --runs 5
+                                                           what a leader costs
   panchayat bench --loopback --rate 40000 --duration 300   does it last?
   panchayat bench --loopback --targets --runs 5            all targets, five minutes";
 

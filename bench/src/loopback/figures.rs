@@ -39,6 +39,8 @@ figures! {
     p99_last_third_ms;
     /// Share of commands decided in one round trip.
     fast_path;
+    /// Leaders elected in the measured time, of a protocol that has some.
+    elections;
     /// Proposals refused at a limit.
     overloaded;
     /// Proposals without a result for another reason, or without any after the patience.

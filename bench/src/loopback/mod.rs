@@ -30,8 +30,8 @@ use crate::workload::WorkloadError;
 
 pub use figures::{Figures, ThreadFigures};
 pub use rows::Row;
-pub use run::run;
-pub use targets::{compared, targets};
+pub use run::{run, run_in_turn};
+pub use targets::{against_epaxos, compared, targets};
 
 /// Most clients at each replica.
 pub const CLIENTS_MAX: u32 = 100_000;

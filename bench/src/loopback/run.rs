@@ -9,7 +9,9 @@ use panchayat::{Durability, LocalCluster, LocalConfig, Metrics};
 use super::clients::Clients;
 use super::rows::{Row, Rows};
 use super::targets::targets;
-use super::{Figures, Load, LoopbackConfig, LoopbackError, Progress, Report, SET, ThreadFigures};
+use super::{
+    Conditions, Figures, Load, LoopbackConfig, LoopbackError, Progress, Report, SET, ThreadFigures,
+};
 use crate::histogram::{Latencies, ms};
 use crate::load::{Failures, Window};
 use crate::machine::{Machine, Usage};
@@ -35,25 +37,54 @@ pub async fn run(
     cancel: impl Future<Output = ()>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, LoopbackError> {
-    config.check()?;
-    let keys = KeyChoice::uniform(config.keys)?;
-    let workload = Workload::new(keys, config.conflict_percent, config.payload_bytes, config.seed)?;
-    let conditions = config.conditions(Machine::now());
-    let mut cancel = std::pin::pin!(cancel);
-    let mut runs = Vec::new();
-    for run in 1..=config.runs {
-        let (cluster, dir) = start(config).await?;
-        let measured = measure(config, run, &workload, &cluster, dir.path(), |elapsed| {
-            let total = config.warm_up + config.duration;
-            progress(Progress { run, runs: config.runs, elapsed, total });
-        });
-        let measured = tokio::select! {
-            measured = measured => measured,
-            () = &mut cancel => Err(LoopbackError::Cancelled),
-        };
-        cluster.shutdown(SHUTDOWN_PATIENCE).await;
-        runs.push(measured?);
+    let configs = std::slice::from_ref(config);
+    let mut reports = run_in_turn(configs, cancel, |_, now| progress(now)).await?;
+    Ok(reports.pop().expect("a report for the configuration"))
+}
+
+/// Measures each of `configs`, one run of each in turn, so that whatever else the machine does
+/// meets all of them alike. Otherwise like [`run`]; `progress` also hears which it is.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in_turn(
+    configs: &[LoopbackConfig],
+    cancel: impl Future<Output = ()>,
+    mut progress: impl FnMut(&LoopbackConfig, Progress),
+) -> Result<Vec<Report>, LoopbackError> {
+    let mut subjects = Vec::with_capacity(configs.len());
+    for config in configs {
+        config.check()?;
+        let keys = KeyChoice::uniform(config.keys)?;
+        let (conflict, payload) = (config.conflict_percent, config.payload_bytes);
+        let workload = Workload::new(keys, conflict, payload, config.seed)?;
+        subjects.push((config, workload, config.conditions(Machine::now()), Vec::new()));
     }
+    let mut cancel = std::pin::pin!(cancel);
+    let most = configs.iter().map(|config| config.runs).max().unwrap_or_default();
+    for run in 1..=most {
+        for (config, workload, _, runs) in &mut subjects {
+            if run > config.runs {
+                continue;
+            }
+            let (cluster, dir) = start(config).await?;
+            let measured = measure(config, run, workload, &cluster, dir.path(), |elapsed| {
+                let total = config.warm_up + config.duration;
+                progress(config, Progress { run, runs: config.runs, elapsed, total });
+            });
+            let measured = tokio::select! {
+                measured = measured => measured,
+                () = &mut cancel => Err(LoopbackError::Cancelled),
+            };
+            cluster.shutdown(SHUTDOWN_PATIENCE).await;
+            runs.push(measured?);
+        }
+    }
+    let reports = subjects.into_iter().map(|(_, _, conditions, runs)| report(conditions, &runs));
+    Ok(reports.collect())
+}
+
+fn report(conditions: Conditions, runs: &[Measured]) -> Report {
     let figures: Vec<_> = runs.iter().map(|run| run.figures).collect();
     let threads: Vec<_> = runs.iter().map(|run| run.threads.clone()).collect();
     let mut report = Report {
@@ -66,7 +97,7 @@ pub async fn run(
         ok: runs.iter().all(|run| run.same_state),
     };
     report.checks = targets(&report);
-    Ok(report)
+    report
 }
 
 async fn start(
@@ -186,6 +217,7 @@ async fn measure(
         let of = |moment: &Moment| moment.metrics.iter().map(count).sum::<u64>();
         of(&end).saturating_sub(of(&begin)) as f64
     };
+    let grown_counter = |name| end.counter(name).saturating_sub(begin.counter(name)) as f64;
     let per_command = |count: u64| ratio(count as f64, commands);
     let mib = |moment: &Moment| moment.usage.resident_bytes as f64 / f64::from(1 << 20);
     let cores = Machine::now().cores as f64;
@@ -196,6 +228,7 @@ async fn measure(
         p999_ms: latencies.ms_at(0.999),
         p99_first_third_ms: thirds[0].ms_at(0.99),
         p99_last_third_ms: thirds[2].ms_at(0.99),
+        elections: grown_counter("elections_won"),
         fast_path: ratio(fast as f64, latencies.count() as f64),
         overloaded: failures.overloaded as f64,
         failed: (failures.not_applied + failures.unknown + unanswered) as f64,

@@ -25,6 +25,10 @@ const SYNCED_SHARE_MIN: f64 = 0.6;
 const ALL_CONFLICTING_SHARE_MIN: f64 = 0.5;
 /// Of the figure at n = 3.
 const FIVE_REPLICAS_SHARE_MIN: f64 = 0.6;
+/// Of EPaxos' figure under the same load, with a leader that all commands go through.
+const LEADER_SHARE_MIN: f64 = 0.8;
+/// How its reports call it.
+const EPAXOS: &str = "epaxos";
 /// From the first to the last third of a long open-loop run.
 const P99_GROWTH_MAX: f64 = 1.5;
 const MEMORY_GROWTH_MAX: f64 = 1.1;
@@ -45,6 +49,14 @@ pub fn targets(report: &Report) -> Vec<Check> {
         ),
     ];
     let (c, rate) = (&report.conditions, figures.commands_per_s);
+    if c.protocol != EPAXOS {
+        let elections: f64 = report.runs.iter().map(|run| run.elections).sum();
+        checks.push(Check::new(
+            "no election under load",
+            elections == 0.0,
+            format!("{elections:.0} in the measured time of all runs"),
+        ));
+    }
     let usual = is_usual(c) && c.replicas == 3 && c.conflict_percent == CONFLICT_PERCENT;
     if usual && c.durability == "memory" {
         checks.push(Check::new(
@@ -93,6 +105,33 @@ pub fn targets(report: &Report) -> Vec<Check> {
     checks
 }
 
+/// What must hold between reports of different protocols under the same load.
+pub fn against_epaxos(reports: &[Report]) -> Vec<Check> {
+    let Some(base) = reports.iter().find(|report| report.conditions.protocol == EPAXOS) else {
+        return Vec::new();
+    };
+    let others = reports.iter().filter(|report| report.conditions.protocol != EPAXOS);
+    let check = |other: &Report| {
+        let (rate, of) = (other.median.commands_per_s, base.median.commands_per_s);
+        let (cpu, of_cpu) = (other.median.cpu_us_per_command, base.median.cpu_us_per_command);
+        Check::new(
+            format!(
+                "{}: at least {:.0} % of EPaxos' commands/s",
+                other.conditions.protocol,
+                LEADER_SHARE_MIN * 100.0
+            ),
+            rate >= of * LEADER_SHARE_MIN,
+            format!(
+                "{rate:.0}/s of {of:.0}/s: {:.0} %; {cpu:.2} and {of_cpu:.2} CPU-µs per command; \
+                 runs in turn, {}",
+                100.0 * rate / of,
+                asked(other)
+            ),
+        )
+    };
+    others.map(check).collect()
+}
+
 /// What must hold between reports: of those that differ only in what is compared.
 pub fn compared(reports: &[Report]) -> Vec<Check> {
     let find = |replicas, conflict_percent: f64| {
@@ -121,7 +160,7 @@ pub fn compared(reports: &[Report]) -> Vec<Check> {
 
 /// The load that every target is for.
 fn is_usual(conditions: &Conditions) -> bool {
-    conditions.protocol == "epaxos"
+    conditions.protocol == EPAXOS
         && conditions.load == Load::Closed { clients: CLIENTS }
         && conditions.payload_bytes == PAYLOAD_BYTES
         && conditions.keys == KEYS
@@ -191,6 +230,21 @@ mod tests {
         };
         // 60 % of 384 ÷ 8 ms.
         assert!(synced(28_800.0) && !synced(28_799.0));
+    }
+
+    #[test]
+    fn a_leader_is_held_against_epaxos_under_the_same_load() {
+        let multipaxos = |config: &mut LoopbackConfig| {
+            config.protocol = panchayat::ProtocolChoice::MultiPaxos(Default::default());
+        };
+        for (rate, passes) in [(80.0, true), (79.0, false)] {
+            let reports = [report(multipaxos, rate), report(|_| {}, 100.0)];
+            assert_eq!(verdicts(&against_epaxos(&reports)), [passes]);
+        }
+        assert!(against_epaxos(&[report(|_| {}, 100.0)]).is_empty());
+        let mut deposed = report(multipaxos, 1.0);
+        deposed.runs[0].elections = 1.0;
+        assert_eq!(verdicts(&targets(&deposed)), [true, true, false]);
     }
 
     #[test]
