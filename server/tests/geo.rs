@@ -100,6 +100,29 @@ fn a_short_run_reports_every_figure_and_equal_states() {
 }
 
 #[test]
+fn a_run_of_multipaxos_says_who_leads_and_what_that_predicts() {
+    let flags = ["--profile=ideal", "--durability=memory", "--duration=1", "--json"];
+    for (more, leader, predicted) in [
+        (&["--leader=delhi"][..], "delhi", [27.0, 27.0, 37.0]),
+        (&["--naive"], "mumbai", [24.0, 51.0, 48.0]),
+    ] {
+        let ran = run(&[&["geo", "--protocol=multipaxos"], &flags[..], more].concat());
+        let report = ran.json();
+        assert_eq!((ran.code, &report["ok"]), (Some(0), &Value::from(true)), "{report:#}");
+        assert_eq!(report["conditions"]["leader"], leader);
+        for (site, predicted) in list(&report, "/sites").iter().zip(predicted) {
+            assert_eq!(number(site, "/predicted_ms"), predicted);
+            assert!(number(site, "/commands") > 0.0);
+            assert!(number(site, "/commit_ms/p50") >= predicted, "{site:#}");
+        }
+        assert!(number(&report, "/counters/led") > 0.0, "{:#}", report["counters"]);
+        let checks = list(&report, "/checks");
+        let stayed = checks.iter().find(|c| c["name"].as_str().unwrap().starts_with("no election"));
+        assert_eq!(stayed.expect("a check")["passed"], true, "{checks:#?}");
+    }
+}
+
+#[test]
 fn people_get_tables_and_verdicts_and_the_disk_is_measured() {
     let ran = run(&["geo", "--profile=ideal", "--clients=1", "--conflict=0", "--duration=0.5"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -282,6 +282,26 @@ mod tests {
     }
 
     #[test]
+    fn silence_is_the_longest_time_after_a_kill_without_an_answer() {
+        let sites = ["mumbai", "delhi", "bangalore"].map(str::to_owned);
+        let window = Window { begin: Instant::now(), end: Instant::now() + END };
+        let at = |ms| window.begin + Duration::from_millis(ms);
+        let answered = |moments: &[u64]| {
+            let mut trace = Trace::default();
+            moments.iter().for_each(|ms| trace.record(&window, at(*ms), at(*ms)));
+            trace
+        };
+        let traces = [
+            answered(&[100, 2100, 3300, 3500, 4400, 5900]),
+            Trace::default(),
+            answered(&[1900, 2050]),
+        ];
+        let found = silences(&plan(&["delhi@2s..5s"], &sites), 0, &sites, &traces, END);
+        let figures: Vec<_> = found.iter().map(|s| (&*s.site, s.from_ms, s.to_ms)).collect();
+        assert_eq!(figures, [("mumbai", 100.0, Some(1300.0)), ("bangalore", 50.0, None)]);
+    }
+
+    #[test]
     fn the_timeline_has_a_bucket_for_every_tenth_of_a_second_and_stretches_between_events() {
         let sites = ["mumbai", "delhi", "bangalore"].map(str::to_owned);
         let window = Window { begin: Instant::now(), end: Instant::now() + END };
