@@ -25,6 +25,7 @@ mod flaw;
 pub mod history;
 pub mod invariants;
 mod judge;
+pub mod log;
 mod multipaxos;
 mod network;
 mod queue;

@@ -5,7 +5,7 @@ use panchayat_consensus::{Durable, Effects, Now, Output, RecordSeq, ReplicaId, S
 use panchayat_multipaxos::{MultiPaxos, Way};
 
 use crate::flaw::{Flaw, Invariant};
-use crate::multipaxos::instance;
+use crate::log::instance;
 
 /// Who held the lease, and what clients know.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::log_promises::LogPromises;
 use crate::flaw::{Flaw, Invariant};
-use crate::multipaxos::instance;
+use crate::log::instance;
 use crate::subject::Place;
 
 /// What each replica has collected.
@@ -70,13 +70,15 @@ impl LogCollection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use panchayat_multipaxos::{Entry, Record};
+    use crate::invariants::Value;
+    use crate::log::Fact;
 
     #[test]
     fn what_a_member_lacks_goes_only_when_there_are_too_many() {
         let at = Place { replica: ReplicaId(0), incarnation: 1 };
         let mut promises = LogPromises::default();
-        let learned = Record::Learned { first: 1, entries: vec![Entry::Nop; 3] };
+        let value = Value { print: 1, command: None };
+        let learned = Fact::Learned { values: (1..=3).map(|slot| (slot, value)).collect() };
         promises.durable(ReplicaId(0), &learned);
         promises.durable(ReplicaId(1), &learned);
         let mut check = LogCollection::new(3, 2);

@@ -3,10 +3,10 @@
 
 use panchayat_consensus::wire::to_bytes;
 use panchayat_consensus::{Command, ReplicaId, WallTime};
-use panchayat_multipaxos::{Entry, Submission};
 use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::log_values::Value;
 use crate::flaw::{Flaw, Invariant};
 use crate::subject::Place;
 
@@ -20,14 +20,6 @@ pub struct Name {
     pub number: u64,
     /// What was settled then.
     pub floor: u64,
-}
-
-impl Name {
-    /// The name of a submission.
-    pub fn of(submission: &Submission) -> Self {
-        let Submission { origin, number, floor, .. } = submission;
-        Self { origin: *origin, number: *number, floor: *floor }
-    }
 }
 
 /// A fingerprint of a command apart from its time, which leaders give.
@@ -53,16 +45,16 @@ impl LogNames {
     ///
     /// # Errors
     /// No client of its origin proposed it, or its name is another command's.
-    pub fn entry(&mut self, at: Place, entry: &Entry) -> Result<(), Flaw> {
-        entry.submission().map_or(Ok(()), |submission| {
-            self.command(at, submission.origin, submission.number, body(&submission.command))
-        })
+    pub fn value(&mut self, at: Place, value: Value) -> Result<(), Flaw> {
+        value
+            .command
+            .map_or(Ok(()), |(name, body)| self.command(at, name.origin, name.number, body))
     }
 
     /// `at` speaks of the command of `origin` with this number.
     ///
     /// # Errors
-    /// As [`entry`](Self::entry).
+    /// As [`value`](Self::value).
     pub fn command(
         &mut self,
         at: Place,
@@ -88,14 +80,13 @@ impl LogNames {
 mod tests {
     use super::*;
     use panchayat_consensus::Footprint;
-    use std::sync::Arc;
 
-    fn entry(origin: u8, number: u64, payload: &'static [u8]) -> Entry {
+    fn value(origin: u8, number: u64, payload: &'static [u8]) -> Value {
         let mut command =
             Command::new(Footprint::write(b"x"), None, bytes::Bytes::from_static(payload));
         command.proposed_at = WallTime(number);
-        let command = Arc::new(command);
-        Entry::Command(Submission { origin: ReplicaId(origin), number, floor: 0, command })
+        let name = Name { origin: ReplicaId(origin), number, floor: 0 };
+        Value { print: number, command: Some((name, body(&command))) }
     }
 
     #[test]
@@ -107,11 +98,11 @@ mod tests {
                 Command::new(Footprint::write(b"x"), None, bytes::Bytes::from_static(payload));
             check.proposed(Place { replica: ReplicaId(0), incarnation: 1 }, &command);
         }
-        check.entry(at, &Entry::Nop).unwrap();
-        check.entry(at, &entry(0, 1, b"a")).unwrap();
-        check.entry(at, &entry(0, 1, b"b")).unwrap_err();
-        check.entry(at, &entry(1, 1, b"a")).unwrap_err();
-        check.entry(at, &entry(0, 2, b"c")).unwrap_err();
-        check.entry(at, &entry(0, 2, b"b")).unwrap();
+        check.value(at, Value { print: 0, command: None }).unwrap();
+        check.value(at, value(0, 1, b"a")).unwrap();
+        check.value(at, value(0, 1, b"b")).unwrap_err();
+        check.value(at, value(1, 1, b"a")).unwrap_err();
+        check.value(at, value(0, 2, b"c")).unwrap_err();
+        check.value(at, value(0, 2, b"b")).unwrap();
     }
 }

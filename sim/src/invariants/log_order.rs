@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::log_names::body;
 use super::log_values::LogValues;
 use crate::flaw::{Flaw, Invariant};
-use crate::multipaxos::instance;
+use crate::log::instance;
 use crate::subject::Place;
 
 /// What should execute, and how far each replica is.
@@ -120,10 +120,9 @@ impl LogOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::log_values::Value;
+    use crate::invariants::{Name, Value};
+    use crate::log::LogRound;
     use panchayat_consensus::{Ballot, Footprint, WallTime};
-    use panchayat_multipaxos::{Entry, Submission};
-    use std::sync::Arc;
 
     fn at(replica: u8) -> Place {
         Place { replica: ReplicaId(replica), incarnation: 1 }
@@ -138,15 +137,16 @@ mod tests {
 
     /// Slots 1 to 5: command 1, Nop, command 1 again, command 2, and a late one below its floor.
     fn values() -> LogValues {
-        let entry = |number, floor| {
-            let command = Arc::new(command(number));
-            Entry::Command(Submission { origin: ReplicaId(0), number, floor, command })
+        let value = |number, floor| {
+            let name = Name { origin: ReplicaId(0), number, floor };
+            Value { print: number, command: Some((name, body(&command(number)))) }
         };
-        let log = [entry(5, 0), Entry::Nop, entry(5, 0), entry(9, 7), entry(6, 0)];
-        let mut values = LogValues::new(1);
-        let ballot = Ballot::INITIAL.next_for(ReplicaId(0));
-        for (slot, entry) in (1..).zip(&log) {
-            values.voted(at(0), ballot, slot, Value::of(entry)).unwrap();
+        let nop = Value { print: 0, command: None };
+        let log = [value(5, 0), nop, value(5, 0), value(9, 7), value(6, 0)];
+        let mut values = LogValues::new(1, 1);
+        let round = LogRound::classic(Ballot::INITIAL.next_for(ReplicaId(0)));
+        for (slot, value) in (1..).zip(log) {
+            values.voted(at(0), round, slot, value).unwrap();
         }
         values
     }

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::log_values::Value;
 use crate::flaw::{Flaw, Invariant};
-use crate::multipaxos::instance;
+use crate::log::instance;
 use crate::subject::Place;
 
 #[derive(Clone, Debug, Default)]

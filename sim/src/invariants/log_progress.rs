@@ -1,23 +1,22 @@
-//! Invariant 4 for a log. Promises and votes only grow, a vote is cast at the ballot promised, and
-//! what is executed stays so.
+//! Invariant 4 for a log. Promises and votes only grow, a vote is cast at the ballot promised and
+//! once in a round, and what is executed stays so.
 //!
 //! A restart may forget what was not durable, so a replica is then measured against what it
 //! durably holds.
 
 use panchayat_consensus::{Ballot, ReplicaId, Slot};
-use panchayat_multipaxos::{MultiPaxos, Record};
 use rustc_hash::FxHashMap;
 
-use super::log_promises::{HeldLog, values_of};
+use super::log_promises::HeldLog;
 use super::log_values::Value;
 use crate::flaw::{Flaw, Invariant};
-use crate::multipaxos::instance;
+use crate::log::{Fact, LogReplica, LogRound, instance};
 use crate::subject::Place;
 
 #[derive(Clone, Debug)]
 struct Run {
     promised: Ballot,
-    votes: FxHashMap<Slot, (Ballot, Value)>,
+    votes: FxHashMap<Slot, (LogRound, Value)>,
     chosen: Slot,
 }
 
@@ -35,18 +34,18 @@ pub struct LogProgress {
 
 impl LogProgress {
     /// The last vote of `replica` in `slot`.
-    pub fn vote(&self, replica: ReplicaId, slot: Slot) -> Option<(Ballot, Value)> {
+    pub fn vote(&self, replica: ReplicaId, slot: Slot) -> Option<(LogRound, Value)> {
         self.runs.get(&replica)?.votes.get(&slot).copied()
     }
 
     /// `at` writes a record.
     ///
     /// # Errors
-    /// It goes back behind an earlier one.
-    pub fn persisted(&mut self, at: Place, record: &Record) -> Result<(), Flaw> {
+    /// It goes back behind an earlier one, or votes a second time in a round.
+    pub fn persisted(&mut self, at: Place, fact: &Fact) -> Result<(), Flaw> {
         let run = self.runs.entry(at.replica).or_default();
-        match record {
-            Record::Promised { ballot } => {
+        match fact {
+            Fact::Promised { ballot } => {
                 if *ballot <= run.promised {
                     let text =
                         format!("{} promises {ballot:?} after {:?}", at.replica, run.promised);
@@ -54,16 +53,16 @@ impl LogProgress {
                 }
                 run.promised = *ballot;
             }
-            Record::Accepted { ballot, first, entries, .. } => {
-                for (slot, value) in values_of(*first, entries) {
-                    let before = run.votes.insert(slot, (*ballot, value));
-                    let again = before.is_some_and(|(before, _)| before >= *ballot);
-                    if *ballot != run.promised || again {
+            Fact::Voted { round, values, .. } => {
+                for (slot, value) in values {
+                    let before = run.votes.insert(*slot, (*round, *value));
+                    let again = before.is_some_and(|(before, _)| before >= *round);
+                    if round.ballot != run.promised || again {
                         let text = format!(
-                            "{} votes at {ballot:?}, having promised {:?} and voted {before:?}",
+                            "{} votes in {round:?}, having promised {:?} and voted {before:?}",
                             at.replica, run.promised
                         );
-                        return Err(Flaw::of(Invariant::Ballots, instance(slot), text));
+                        return Err(Flaw::of(Invariant::Ballots, instance(*slot), text));
                     }
                 }
             }
@@ -79,10 +78,10 @@ impl LogProgress {
     pub fn stepped(
         &mut self,
         at: Place,
-        protocol: &MultiPaxos,
+        replica: &impl LogReplica,
     ) -> Result<std::ops::RangeInclusive<Slot>, Flaw> {
         let run = self.runs.entry(at.replica).or_default();
-        let (promised, chosen) = (protocol.promised(), protocol.chosen_upto());
+        let (promised, chosen) = (replica.promised(), replica.chosen_upto());
         if promised < run.promised || chosen < run.chosen {
             let text = format!(
                 "{} has promised {promised:?} and executed upto {chosen}, before {:?} and {}",
@@ -104,36 +103,36 @@ impl LogProgress {
         at: Place,
         before: &HeldLog,
         now: &HeldLog,
-        protocol: &MultiPaxos,
+        replica: &impl LogReplica,
     ) -> Result<(), Flaw> {
         let mut run = Run::default();
         for held in [before, now] {
-            if protocol.promised() < held.ballot() || protocol.chosen_upto() < held.upto {
+            if replica.promised() < held.ballot() || replica.chosen_upto() < held.upto {
                 let text = format!(
                     "{} starts with promise {:?}, executed upto {}; durable was {:?}, outcomes upto {}",
                     at.replica,
-                    protocol.promised(),
-                    protocol.chosen_upto(),
+                    replica.promised(),
+                    replica.chosen_upto(),
                     held.promised,
                     held.upto
                 );
                 return Err(Flaw::general(Invariant::Ballots, text));
             }
             for slot in held.votes.keys().copied() {
-                let Some((ballot, value)) = held.vote(slot) else { continue };
-                let vote = protocol.vote(slot).map(|(ballot, entry)| (ballot, Value::of(entry)));
+                let Some((round, value)) = held.vote(slot) else { continue };
+                let vote = replica.vote(slot);
                 let settled =
-                    slot <= protocol.collected_upto() || protocol.chosen_entry(slot).is_some();
+                    slot <= replica.collected_upto() || replica.chosen_value(slot).is_some();
                 // One that was cast later may have outlived the crash as well.
-                let later = vote.is_some_and(|(later, _)| later > ballot);
-                if !settled && !later && vote != Some((ballot, value)) {
+                let later = vote.is_some_and(|(later, _)| later > round);
+                if !settled && !later && vote != Some((round, value)) {
                     let text = format!(
-                        "{} starts with vote {vote:?}, durable was {value:?} at {ballot:?}",
+                        "{} starts with vote {vote:?}, durable was {value:?} in {round:?}",
                         at.replica
                     );
                     return Err(Flaw::of(Invariant::Ballots, instance(slot), text));
                 }
-                run.votes.insert(slot, (ballot, value));
+                run.votes.insert(slot, (round, value));
             }
             run.promised = run.promised.max(held.ballot());
             run.chosen = run.chosen.max(held.upto);
@@ -146,7 +145,6 @@ impl LogProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use panchayat_multipaxos::Entry;
 
     const AT: Place = Place { replica: ReplicaId(0), incarnation: 1 };
 
@@ -154,15 +152,19 @@ mod tests {
         (0..round).fold(Ballot::INITIAL, |ballot, _| ballot.next_for(ReplicaId(1)))
     }
 
-    fn accepted(round: u64) -> Record {
-        let entries = vec![Entry::Nop];
-        Record::Accepted { ballot: ballot(round), first: 3, entries, chosen: 0 }
+    fn voted(round: LogRound) -> Fact {
+        let value = Value { print: 1, command: None };
+        Fact::Voted { round, values: vec![(3, value)], chosen: 0 }
+    }
+
+    fn accepted(round: u64) -> Fact {
+        voted(LogRound::classic(ballot(round)))
     }
 
     #[test]
     fn promises_grow_and_votes_are_cast_once_at_what_is_promised() {
         let mut check = LogProgress::default();
-        let promised = |round| Record::Promised { ballot: ballot(round) };
+        let promised = |round| Fact::Promised { ballot: ballot(round) };
         check.persisted(AT, &promised(2)).unwrap();
         check.clone().persisted(AT, &promised(2)).unwrap_err();
         check.clone().persisted(AT, &promised(1)).unwrap_err();
@@ -172,5 +174,16 @@ mod tests {
         check.clone().persisted(AT, &accepted(2)).unwrap_err();
         check.persisted(AT, &promised(3)).unwrap();
         check.persisted(AT, &accepted(3)).unwrap();
+    }
+
+    #[test]
+    fn nobody_votes_twice_in_a_fast_round() {
+        let mut check = LogProgress::default();
+        check.persisted(AT, &Fact::Promised { ballot: ballot(2) }).unwrap();
+        let fast = voted(LogRound::fast(ballot(2)));
+        check.persisted(AT, &fast).unwrap();
+        check.clone().persisted(AT, &fast).unwrap_err();
+        check.persisted(AT, &accepted(2)).unwrap();
+        check.persisted(AT, &fast).unwrap_err();
     }
 }

@@ -3,13 +3,14 @@
 //! What each replica durably holds is rebuilt from the records that its simulated disk confirmed,
 //! and every message seen on the wire is held against it.
 
+use std::fmt::Debug;
+
 use panchayat_consensus::{Ballot, ReplicaId, Slot};
-use panchayat_multipaxos::{Entry, Message, Progress, Record};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::log_values::{LogValues, Value};
 use crate::flaw::{Flaw, Invariant};
-use crate::multipaxos::instance;
+use crate::log::{Claim, Fact, LogRound, VoteOf, instance};
 use crate::subject::Place;
 
 /// Numbers begin with the run of their origin, above this many bits.
@@ -22,8 +23,8 @@ pub struct HeldLog {
     pub promised: Option<Ballot>,
     /// How often it was started.
     pub run: u64,
-    /// Every vote, by slot, in the order of ballots.
-    pub votes: FxHashMap<Slot, Vec<(Ballot, Value)>>,
+    /// Every vote, by slot, in the order of rounds.
+    pub votes: FxHashMap<Slot, Vec<(LogRound, Value)>>,
     known: FxHashSet<Slot>,
     /// What is said to be chosen from now on is about values above this slot.
     adopted: Slot,
@@ -38,7 +39,7 @@ impl HeldLog {
     }
 
     /// The last vote in `slot`.
-    pub fn vote(&self, slot: Slot) -> Option<(Ballot, Value)> {
+    pub fn vote(&self, slot: Slot) -> Option<(LogRound, Value)> {
         self.votes.get(&slot)?.last().copied()
     }
 
@@ -62,37 +63,37 @@ impl HeldLog {
     }
 
     /// One more record.
-    pub fn add(&mut self, record: &Record) {
-        match record {
-            Record::Started { run } => (self.run, self.adopted) = (self.run.max(*run), 0),
-            Record::Promised { ballot } => self.promise(*ballot),
-            Record::Accepted { ballot, first, entries, chosen } => {
-                self.promise(*ballot);
+    pub fn add(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Started { run } => (self.run, self.adopted) = (self.run.max(*run), 0),
+            Fact::Promised { ballot } => self.promise(*ballot),
+            Fact::Voted { round, values, chosen } => {
+                self.promise(round.ballot);
                 self.know_upto(*chosen);
-                for (slot, entry) in (*first..).zip(entries) {
-                    let votes = self.votes.entry(slot).or_default();
-                    if votes.last().is_none_or(|(last, _)| last < ballot) {
-                        votes.push((*ballot, Value::of(entry)));
+                for (slot, value) in values {
+                    let votes = self.votes.entry(*slot).or_default();
+                    if votes.last().is_none_or(|(last, _)| last < round) {
+                        votes.push((*round, *value));
                     }
                 }
             }
-            Record::Learned { first, entries } => {
-                self.known.extend(*first..*first + entries.len() as u64);
+            Fact::Learned { values } => {
+                self.known.extend(values.iter().map(|(slot, _)| *slot));
                 self.advance();
             }
-            Record::Chosen { upto } => self.know_upto(*upto),
-            Record::Adopted { upto } => self.adopted = *upto,
-            Record::Snapshot { upto, .. } => {
+            Fact::Chosen { upto } => self.know_upto(*upto),
+            Fact::Adopted { upto } => self.adopted = *upto,
+            Fact::Snapshot { upto } => {
                 self.upto = self.upto.max(*upto);
                 self.advance();
             }
+            Fact::Other => {}
         }
     }
 
-    fn voted(&self, slot: Slot, ballot: Ballot, value: Option<Value>) -> bool {
+    fn voted(&self, slot: Slot, round: LogRound, vote: VoteOf) -> bool {
         let votes = self.votes.get(&slot).map_or(&[][..], |votes| votes);
-        let same = |known: &Value| value.is_none_or(|value| value == *known);
-        votes.iter().any(|(at, known)| *at == ballot && same(known))
+        votes.iter().any(|(at, known)| *at == round && vote.is(*known))
     }
 }
 
@@ -106,15 +107,15 @@ pub struct LogPromises {
 
 impl LogPromises {
     /// A record of `replica` is durable.
-    pub fn durable(&mut self, replica: ReplicaId, record: &Record) {
-        self.held.entry(replica).or_default().add(record);
+    pub fn durable(&mut self, replica: ReplicaId, fact: &Fact) {
+        self.held.entry(replica).or_default().add(fact);
     }
 
-    /// `replica` starts from `records`. Gives what it held before.
-    pub fn restart(&mut self, replica: ReplicaId, records: &[Record]) -> HeldLog {
+    /// `replica` starts from `facts`. Gives what it held before.
+    pub fn restart(&mut self, replica: ReplicaId, facts: &[Fact]) -> HeldLog {
         self.taking_over.remove(&replica);
         let mut held = HeldLog::default();
-        records.iter().for_each(|record| held.add(record));
+        facts.iter().for_each(|fact| held.add(fact));
         self.held.insert(replica, held).unwrap_or_default()
     }
 
@@ -151,86 +152,43 @@ impl LogPromises {
         (begin + 1..).take_while(goes_on).last().unwrap_or(begin)
     }
 
-    /// Holds a message that left `at` against what is durable there, and against what is chosen.
+    /// Holds what a message that left `at` claims against what is durable there, and against what
+    /// is chosen.
     ///
     /// # Errors
-    /// It promises more.
-    pub fn sent(&mut self, at: Place, message: &Message, values: &LogValues) -> Result<(), Flaw> {
+    /// It is not so.
+    pub fn claimed(
+        &mut self,
+        at: Place,
+        claim: &Claim,
+        message: &dyn Debug,
+        values: &LogValues,
+    ) -> Result<(), Flaw> {
         let held = self.held(at.replica);
-        let progress = |progress: &Progress| progress.kept <= held.upto;
         let mut slot = None;
-        let kept = match message {
-            Message::Forward { number, .. } => number >> RUN_SHIFT <= held.run,
-            Message::Read { id, .. } => id >> RUN_SHIFT <= held.run,
-            Message::Prepare { ballot, .. } => held.ballot() >= *ballot,
-            Message::Promise { ballot, from, reports, next } => {
-                let end = if *next == 0 { Slot::MAX } else { *next };
-                for report in reports {
-                    let value = Value::of(&report.entry);
-                    if report.chosen {
-                        values.decided(at, report.slot, value)?;
-                    } else if !held.voted(report.slot, report.ballot, Some(value)) {
-                        slot = Some(report.slot);
-                    }
-                }
-                let told = |wanted: Slot, vote: Ballot| {
-                    let told = reports.iter().find(|report| report.slot == wanted);
-                    told.is_some_and(|report| report.chosen || report.ballot >= vote)
+        let kept = match claim {
+            Claim::ChosenUpto(upto) => return values.decided_upto(at, *upto),
+            Claim::Decided(slot, value) => return values.decided(at, *slot, *value),
+            Claim::Number(number) => number >> RUN_SHIFT <= held.run,
+            Claim::Promised(ballot) => held.ballot() >= *ballot,
+            Claim::Kept(upto) => *upto <= held.upto,
+            Claim::Voted(round, voted, vote) => {
+                slot = Some(*voted);
+                held.voted(*voted, *round, *vote)
+            }
+            Claim::AllVotes { below, first, last, told } => {
+                let is_told = |wanted: Slot, vote: LogRound| {
+                    let told = told.iter().find(|(slot, _)| *slot == wanted);
+                    told.is_some_and(|(_, round)| round.is_none_or(|round| round >= vote))
                 };
-                for (voted, votes) in &held.votes {
-                    let below = votes.iter().rev().find(|(at, _)| at < ballot);
-                    let asked = voted >= from && *voted < end;
-                    if let Some((vote, _)) = below.filter(|_| asked)
-                        && !told(*voted, *vote)
-                    {
-                        slot = Some(*voted);
-                    }
-                }
-                held.ballot() >= *ballot && slot.is_none()
-            }
-            Message::Accept { ballot, first, entries, chosen } => {
-                values.decided_upto(at, *chosen)?;
-                let lacks = (*first..)
-                    .zip(entries)
-                    .find(|(slot, entry)| !held.voted(*slot, *ballot, Some(Value::of(entry))));
-                slot = lacks.map(|(slot, _)| slot);
+                let concealed = held.votes.iter().find(|(voted, votes)| {
+                    let asked = *voted >= first && *voted <= last;
+                    let vote = votes.iter().rev().find(|(round, _)| round < below);
+                    asked && vote.is_some_and(|(vote, _)| !is_told(**voted, *vote))
+                });
+                slot = concealed.map(|(slot, _)| *slot);
                 slot.is_none()
             }
-            Message::AcceptOk { ballot, first, last } => {
-                slot = (*first..=*last).find(|slot| !held.voted(*slot, *ballot, None));
-                slot.is_none()
-            }
-            Message::Heartbeat { ballot, progress: of, .. }
-            | Message::HeartbeatOk { ballot, progress: of, .. } => {
-                values.decided_upto(at, of.chosen)?;
-                held.ballot() >= *ballot && progress(of)
-            }
-            Message::Status(of) => {
-                values.decided_upto(at, of.chosen)?;
-                progress(of)
-            }
-            Message::Chosen { upto, .. } => {
-                values.decided_upto(at, *upto)?;
-                true
-            }
-            Message::Learn { first, entries } => {
-                for (slot, entry) in (*first..).zip(entries) {
-                    values.decided(at, slot, Value::of(entry))?;
-                }
-                true
-            }
-            Message::Gone { base } => {
-                values.decided_upto(at, *base)?;
-                true
-            }
-            Message::Refused { .. }
-            | Message::Busy { .. }
-            | Message::PreVote { .. }
-            | Message::PreVoteOk { .. }
-            | Message::Fetch { .. }
-            | Message::Transfer { .. }
-            | Message::Resign { .. }
-            | Message::ReadAt { .. } => true,
         };
         if kept {
             return Ok(());
@@ -248,103 +206,92 @@ impl LogPromises {
     }
 }
 
-/// The values of a part of the log, by slot.
-pub fn values_of(first: Slot, entries: &[Entry]) -> impl Iterator<Item = (Slot, Value)> + '_ {
-    (first..).zip(entries.iter().map(Value::of))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use panchayat_consensus::{ReplicaId, Time};
-    use panchayat_multipaxos::Report;
 
     const AT: Place = Place { replica: ReplicaId(1), incarnation: 1 };
+    const NOP: Value = Value { print: 1, command: None };
 
     fn ballot() -> Ballot {
         Ballot::INITIAL.next_for(ReplicaId(1))
     }
 
-    fn accepted(first: Slot, chosen: Slot) -> Record {
-        Record::Accepted { ballot: ballot(), first, entries: vec![Entry::Nop], chosen }
+    fn round() -> LogRound {
+        LogRound::classic(ballot())
+    }
+
+    fn voted(slot: Slot, chosen: Slot) -> Fact {
+        Fact::Voted { round: round(), values: vec![(slot, NOP)], chosen }
     }
 
     fn chosen_by_all(slots: std::ops::RangeInclusive<Slot>) -> LogValues {
-        let mut values = LogValues::new(2);
+        let mut values = LogValues::new(2, 2);
         for slot in slots {
             for replica in 0..2 {
                 let at = Place { replica: ReplicaId(replica), incarnation: 1 };
-                values.voted(at, ballot(), slot, Value::of(&Entry::Nop)).unwrap();
+                values.voted(at, round(), slot, NOP).unwrap();
             }
         }
         values
     }
 
-    /// Each message, and the records that must be durable before it: without the last one it is
+    /// Each claim, and the records that must be durable before it: without the last one it is
     /// found, with all of them it is not.
     #[test]
-    fn every_promise_needs_its_record() {
-        let (ballot, promised) = (ballot(), Record::Promised { ballot: ballot() });
-        let next = ballot.next_for(ReplicaId(2));
-        let report = Report { slot: 1, ballot, chosen: false, entry: Entry::Nop };
-        let progress = Progress { chosen: 1, kept: 1, highest: 1 };
-        let (first, last, entries) = (1, 1, vec![Entry::Nop]);
-        let status = Message::Status(progress);
-        let cases: Vec<(Message, Vec<Record>)> = vec![
-            (
-                Message::Prepare { ballot, from: 1, released: Ballot::INITIAL },
-                vec![promised.clone()],
-            ),
-            (
-                Message::Promise { ballot: next, from: 1, reports: vec![report], next: 0 },
-                vec![accepted(1, 0), Record::Promised { ballot: next }],
-            ),
-            (Message::Accept { ballot, first, entries, chosen: 0 }, vec![accepted(1, 0)]),
-            (Message::AcceptOk { ballot, first, last }, vec![accepted(1, 0)]),
-            (
-                Message::HeartbeatOk { ballot, sent: Time(1), progress: Progress::default() },
-                vec![promised],
-            ),
-            (status.clone(), vec![accepted(1, 0), Record::Chosen { upto: 1 }]),
-            (status.clone(), vec![accepted(1, 0), accepted(2, 1)]),
-            (status, vec![Record::Learned { first: 1, entries: vec![Entry::Nop] }]),
+    fn every_claim_needs_its_record() {
+        let promised = Fact::Promised { ballot: ballot() };
+        let vote = |vote| Claim::Voted(round(), 1, vote);
+        let learned = Fact::Learned { values: vec![(1, NOP)] };
+        let cases: Vec<(Claim, Vec<Fact>)> = vec![
+            (Claim::Promised(ballot()), vec![promised.clone()]),
+            (Claim::Number(3 << RUN_SHIFT), vec![Fact::Started { run: 3 }]),
+            (vote(VoteOf::Anything), vec![promised.clone(), voted(1, 0)]),
+            (vote(VoteOf::Value(NOP)), vec![voted(1, 0)]),
+            (vote(VoteOf::Named(None)), vec![voted(1, 0)]),
+            (Claim::Kept(1), vec![voted(1, 0), Fact::Chosen { upto: 1 }]),
+            (Claim::Kept(1), vec![voted(1, 0), voted(2, 1)]),
+            (Claim::Kept(1), vec![learned]),
         ];
         let values = chosen_by_all(1..=1);
-        for (message, records) in cases {
+        for (claim, facts) in cases {
             let mut check = LogPromises::default();
-            let (last, before) = records.split_last().unwrap();
-            before.iter().for_each(|record| check.durable(AT.replica, record));
-            assert!(check.sent(AT, &message, &values).is_err(), "{message:?} passed too early");
+            let (last, before) = facts.split_last().unwrap();
+            before.iter().for_each(|fact| check.durable(AT.replica, fact));
+            let early = check.claimed(AT, &claim, &"early", &values);
+            assert!(early.is_err(), "{claim:?} passed too early");
             check.durable(AT.replica, last);
-            check.sent(AT, &message, &values).unwrap();
+            check.claimed(AT, &claim, &"in time", &values).unwrap();
         }
     }
 
     #[test]
     fn a_concealed_vote_is_found() {
-        let next = ballot().next_for(ReplicaId(2));
-        let values = LogValues::new(2);
+        let below = LogRound::classic(ballot().next_for(ReplicaId(2)));
+        let values = LogValues::new(2, 2);
         let mut check = LogPromises::default();
-        check.durable(AT.replica, &accepted(4, 0));
-        check.durable(AT.replica, &Record::Promised { ballot: next });
-        let promise = |from, next_part| Message::Promise {
-            ballot: next,
-            from,
-            reports: Vec::new(),
-            next: next_part,
+        check.durable(AT.replica, &voted(4, 0));
+        let mut claim = |first, last, below, told| {
+            let claim = Claim::AllVotes { below, first, last, told };
+            check.claimed(AT, &claim, &"a report", &values)
         };
-        check.sent(AT, &promise(1, 0), &values).unwrap_err();
-        check.sent(AT, &promise(1, 4), &values).unwrap();
-        check.sent(AT, &promise(5, 0), &values).unwrap();
+        claim(1, Slot::MAX, below, vec![]).unwrap_err();
+        claim(1, 3, below, vec![]).unwrap();
+        claim(5, Slot::MAX, below, vec![]).unwrap();
+        claim(1, Slot::MAX, round(), vec![]).unwrap();
+        claim(1, 4, below, vec![(4, Some(round()))]).unwrap();
+        claim(1, 4, below, vec![(4, None)]).unwrap();
+        claim(1, 4, below, vec![(4, Some(LogRound::fast(ballot())))]).unwrap_err();
     }
 
     #[test]
     fn what_nobody_chose_is_not_to_be_told() {
         let mut check = LogPromises::default();
-        check.durable(AT.replica, &accepted(1, 0));
-        let values = LogValues::new(2);
-        let learn = Message::Learn { first: 1, entries: vec![Entry::Nop] };
-        assert!(check.sent(AT, &learn, &values).is_err());
-        check.sent(AT, &learn, &chosen_by_all(1..=1)).unwrap();
+        check.durable(AT.replica, &voted(1, 0));
+        let values = LogValues::new(2, 2);
+        for claim in [Claim::Decided(1, NOP), Claim::ChosenUpto(1)] {
+            assert!(check.claimed(AT, &claim, &"a word", &values).is_err());
+            check.claimed(AT, &claim, &"a word", &chosen_by_all(1..=1)).unwrap();
+        }
     }
 }

@@ -1,18 +1,17 @@
-//! Invariants 1 and 13. A log slot has one value at a ballot, and one value for ever once a quorum
-//! has durably voted for it.
+//! Invariants 1 and 13. A log slot has one value in a classic round, and one value for ever once a
+//! quorum has durably voted for it.
 //!
 //! Nobody is believed who says that a value is chosen: votes are counted here, as their records
 //! become durable.
 
 use panchayat_consensus::wire::to_bytes;
-use panchayat_consensus::{Ballot, ReplicaId, ReplicaSet, Slot};
-use panchayat_multipaxos::Entry;
+use panchayat_consensus::{ReplicaId, ReplicaSet, Slot};
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::log_names::{Name, body};
 use crate::flaw::{Flaw, Invariant};
-use crate::multipaxos::instance;
+use crate::log::{LogEntry, LogRound, instance};
 use crate::subject::Place;
 
 /// What a slot holds, as far as checks go by it.
@@ -26,15 +25,15 @@ pub struct Value {
 
 impl Value {
     /// The value of an entry.
-    pub fn of(entry: &Entry) -> Self {
-        let named = |submission| (Name::of(submission), body(&submission.command));
-        Self { print: xxh3_64(&to_bytes(entry)), command: entry.submission().map(named) }
+    pub fn of(entry: &impl LogEntry) -> Self {
+        let command = entry.named().map(|(name, command)| (name, body(command)));
+        Self { print: xxh3_64(&to_bytes(entry)), command }
     }
 }
 
 #[derive(Clone, Debug)]
 struct Cast {
-    ballot: Ballot,
+    round: LogRound,
     value: Value,
     by: ReplicaId,
     durable: ReplicaSet,
@@ -43,48 +42,50 @@ struct Cast {
 /// Every value proposed, who voted for it durably, and what that chose.
 #[derive(Clone, Debug)]
 pub struct LogValues {
-    q2: usize,
+    fast: usize,
+    classic: usize,
     casts: FxHashMap<Slot, Vec<Cast>>,
-    chosen: FxHashMap<Slot, (Ballot, Value)>,
+    chosen: FxHashMap<Slot, (LogRound, Value)>,
     upto: Slot,
 }
 
 impl LogValues {
-    /// Nothing proposed; `q2` votes choose a value.
-    pub fn new(q2: usize) -> Self {
-        Self { q2, casts: FxHashMap::default(), chosen: FxHashMap::default(), upto: 0 }
+    /// Nothing proposed; `fast` votes choose a value in a fast round, `classic` in a classic one.
+    pub fn new(fast: usize, classic: usize) -> Self {
+        let (casts, chosen) = (FxHashMap::default(), FxHashMap::default());
+        Self { fast, classic, casts, chosen, upto: 0 }
     }
 
     /// Notes that `at` proposes or votes for a value.
     ///
     /// # Errors
-    /// The ballot has another value in that slot, or another was chosen below it.
+    /// The round is classic and has another value in that slot, or another was chosen below it.
     pub fn proposed(
         &mut self,
         at: Place,
-        ballot: Ballot,
+        round: LogRound,
         slot: Slot,
         value: Value,
     ) -> Result<(), Flaw> {
         let casts = self.casts.entry(slot).or_default();
-        match casts.iter().find(|cast| cast.ballot == ballot) {
-            Some(cast) if cast.value == value => return Ok(()),
-            Some(cast) => {
-                let text = format!(
-                    "{} accepts {value:?} at {ballot:?}, {} accepted {:?} there",
-                    at.replica, cast.by, cast.value
-                );
-                return Err(Flaw::of(Invariant::OneValue, instance(slot), text));
-            }
-            None => {}
+        let mut there = casts.iter().filter(|cast| cast.round == round);
+        if there.clone().any(|cast| cast.value == value) {
+            return Ok(());
+        }
+        if let Some(cast) = there.next().filter(|_| round.classic) {
+            let text = format!(
+                "{} accepts {value:?} in {round:?}, {} accepted {:?} there",
+                at.replica, cast.by, cast.value
+            );
+            return Err(Flaw::of(Invariant::OneValue, instance(slot), text));
         }
         let (by, durable) = (at.replica, ReplicaSet::EMPTY);
-        casts.push(Cast { ballot, value, by, durable });
+        casts.push(Cast { round, value, by, durable });
         match self.chosen.get(&slot) {
-            Some((chosen_at, chosen)) if *chosen_at < ballot && *chosen != value => {
+            Some((chosen_in, chosen)) if *chosen_in < round && *chosen != value => {
                 let text = format!(
-                    "{} accepts {value:?} at {ballot:?}, though {chosen:?} was chosen at \
-                     {chosen_at:?}",
+                    "{} accepts {value:?} in {round:?}, though {chosen:?} was chosen in \
+                     {chosen_in:?}",
                     at.replica
                 );
                 Err(Flaw::of(Invariant::Agreement, instance(slot), text))
@@ -100,28 +101,27 @@ impl LogValues {
     pub fn voted(
         &mut self,
         at: Place,
-        ballot: Ballot,
+        round: LogRound,
         slot: Slot,
         value: Value,
     ) -> Result<(), Flaw> {
-        self.proposed(at, ballot, slot, value)?;
+        self.proposed(at, round, slot, value)?;
         let casts = self.casts.entry(slot).or_default();
-        let Some(cast) = casts.iter_mut().find(|cast| cast.ballot == ballot) else {
-            return Ok(());
-        };
+        let same = |cast: &&mut Cast| cast.round == round && cast.value == value;
+        let Some(cast) = casts.iter_mut().find(same) else { return Ok(()) };
         cast.durable.insert(at.replica);
-        if cast.durable.len() < self.q2 {
+        if cast.durable.len() < if round.classic { self.classic } else { self.fast } {
             return Ok(());
         }
-        let other = casts.iter().find(|cast| cast.ballot > ballot && cast.value != value);
+        let other = casts.iter().find(|cast| cast.round > round && cast.value != value);
         let known = self.chosen.get(&slot).filter(|(_, known)| *known != value);
-        if let Some((above, other)) = other.map(|cast| (cast.ballot, cast.value)).or(known.copied())
+        if let Some((above, other)) = other.map(|cast| (cast.round, cast.value)).or(known.copied())
         {
             let text =
-                format!("{value:?} is chosen at {ballot:?}, and there is {other:?} at {above:?}");
+                format!("{value:?} is chosen in {round:?}, and there is {other:?} in {above:?}");
             return Err(Flaw::of(Invariant::Agreement, instance(slot), text));
         }
-        self.chosen.entry(slot).or_insert((ballot, value));
+        self.chosen.entry(slot).or_insert((round, value));
         while self.chosen.contains_key(&(self.upto + 1)) {
             self.upto += 1;
         }
@@ -135,9 +135,9 @@ impl LogValues {
     pub fn decided(&self, at: Place, slot: Slot, value: Value) -> Result<(), Flaw> {
         match self.chosen.get(&slot) {
             Some((_, chosen)) if *chosen == value => Ok(()),
-            Some((ballot, chosen)) => {
+            Some((round, chosen)) => {
                 let text = format!(
-                    "{} holds {value:?} for decided, {chosen:?} was chosen at {ballot:?}",
+                    "{} holds {value:?} for decided, {chosen:?} was chosen in {round:?}",
                     at.replica
                 );
                 Err(Flaw::of(Invariant::Agreement, instance(slot), text))
@@ -176,6 +176,11 @@ impl LogValues {
         self.upto
     }
 
+    /// The round in which the value of `slot` was first chosen.
+    pub fn chosen_in(&self, slot: Slot) -> Option<LogRound> {
+        self.chosen.get(&slot).map(|(round, _)| *round)
+    }
+
     /// How many slots have a chosen value, and how many of those Nop.
     pub fn counts(&self) -> (u64, u64) {
         let nops = self.chosen.values().filter(|(_, value)| value.command.is_none()).count();
@@ -186,6 +191,7 @@ impl LogValues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use panchayat_consensus::Ballot;
 
     fn at(replica: u8) -> Place {
         Place { replica: ReplicaId(replica), incarnation: 1 }
@@ -195,15 +201,15 @@ mod tests {
         Value { print, command: None }
     }
 
-    fn ballots() -> (Ballot, Ballot) {
+    fn rounds() -> (LogRound, LogRound) {
         let first = Ballot::INITIAL.next_for(ReplicaId(0));
-        (first, first.next_for(ReplicaId(1)))
+        (LogRound::classic(first), LogRound::classic(first.next_for(ReplicaId(1))))
     }
 
     #[test]
     fn a_ballot_has_one_value_and_what_is_chosen_stays() {
-        let (low, high) = ballots();
-        let mut check = LogValues::new(2);
+        let (low, high) = rounds();
+        let mut check = LogValues::new(3, 2);
         check.voted(at(0), low, 1, value(7)).unwrap();
         check.proposed(at(1), low, 1, value(8)).unwrap_err();
         check.decided(at(0), 1, value(7)).unwrap_err();
@@ -219,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_quorum_below_another_value_is_found_however_late() {
-        let (low, high) = ballots();
-        let mut check = LogValues::new(2);
+        let (low, high) = rounds();
+        let mut check = LogValues::new(3, 2);
         check.voted(at(0), low, 1, value(7)).unwrap();
         check.proposed(at(1), high, 1, value(8)).unwrap();
         assert!(check.voted(at(2), low, 1, value(7)).is_err());
@@ -228,8 +234,8 @@ mod tests {
 
     #[test]
     fn votes_of_two_ballots_choose_nothing() {
-        let (low, high) = ballots();
-        let mut check = LogValues::new(2);
+        let (low, high) = rounds();
+        let mut check = LogValues::new(3, 2);
         check.voted(at(0), low, 1, value(7)).unwrap();
         check.voted(at(1), high, 1, value(7)).unwrap();
         check.voted(at(0), low, 1, value(7)).unwrap();
@@ -237,5 +243,21 @@ mod tests {
             check.decided(at(0), 1, value(7)).unwrap_err().invariant,
             Invariant::CommitEvidence
         );
+    }
+
+    #[test]
+    fn a_fast_round_has_many_values_and_needs_more_votes() {
+        let (_, later) = rounds();
+        let (fast, classic) = (LogRound::fast(later.ballot), later);
+        let mut check = LogValues::new(3, 2);
+        check.voted(at(0), fast, 1, value(7)).unwrap();
+        check.voted(at(1), fast, 1, value(7)).unwrap();
+        check.clone().voted(at(2), fast, 1, value(8)).unwrap();
+        check.decided(at(0), 1, value(7)).unwrap_err();
+        check.voted(at(2), fast, 1, value(7)).unwrap();
+        check.decided(at(0), 1, value(7)).unwrap();
+        check.clone().proposed(at(3), fast, 1, value(8)).unwrap();
+        let flaw = check.proposed(at(3), classic, 1, value(8)).unwrap_err();
+        assert_eq!(flaw.invariant, Invariant::Agreement);
     }
 }

@@ -41,7 +41,7 @@ pub use log_names::{LogNames, Name, body};
 pub use log_order::LogOrder;
 pub use log_picks::LogPicks;
 pub use log_progress::LogProgress;
-pub use log_promises::{HeldLog, LogPromises, values_of};
+pub use log_promises::{HeldLog, LogPromises};
 pub use log_values::{LogValues, Value};
 pub use one_command::OneCommand;
 pub use one_value::OneValue;

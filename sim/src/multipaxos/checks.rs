@@ -1,52 +1,21 @@
-//! The Multi-Paxos invariants, fed with records, messages, steps and executions.
+//! The Multi-Paxos invariants: those of every log, the value picks of new leaders, and leases.
 
 use panchayat_consensus::{Command, InstanceId, Now, Quorums, ReplicaSet, Slot};
 use panchayat_multipaxos::{Message, MultiPaxos, Record};
 
-use super::instance;
-use crate::flaw::{Flaw, Invariant};
-use crate::invariants::{
-    BallotReuse, LeaseHolders, LogCollection, LogNames, LogOrder, LogPicks, LogProgress,
-    LogPromises, LogValues, Value, body, values_of,
-};
+use super::facts::{claims, fact};
+use crate::flaw::Flaw;
+use crate::invariants::{LeaseHolders, LogPicks, body};
+use crate::log::{Fact, LogChecks, LogRound, values_of};
 use crate::setup::Setup;
 use crate::subject::{Checks, Place};
 
 /// Everything that is checked of Multi-Paxos in one run.
 #[derive(Debug)]
 pub struct MultiPaxosChecks {
-    names: LogNames,
-    values: LogValues,
+    log: LogChecks,
     picks: LogPicks,
-    promises: LogPromises,
-    progress: LogProgress,
-    reuse: BallotReuse,
-    order: LogOrder,
-    collection: LogCollection,
     leases: LeaseHolders,
-}
-
-impl MultiPaxosChecks {
-    /// What a record that is durable now means to checks that count votes.
-    fn vote(&mut self, at: Place, record: &Record) -> Result<(), Flaw> {
-        if let Record::Accepted { ballot, first, entries, .. } = record {
-            for (slot, value) in values_of(*first, entries) {
-                self.values.voted(at, *ballot, slot, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// `at` goes on from a state that contains `last`, as an image says it.
-    fn thaw(&mut self, at: Place, last: Slot, image: &[Record]) -> Result<Slot, Flaw> {
-        let upto = image.iter().find_map(|record| match record {
-            Record::Snapshot { upto, .. } => Some(*upto),
-            _ => None,
-        });
-        let upto = upto.unwrap_or(0);
-        self.order.thaw(at, last, upto, &self.values)?;
-        Ok(upto)
-    }
 }
 
 impl Checks<MultiPaxos> for MultiPaxosChecks {
@@ -56,57 +25,40 @@ impl Checks<MultiPaxos> for MultiPaxosChecks {
     fn new(quorums: Quorums) -> Self {
         let majority = quorums.n() / 2 + 1;
         Self {
-            names: LogNames::default(),
-            values: LogValues::new(majority),
+            log: LogChecks::new(quorums.n(), majority, majority),
             picks: LogPicks::new(majority),
-            promises: LogPromises::default(),
-            progress: LogProgress::default(),
-            reuse: BallotReuse::default(),
-            order: LogOrder::default(),
-            collection: LogCollection::new(quorums.n(), u64::MAX / 2),
             leases: LeaseHolders::default(),
         }
     }
 
     fn begin(&mut self, setup: &Setup) {
-        if let Some((q1, q2)) = setup.tuning.log.quorums {
-            (self.picks, self.values) = (LogPicks::new(q1), LogValues::new(q2));
-        }
-        let retained_max = setup.tuning.retained_max as u64;
-        self.collection = LogCollection::new(setup.replicas(), retained_max);
+        let majority = setup.replicas() / 2 + 1;
+        let (q1, q2) = setup.tuning.log.quorums.unwrap_or((majority, majority));
+        self.log.begin(setup, q2, q2);
+        self.picks = LogPicks::new(q1);
     }
 
     fn proposed(&mut self, at: Place, command: &Command) {
-        self.names.proposed(at, command);
+        self.log.proposed(at, command);
     }
 
     fn persisted(&mut self, at: Place, record: &Record) -> Result<(), Flaw> {
-        match record {
-            Record::Accepted { ballot, first, entries, .. } => {
-                entries.iter().try_for_each(|entry| self.names.entry(at, entry))?;
-                for (slot, value) in values_of(*first, entries) {
-                    if ballot.owner() == Some(at.replica) {
-                        let own = self.progress.vote(at.replica, slot);
-                        let chosen = self.values.chosen(slot);
-                        self.picks.picks(at, *ballot, (slot, value), own, chosen)?;
-                    }
-                    self.values.proposed(at, *ballot, slot, value)?;
-                }
+        let fact = fact(record);
+        if let Fact::Voted { round, values, .. } = &fact
+            && round.ballot.owner() == Some(at.replica)
+        {
+            for (slot, value) in values {
+                let own = self.log.progress.vote(at.replica, *slot);
+                let own = own.map(|(round, value)| (round.ballot, value));
+                let chosen = self.log.chosen(*slot);
+                self.picks.picks(at, round.ballot, (*slot, *value), own, chosen)?;
             }
-            Record::Learned { first, entries } => {
-                for (slot, value) in values_of(*first, entries) {
-                    self.values.decided(at, slot, value)?;
-                }
-            }
-            Record::Chosen { upto } => self.values.decided_upto(at, *upto)?,
-            _ => {}
         }
-        self.progress.persisted(at, record)
+        self.log.persisted(at, &fact)
     }
 
     fn durable(&mut self, at: Place, record: &Record) -> Result<(), Flaw> {
-        self.promises.durable(at.replica, record);
-        self.vote(at, record)
+        self.log.durable(at, &fact(record))
     }
 
     fn restored(
@@ -117,23 +69,16 @@ impl Checks<MultiPaxos> for MultiPaxosChecks {
         protocol: &MultiPaxos,
     ) -> Result<(), Flaw> {
         let (image, last) = base.map_or((&[][..], 0), |(image, last)| (image, *last));
-        let all: Vec<Record> = image.iter().chain(records).cloned().collect();
-        // A vote that outlived the crash in a write that was never confirmed counts from now on.
-        all.iter().try_for_each(|record| self.vote(at, record))?;
-        let upto = self.thaw(at, last, image)?;
-        let before = self.promises.restart(at.replica, &all);
-        let now = self.promises.held(at.replica).clone();
-        self.progress.restarted(at, &before, &now, protocol)?;
-        self.collection.begin_at(at.replica, protocol.collected_upto().max(upto));
-        Ok(())
+        let [image, records] = [image, records].map(|all| all.iter().map(fact).collect::<Vec<_>>());
+        self.log.restored(at, last, &image, &records, protocol)
     }
 
     fn snapshot_durable(&mut self, at: Place) {
-        self.promises.snapshot_durable(at.replica);
+        self.log.promises.snapshot_durable(at.replica);
     }
 
     fn freeze(&self, at: Place) -> Self::Frozen {
-        self.order.last(at.replica)
+        self.log.freeze(at)
     }
 
     fn taken_over(
@@ -143,28 +88,22 @@ impl Checks<MultiPaxos> for MultiPaxosChecks {
         frozen: &Self::Frozen,
         protocol: &MultiPaxos,
     ) -> Result<(), Flaw> {
-        if handover.iter().any(|record| !matches!(record, Record::Snapshot { .. })) {
-            let text = format!("{} is handed over promises: {handover:?}", at.replica);
-            return Err(Flaw::general(Invariant::Collection, text));
-        }
-        let upto = self.thaw(at, *frozen, handover)?;
-        self.promises.taken_over(at.replica, upto);
-        self.collection.begin_at(at.replica, protocol.collected_upto());
-        Ok(())
+        let handover: Vec<Fact> = handover.iter().map(fact).collect();
+        self.log.taken_over(at, &handover, *frozen, protocol)
     }
 
     fn sent(&mut self, at: Place, _to: ReplicaSet, message: &Message) -> Result<(), Flaw> {
         match message {
             Message::Forward { number, command, .. } => {
-                self.names.command(at, at.replica, *number, body(command))?;
+                self.log.names.command(at, at.replica, *number, body(command))?;
             }
             Message::Prepare { ballot, .. }
             | Message::Heartbeat { ballot, .. }
-            | Message::Chosen { ballot, .. } => self.reuse.leads(at, instance(0), *ballot)?,
+            | Message::Chosen { ballot, .. } => self.log.leads(at, *ballot)?,
             Message::Accept { ballot, first, entries, .. } => {
-                self.reuse.leads(at, instance(0), *ballot)?;
+                self.log.leads(at, *ballot)?;
                 for (slot, value) in values_of(*first, entries) {
-                    self.values.proposed(at, *ballot, slot, value)?;
+                    self.log.values.proposed(at, LogRound::classic(*ballot), slot, value)?;
                 }
             }
             Message::Promise { ballot, reports, next, .. } => {
@@ -172,7 +111,7 @@ impl Checks<MultiPaxos> for MultiPaxosChecks {
             }
             _ => {}
         }
-        self.promises.sent(at, message, &self.values)
+        self.log.sent(at, &claims(message), message)
     }
 
     fn stepped(
@@ -181,18 +120,11 @@ impl Checks<MultiPaxos> for MultiPaxosChecks {
         protocol: &MultiPaxos,
         _touched: &[InstanceId],
     ) -> Result<(), Flaw> {
-        for slot in self.progress.stepped(at, protocol)? {
-            match protocol.chosen_entry(slot) {
-                Some(entry) => self.values.decided(at, slot, Value::of(entry))?,
-                None => self.values.decided_upto(at, slot)?,
-            }
-        }
-        let (executed, upto) = (protocol.chosen_upto(), protocol.collected_upto());
-        self.collection.collected(at, executed, upto, &self.promises)
+        self.log.stepped(at, protocol)
     }
 
     fn executing(&mut self, at: Place, id: InstanceId, command: &Command) -> Result<(), Flaw> {
-        self.order.executing(at, id.slot, command, &self.values)
+        self.log.executing(at, id.slot, command)
     }
 
     fn answered(&mut self, id: InstanceId) {
@@ -207,14 +139,10 @@ impl Checks<MultiPaxos> for MultiPaxosChecks {
     }
 
     fn coverage(&self, add: &mut dyn FnMut(&'static str, u64)) {
-        let (chosen, nops) = self.values.counts();
-        add("slots_chosen", chosen);
-        add("slots_nop", nops);
-        add("slots_duplicate", self.order.duplicates());
+        self.log.coverage(add);
         let (constrained, free) = self.picks.counts();
         add("picks_with_votes", constrained);
         add("picks_without_votes", free);
-        add("collected_for_room", self.collection.for_room());
         let (changes, reads) = self.leases.counts();
         add("lease_changes", changes);
         add("lease_reads_tried", reads);

@@ -1,32 +1,21 @@
 //! Multi-Paxos as a subject of the simulator.
-//!
-//! Its instances are the slots of the log, all in one lane. A replica's own proposals that no slot
-//! is known to hold are named by their numbers, which begin far above any slot.
 
 mod checks;
+mod facts;
 mod required;
 mod swarm;
 mod tuning;
 
-use panchayat_consensus::{InstanceId, ReplicaId, Slot};
+use panchayat_consensus::InstanceId;
 use panchayat_multipaxos::{Config, FlexibleQuorums, Limits, Message, MultiPaxos, Record, Timing};
 
 pub use checks::MultiPaxosChecks;
 pub use tuning::LogTuning;
 
+use crate::log::{instance, is_slot, unsettled};
 use crate::required::Required;
 use crate::setup::Setup;
 use crate::subject::{Seat, Subject};
-
-/// The lane of the log.
-const LOG: ReplicaId = ReplicaId(0);
-/// What stands for proposals in flight begins here.
-const IN_FLIGHT: Slot = 1 << 62;
-
-/// A slot as an instance.
-pub(crate) fn instance(slot: Slot) -> InstanceId {
-    InstanceId::new(LOG, slot)
-}
 
 impl Subject for MultiPaxos {
     type Checks = MultiPaxosChecks;
@@ -152,9 +141,7 @@ impl Subject for MultiPaxos {
     }
 
     fn unsettled(&self, limit: usize) -> Vec<InstanceId> {
-        let slots = self.chosen_upto() + 1..=self.highest();
-        let in_flight = (0..self.in_flight() as u64).map(|number| IN_FLIGHT + number);
-        slots.chain(in_flight).map(instance).take(limit).collect()
+        unsettled(self, limit)
     }
 
     fn describe(&self, id: InstanceId) -> String {
@@ -169,7 +156,7 @@ impl Subject for MultiPaxos {
             self.highest(),
             self.in_flight(),
         );
-        match (id.slot < IN_FLIGHT, self.vote(id.slot), self.chosen_entry(id.slot)) {
+        match (is_slot(id), self.vote(id.slot), self.chosen_entry(id.slot)) {
             (false, ..) => place,
             (true, vote, Some(entry)) => format!("chosen {entry:?}, voted {vote:?}; {place}"),
             (true, vote, None) => format!("voted {vote:?}; {place}"),
