@@ -52,8 +52,12 @@ impl FastPaxos {
         self.send(self.others(), Message::Votes { round, first, names }, after, fx);
     }
 
-    /// Says again what this replica voted for in `slot`.
+    /// Says again what this replica voted for in `slot`. What it voted for in this step is told to
+    /// all as it is, once written down.
     pub(crate) fn repeat_vote(&self, to: ReplicaSet, slot: Slot, fx: &mut Fx) {
+        if self.cast.iter().any(|(cast, ..)| *cast == slot) {
+            return;
+        }
         let Some(state) = self.log.get(slot) else { return };
         if let Some((round, entry)) = &state.vote {
             let names = vec![entry.name()];

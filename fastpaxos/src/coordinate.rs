@@ -114,15 +114,17 @@ impl FastPaxos {
 
     /// Members that answer, this one included; those merely busy count as `patient` says.
     pub(crate) fn answering(&self, now: Now, patient: bool) -> usize {
-        let Role::Coordinator(coordinator) = &self.role else { return 0 };
-        let timeout = self.config.timing.election_timeout;
-        let answers = |replica: &ReplicaId| {
-            let suspected = self.suspected.contains(*replica);
-            let times = if suspected || !patient { 1 } else { BUSY_TIMEOUTS };
-            let recent = now.monotonic < coordinator.heard[replica.index()] + timeout.times(times);
-            recent && (patient || !suspected)
-        };
-        self.others().iter().filter(answers).count() + 1
+        self.others().iter().filter(|member| self.answers(*member, now, patient)).count() + 1
+    }
+
+    /// Whether another member answers this coordinator.
+    pub(crate) fn answers(&self, member: ReplicaId, now: Now, patient: bool) -> bool {
+        let Role::Coordinator(coordinator) = &self.role else { return false };
+        let suspected = self.suspected.contains(member);
+        let times = if suspected || !patient { 1 } else { BUSY_TIMEOUTS };
+        let timeout = self.config.timing.election_timeout.times(times);
+        let recent = now.monotonic < coordinator.heard[member.index()] + timeout;
+        recent && (patient || !suspected)
     }
 
     /// Whether enough members answer for anything to be settled.

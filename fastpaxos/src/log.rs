@@ -42,6 +42,11 @@ impl State {
         votes.map(|(.., name)| *name)
     }
 
+    /// Whether `member` was heard to vote in `round`.
+    pub(crate) fn has_voted(&self, member: ReplicaId, round: Round) -> bool {
+        self.votes.iter().any(|(voter, at, _)| *voter == member && *at == round)
+    }
+
     /// The value that a quorum of one round voted for, and that round.
     pub(crate) fn voted(&self, quorums: FastQuorums) -> Option<(Round, Name)> {
         let found = self.votes.iter().find(|(_, round, name)| {

@@ -49,6 +49,13 @@ pub enum Record {
         /// The last of them.
         upto: Slot,
     },
+    /// A state with everything up to here was taken over from another member. Until a snapshot holds
+    /// it, what the journal holds of those slots may not be what was chosen: what is said to be
+    /// chosen later in this run is about slots above.
+    Adopted {
+        /// The last slot of that state.
+        upto: Slot,
+    },
     /// Everything up to here is executed, and in the state that goes with this record.
     Snapshot {
         /// The last slot executed.
@@ -89,6 +96,10 @@ impl Encode for Record {
                 out.put_u8(5);
                 out.put_varint(*upto);
             }
+            Self::Adopted { upto } => {
+                out.put_u8(7);
+                out.put_varint(*upto);
+            }
             Self::Snapshot { upto, proposed_at, applied } => {
                 out.put_u8(6);
                 out.put_varint(*upto);
@@ -122,6 +133,7 @@ impl Decode for Record {
                 let applied = (0..count).map(|_| Applied::decode(input)).collect::<Result<_, _>>();
                 Ok(Self::Snapshot { upto, proposed_at, applied: applied? })
             }
+            7 => Ok(Self::Adopted { upto: get_slot(input)? }),
             tag => Err(DecodeError::UnknownTag { what: "Fast Paxos record", tag }),
         }
     }

@@ -239,7 +239,7 @@ impl FastPaxos {
     }
 
     /// The highest slot voted in or chosen here.
-    pub(crate) fn highest(&self) -> Slot {
+    pub fn highest(&self) -> Slot {
         let states = self.log.above(self.chosen);
         let voted = states.filter(|(_, s)| s.vote.is_some() || s.decided.is_some());
         voted.map(|(slot, _)| slot).last().unwrap_or(self.chosen)
@@ -270,6 +270,8 @@ impl FastPaxos {
     /// coordinates, and only its rounds count.
     pub(crate) fn join(&mut self, ballot: Ballot, now: Now, fx: &mut Fx) -> After {
         if ballot > self.promised {
+            // Votes of this step were cast before.
+            self.flush_votes(fx);
             self.promised = ballot;
             self.seen = self.seen.max(ballot);
             self.promise = fx.persist(Record::Promised { ballot });
@@ -391,6 +393,8 @@ impl FastPaxos {
         }
         self.status_due = now.monotonic + self.config.timing.status_interval;
         if self.chosen > self.chosen_recorded {
+            // What is chosen with the values held goes for those of this step too.
+            self.flush_votes(fx);
             self.chosen_recorded = self.chosen;
             let after = fx.persist(Record::Chosen { upto: self.chosen });
             self.own.push_back((after, Own::Kept(self.chosen)));

@@ -22,8 +22,9 @@ impl FastPaxos {
         now: Now,
         fx: &mut Fx,
     ) {
+        let mut adopted = 0;
         for record in records {
-            self.replay_one(record, now, fx);
+            self.replay_one(record, &mut adopted, now, fx);
         }
         if self.mutated(Mutation::VoteForgottenOnRestart) {
             self.log.cut_above(self.chosen);
@@ -41,10 +42,12 @@ impl FastPaxos {
         self.first_standing(now);
     }
 
-    fn replay_one(&mut self, record: Record, now: Now, fx: &mut Fx) {
+    /// `adopted` is the last slot of a state that was taken over and may have been lost since.
+    fn replay_one(&mut self, record: Record, adopted: &mut Slot, now: Now, fx: &mut Fx) {
         let forgets = self.mutated(Mutation::PromiseForgottenOnRestart);
         match record {
-            Record::Started { run } => self.run = self.run.max(run),
+            // A new run holds what it restored: what it says is about those values.
+            Record::Started { run } => (self.run, *adopted) = (self.run.max(run), 0),
             Record::Promised { .. } if forgets => {}
             Record::Promised { ballot } => self.replay_promise(ballot),
             Record::Closed { ballot, upto } => {
@@ -62,7 +65,7 @@ impl FastPaxos {
                 self.advance(now, fx);
             }
             Record::Chosen { upto } => {
-                for slot in self.chosen + 1..=upto.min(self.log.last()) {
+                for slot in self.chosen.max(*adopted) + 1..=upto.min(self.log.last()) {
                     if let Some(state) = self.log.get_mut(slot)
                         && state.chosen.is_none()
                     {
@@ -72,6 +75,7 @@ impl FastPaxos {
                 }
                 self.advance(now, fx);
             }
+            Record::Adopted { upto } => *adopted = upto,
             snapshot @ Record::Snapshot { .. } => self.take_place(snapshot),
         }
     }
@@ -109,5 +113,40 @@ impl FastPaxos {
         self.log.collect_upto(slot);
         self.taken.retain(|_, at| *at > slot);
         self.missing.retain(|_, at| *at > slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use panchayat_consensus::{Protocol, ReplicaId, Span, Time, WallTime};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::quorums::FastQuorums;
+
+    fn restored(records: Vec<Record>) -> FastPaxos {
+        let quorums = FastQuorums::for_replicas(3).expect("quorums of three");
+        let config = Config::new(ReplicaId(0), quorums, Span::from_ms(10));
+        let now = Now { monotonic: Time(1), wall: WallTime(1) };
+        FastPaxos::restore(config, records, now, &mut Fx::default())
+    }
+
+    /// A crash between a state taken over and its snapshot brings back votes that were overruled.
+    #[test]
+    fn what_was_chosen_in_a_state_that_is_lost_again_says_nothing_of_older_votes() {
+        let round = Round::fast(Ballot::INITIAL.next_for(ReplicaId(1)));
+        let vote = |first| Record::Voted { round, first, entries: vec![Entry::Nop] };
+        let known = restored(vec![vote(1), vote(2), Record::Chosen { upto: 2 }]);
+        assert_eq!(known.chosen_upto(), 2);
+        let (adopted, marked) = (Record::Adopted { upto: 2 }, Record::Chosen { upto: 3 });
+        let lost = restored(vec![vote(1), vote(2), adopted.clone(), vote(3), marked]);
+        assert_eq!(lost.chosen_upto(), 0);
+        assert_eq!(lost.vote(1), Some((round, &Entry::Nop)), "the vote itself still binds");
+        assert_eq!(lost.chosen_entry(3), Some(&Entry::Nop));
+        assert_eq!(lost.chosen_entry(2), None);
+        // The next run holds what it restored: what it says is about those values.
+        let (started, later) = (Record::Started { run: 2 }, Record::Chosen { upto: 1 });
+        let again = restored(vec![vote(1), vote(2), adopted, started, later]);
+        assert_eq!(again.chosen_upto(), 1);
     }
 }

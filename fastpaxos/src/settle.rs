@@ -65,12 +65,12 @@ impl FastPaxos {
         let Role::Coordinator(coordinator) = &mut self.role else { return };
         let touched = std::mem::take(&mut coordinator.touched);
         for slot in touched {
-            self.settle_collision(slot);
+            self.settle_collision(slot, now);
         }
         self.note_drift(now, fx);
     }
 
-    fn settle_collision(&mut self, slot: Slot) {
+    fn settle_collision(&mut self, slot: Slot, now: Now) {
         let quorums = self.config.quorums;
         let early = self.mutated(Mutation::SettleTooEarly);
         let Role::Coordinator(coordinator) = &self.role else { return };
@@ -82,7 +82,11 @@ impl FastPaxos {
             return;
         };
         let names: Vec<Name> = state.votes_at(round).collect();
-        let enough = names.len() >= quorums.q1() && is_collision(quorums, names.iter().copied());
+        // Whoever does not answer is not waited for: any q1 votes will do to settle by.
+        let outstanding = self.others().iter().filter(|member| self.answers(*member, now, false));
+        let outstanding = outstanding.chain([self.me()]).filter(|m| !state.has_voted(*m, round));
+        let enough = names.len() >= quorums.q1()
+            && is_collision(quorums, names.iter().copied(), outstanding.count());
         let settles = enough || (early && !names.is_empty());
         if !settles {
             return;

@@ -56,6 +56,7 @@ impl FastPaxos {
                     self.stand_aside(now);
                 }
                 self.take_place(record);
+                fx.persist(Record::Adopted { upto: self.chosen });
                 for number in self.pending.numbers() {
                     if self.is_applied((self.me(), number)) {
                         // Executed, elsewhere: the result is not to be had here.

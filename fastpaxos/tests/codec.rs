@@ -167,6 +167,7 @@ fn record() -> impl Strategy<Value = Record> {
         }),
         entries().prop_map(|(first, entries)| Record::Learned { first, entries }),
         slot().prop_map(|upto| Record::Chosen { upto }),
+        slot().prop_map(|upto| Record::Adopted { upto }),
         snapshot.prop_map(|(upto, at, applied)| Record::Snapshot {
             upto,
             proposed_at: WallTime(at),

@@ -11,6 +11,7 @@ use std::error::Error;
 
 use panchayat_core::mutation::Mutation as GroupMutation;
 use panchayat_epaxos::EPaxos;
+use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 use panchayat_sim::{Setup, Subject, Violation, run_setup};
 
@@ -69,6 +70,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         "multipaxos" => {
             let names = panchayat_multipaxos::Mutation::ALL.iter().map(|known| known.name());
             table::<MultiPaxos>(names.collect(), seeds_max, wanted);
+        }
+        "fastpaxos" => {
+            let names = panchayat_fastpaxos::Mutation::ALL.iter().map(|known| known.name());
+            table::<FastPaxos>(names.collect(), seeds_max, wanted);
         }
         other => return Err(format!("no protocol is called {other}").into()),
     }

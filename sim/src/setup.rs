@@ -5,6 +5,7 @@ use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
 use panchayat_core::SessionConfig;
 
 use crate::disk::Keep;
+use crate::fastpaxos::FastTuning;
 use crate::fault::{Class, Fault, Planned, duel, occurrence};
 use crate::multipaxos::LogTuning;
 use crate::network::Weather;
@@ -263,6 +264,7 @@ impl Tuning {
             large_bytes: 64 << 10,
             hold: Span::from_ms(30_000),
             log: LogTuning::calm(rtt),
+            fast: FastTuning::calm(rtt),
         }
     }
 
@@ -283,6 +285,7 @@ impl Tuning {
             large_bytes: *rng.pick(&[0, 32, 64 << 10]),
             hold: Span(patience.0 * rng.between(10, 60)),
             log: LogTuning::calm(rtt),
+            fast: FastTuning::calm(rtt),
         }
     }
 }

@@ -5,6 +5,7 @@ use panchayat_consensus::{
     Command, InstanceId, Now, Protocol, Quorums, ReplicaId, ReplicaSet, Span,
 };
 
+use crate::fastpaxos::FastTuning;
 use crate::flaw::Flaw;
 use crate::multipaxos::LogTuning;
 use crate::required::Required;
@@ -41,6 +42,8 @@ pub struct Tuning {
     pub hold: Span,
     /// What only protocols with a leader and a log take.
     pub log: LogTuning,
+    /// What only Fast Paxos takes.
+    pub fast: FastTuning,
 }
 
 /// A replica's place in a run.

@@ -57,7 +57,7 @@ fn production(set: &str) -> Setup {
         lane_window_max: limits.lane_window_max,
         retained_max: limits.retained_max,
         hold: timing.hold,
-        log: setup.tuning.log.clone(),
+        ..setup.tuning
     };
     setup.heartbeat_us = 100 * MS;
     setup.suspicion_us = (3 * rtt_max + 500 * MS).max(SECOND);

@@ -246,7 +246,7 @@ mod tests {
         let cases: Vec<(Claim, Vec<Fact>)> = vec![
             (Claim::Promised(ballot()), vec![promised.clone()]),
             (Claim::Number(3 << RUN_SHIFT), vec![Fact::Started { run: 3 }]),
-            (vote(VoteOf::Anything), vec![promised.clone(), voted(1, 0)]),
+            (vote(VoteOf::Anything), vec![promised, voted(1, 0)]),
             (vote(VoteOf::Value(NOP)), vec![voted(1, 0)]),
             (vote(VoteOf::Named(None)), vec![voted(1, 0)]),
             (Claim::Kept(1), vec![voted(1, 0), Fact::Chosen { upto: 1 }]),
