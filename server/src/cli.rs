@@ -267,6 +267,7 @@ Examples:
   panchayat sim --replicas 5 --seeds 0..1000
   panchayat sim --replicas 3 --seeds 0..20000 --resume runs-3.json
   panchayat sim --protocol multipaxos --replicas 5 --seeds 0..1000
+  panchayat sim --protocol fastpaxos --replicas 4 --seeds 0..1000
   panchayat sim --replicas 5 --seeds 17 --trace";
 
 /// `A..B`, or one seed.
@@ -522,6 +523,8 @@ pub(crate) enum SimProtocol {
     Epaxos,
     /// One leader orders everything; origins learn by themselves
     Multipaxos,
+    /// Any city straight to all acceptors; a coordinator settles collisions
+    Fastpaxos,
 }
 
 impl SimProtocol {
@@ -530,6 +533,7 @@ impl SimProtocol {
         match self {
             Self::Epaxos => "epaxos",
             Self::Multipaxos => "multipaxos",
+            Self::Fastpaxos => "fastpaxos",
         }
     }
 }

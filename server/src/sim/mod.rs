@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use panchayat_epaxos::EPaxos;
+use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 use panchayat_sim::{Missing, Options, Subject, Summary, Violation, run_range, run_seed};
 use serde::Serialize;
@@ -49,6 +50,7 @@ pub(crate) fn run(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
     match arguments.protocol {
         SimProtocol::Epaxos => run_protocol::<EPaxos>(arguments),
         SimProtocol::Multipaxos => run_protocol::<MultiPaxos>(arguments),
+        SimProtocol::Fastpaxos => run_protocol::<FastPaxos>(arguments),
     }
 }
 
