@@ -281,6 +281,10 @@ impl FastPaxos {
             !chosen && !coordinator.settled.contains_key(&slot)
         });
         self.counters.retransmissions += slots.len() as u64;
+        // The own votes may have been lost as well, and without them there may be no quorum.
+        for slot in &slots {
+            self.repeat_vote(self.others(), *slot, fx);
+        }
         self.send_settled(self.others(), slots, fx);
         if is_open && unsettled {
             self.counters.closed_missing += 1;

@@ -59,9 +59,10 @@ impl Known {
         }
     }
 
-    /// Forgets those that `settled` says are applied or abandoned.
-    pub(crate) fn forget(&mut self, settled: impl Fn(Key) -> bool) {
-        let gone: Vec<Key> = self.commands.keys().copied().filter(|key| settled(*key)).collect();
+    /// Forgets those that `unwanted` says are of no use.
+    pub(crate) fn forget(&mut self, unwanted: impl Fn(Key, &Held) -> bool) {
+        let gone = self.commands.iter().filter(|(key, held)| unwanted(**key, held));
+        let gone: Vec<Key> = gone.map(|(key, _)| *key).collect();
         gone.into_iter().for_each(|key| self.remove(key));
     }
 

@@ -28,7 +28,8 @@ impl FastPaxos {
         now: Now,
         fx: &mut Fx,
     ) {
-        let reach = self.reach();
+        // What was voted for here was within the limits of whoever asked for it.
+        let reach = if from == self.me() { Slot::MAX } else { self.reach() };
         for (slot, name) in (first..).zip(names) {
             if slot <= self.chosen || slot > reach {
                 continue;

@@ -51,13 +51,10 @@ impl FastPaxos {
     fn vote_fast(&mut self, key: Key) -> bool {
         let ballot = self.promised;
         let slot = self.next_free_slot();
-        let Some(held) = self.known.get_mut(key) else { return true };
-        if held.placed.is_some_and(|(at, before)| {
-            let open = self.log.get(before).is_some_and(|state| state.decided.is_none());
-            at == ballot && open
-        }) {
+        if self.known.get(key).is_none_or(|held| self.is_placed(held)) {
             return true;
         }
+        let Some(held) = self.known.get_mut(key) else { return true };
         if slot > self.chosen + self.config.limits.window_slots_max {
             return false;
         }

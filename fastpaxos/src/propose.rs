@@ -93,10 +93,7 @@ impl FastPaxos {
         }
         let limits = &self.config.limits;
         if let Some(held) = self.known.get(key) {
-            if let Some((ballot, slot)) = held.placed
-                && ballot == self.promised
-                && self.log.get(slot).is_some_and(|state| state.decided.is_none())
-            {
+            if let Some((_, slot)) = held.placed.filter(|_| self.is_placed(held)) {
                 self.repeat_vote(self.others(), slot, fx);
                 return;
             }

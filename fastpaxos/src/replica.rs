@@ -17,7 +17,7 @@ use crate::coordinate::Coordinator;
 use crate::counters::Counters;
 use crate::elect::Standing;
 use crate::entry::{Entry, Key};
-use crate::known::Known;
+use crate::known::{Held, Known};
 use crate::log::Log;
 use crate::message::{Message, Progress};
 use crate::mode::{Mode, ModeControl};
@@ -404,9 +404,29 @@ impl FastPaxos {
         let message = Message::Status { progress, sent, delays };
         self.send(self.others(), message, After::NOTHING, fx);
         self.collect(now);
-        let applied = std::mem::take(&mut self.applied);
-        self.known.forget(|(origin, number)| applied[origin.index()].contains(number));
-        self.applied = applied;
+        self.forget_commands();
+    }
+
+    /// Forgets commands that are applied; and if there is little room, those that wait for nothing
+    /// here: whose origin proposes them again, unless it is gone and they would stay for ever.
+    fn forget_commands(&mut self) {
+        let mut known = std::mem::take(&mut self.known);
+        let limits = &self.config.limits;
+        let is_full =
+            known.len() >= limits.known_max / 2 || known.bytes() >= limits.known_bytes_max / 2;
+        known.forget(|key, held| {
+            let is_idle = !held.queued && !self.is_placed(held);
+            self.is_applied(key) || (is_full && is_idle)
+        });
+        self.known = known;
+    }
+
+    /// Whether this replica voted for a command at the ballot promised, and that slot is open.
+    pub(crate) fn is_placed(&self, held: &Held) -> bool {
+        held.placed.is_some_and(|(ballot, slot)| {
+            let open = self.log.get(slot).is_some_and(|state| state.decided.is_none());
+            ballot == self.promised && open
+        })
     }
 
     pub(crate) fn attend(&mut self, now: Now, fx: &mut Fx) {
