@@ -3,7 +3,8 @@
 
 use panchayat_core::mutation::Mutation as GroupMutation;
 use panchayat_epaxos::{EPaxos, Mutation};
-use panchayat_sim::{Setup, run_setup};
+use panchayat_fastpaxos::{FastPaxos, Mutation as FastMutation};
+use panchayat_sim::{Setup, Subject, run_setup};
 
 /// More than any of them took when the table in `MUTATIONS.md` was made.
 const SEEDS_MAX: u64 = 60;
@@ -36,6 +37,24 @@ fn every_known_mistake_is_caught() {
     std::panic::set_hook(hook);
     assert_eq!(missed, [&Mutation::ALL[0]; 0]);
     assert_eq!(missed_in_group, [&GroupMutation::ALL[0]; 0]);
+}
+
+#[test]
+fn every_known_mistake_of_fast_paxos_is_caught() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed = FastMutation::ALL.iter().enumerate().filter(|(number, _)| {
+        [3, 4, 5].into_iter().any(|n| {
+            !(0..SEEDS_MAX).any(|seed| {
+                let mut setup = FastPaxos::draw(seed, n);
+                setup.mistake = Some(*number);
+                run_setup::<FastPaxos>(seed, setup, false).violation.is_some()
+            })
+        })
+    });
+    let missed: Vec<&FastMutation> = missed.map(|(_, mutation)| mutation).collect();
+    std::panic::set_hook(hook);
+    assert_eq!(missed, [&FastMutation::ALL[0]; 0]);
 }
 
 #[test]
