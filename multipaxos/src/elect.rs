@@ -171,6 +171,19 @@ impl MultiPaxos {
         }
     }
 
+    /// Tries to lead at once, without asking whether others would help and whoever leads now. Only a
+    /// lease stands against it. For operators and models; elections need nobody to call it.
+    pub fn stand(&mut self, now: Now, effects: &mut Fx) {
+        if self.is_leader() || !self.catch_up.gone.is_empty() {
+            return;
+        }
+        let ballot = self.seen.max(self.promised).next_for(self.me());
+        self.prepare(ballot, Ballot::INITIAL, now, effects);
+        self.count_own(now, effects);
+        self.send_accepts(effects);
+        self.ask_for_wake(effects);
+    }
+
     /// Without a quorum in sight, or without the state a leader needs, asking is vain.
     fn may_win(&self) -> bool {
         let alive = self.config.quorums.n() - self.suspected.len();

@@ -9,6 +9,9 @@
 //! [`Lease::clock_error_ppm`]. Not that clocks agree on the time of day, nor that messages arrive
 //! in time, nor that processes are not stopped. With a clock that is worse, a lease read can
 //! return a value that was overwritten before it began; nothing else is affected.
+//!
+//! A machine that is suspended, or moved while it runs, stops its monotonic clock meanwhile: that is a
+//! clock far beyond any bound, so where that happens no lease must be configured.
 
 use panchayat_consensus::{Ballot, ReplicaId, Span, Time};
 

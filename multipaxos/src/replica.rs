@@ -305,7 +305,7 @@ impl MultiPaxos {
 
     /// Counts what is durable by now. What needed no new record may be so at once, without any
     /// further word of the journal.
-    fn count_own(&mut self, now: Now, fx: &mut Fx) {
+    pub(crate) fn count_own(&mut self, now: Now, fx: &mut Fx) {
         while self.own.front().is_some_and(|(after, _)| after.is_met_by(self.durable)) {
             let Some((_, own)) = self.own.pop_front() else { break };
             match own {

@@ -77,7 +77,7 @@ pub use panchayat_core::{
     ApplyContext, Doubt, Reading, RestoreError, SessionConfig, StateHash, StateMachine, kv,
     sessions,
 };
-pub use panchayat_multipaxos::Learning;
+pub use panchayat_multipaxos::{Learning, Lease};
 pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};
 pub use panchayat_topology::{self as topology, Topology};
 pub use panchayat_transport::{self as transport, identity};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use panchayat_consensus::{Quorums, ReplicaId};
-use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, MultiPaxos, Placement};
+use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, Lease, MultiPaxos, Placement};
 use panchayat_topology::leader::{self, rank_leaders};
 use panchayat_topology::{Matrix, latency};
 
@@ -19,6 +19,9 @@ pub struct MultiPaxosChoice {
     /// How many replicas must promise to follow a new leader, and how many must accept a command;
     /// majorities if nothing is said. Together they must be more than there are members.
     pub quorums: Option<(usize, usize)>,
+    /// Lets the leader answer [`ReadLevel::Lease`](crate::ReadLevel) reads without asking anyone,
+    /// if every member's clock is as good as the lease states; refused if nothing is said.
+    pub lease: Option<Lease>,
 }
 
 /// Who should lead. Whoever leads, clients may ask any replica: it forwards what it must.
@@ -37,7 +40,7 @@ pub enum Leader {
 
 impl Default for MultiPaxosChoice {
     fn default() -> Self {
-        Self { leader: Leader::Auto, learning: Learning::Origin, quorums: None }
+        Self { leader: Leader::Auto, learning: Learning::Origin, quorums: None, lease: None }
     }
 }
 
@@ -124,6 +127,7 @@ impl Hosted for MultiPaxos {
         let mut config = Config::new(setting.seat, quorums, cluster.longest_round_trip());
         config.placement = choice.placement(&round_trips(cluster)?)?;
         config.learning = choice.learning;
+        config.lease = choice.lease;
         config.limits.retained_slots_max = setting.limits.retained_max as u64;
         config.limits.retained_bytes_max = setting.limits.retained_bytes_max;
         config.check()?;
@@ -132,7 +136,13 @@ impl Hosted for MultiPaxos {
 
     fn terms(config: &Config) -> String {
         let quorums = config.quorums;
-        format!("multipaxos, quorums of {} and {}", quorums.q1(), quorums.q2())
+        let mut terms = format!("multipaxos, quorums of {} and {}", quorums.q1(), quorums.q2());
+        // A member that restarts waits out a lease it may have granted: with another span, too
+        // short a time.
+        if let Some(Lease { span, clock_error_ppm }) = config.lease {
+            terms += &format!(", lease of {span:?} at {clock_error_ppm} ppm");
+        }
+        terms
     }
 }
 
@@ -154,7 +164,7 @@ mod tests {
 
     fn led(set: &str, leader: Leader, learning: Learning) -> String {
         let cluster = cluster(set);
-        let choice = MultiPaxosChoice { leader, learning, quorums: None };
+        let choice = MultiPaxosChoice { leader, learning, ..MultiPaxosChoice::default() };
         let leader = choice.preferred(&round_trips(&cluster).unwrap()).unwrap();
         cluster.members[leader.index()].name.clone()
     }

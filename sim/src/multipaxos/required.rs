@@ -1,8 +1,7 @@
 //! What a long run of Multi-Paxos must have come to.
 //!
-//! Nothing here depends on the number of replicas. Left out are reads: no seed asks for any, only
-//! the check of leases does. `dropped` stays at zero, for nobody here sends what is of another
-//! shape.
+//! Nothing here depends on the number of replicas. `dropped` stays at zero, for nobody here sends what
+//! is of another shape.
 
 use crate::required::Required;
 

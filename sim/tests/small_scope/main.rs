@@ -1,4 +1,4 @@
-//! Everything that can happen in a small scope, on the production `EPaxos` type.
+//! Everything that can happen in a small scope, on the production types.
 //!
 //! Without arguments the scopes are explored up to a number of states, in a minute or so. To go
 //! further: `cargo test --release -p panchayat-sim --test small_scope -- --states 50000000`, which
@@ -6,15 +6,19 @@
 
 #![forbid(unsafe_code)]
 
-mod model;
+mod epaxos;
+mod multipaxos;
+mod network;
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::time::Instant;
 
 use panchayat_consensus::{InstanceId, ReplicaId};
 use panchayat_epaxos::Config;
-use stateright::{Checker, Model};
+use stateright::{Checker, Expectation, Model};
 
-use model::{Action, Scope};
+use crate::epaxos::{Action, Scope};
 
 /// As many states as the tests of every day can afford.
 const STATES_DEFAULT: usize = 60_000;
@@ -41,7 +45,52 @@ fn main() {
         };
         breaks("the same without Validate", &five(skip), "visibility", states.max(1_000_000));
     }
+    leaders(states);
     println!("\ntest result: ok. all scopes hold; 0 failed");
+}
+
+/// Multi-Paxos: two commands, so two slots, and two leaders at three replicas.
+fn leaders(states: usize) {
+    use panchayat_multipaxos::Config;
+    let as_it_is = |_: &mut Config| {};
+    holds("multi-paxos: two leaders, two slots", &log(as_it_is, 0, Vec::new()), states);
+    holds("multi-paxos: two leaders, two slots, a crash", &log(as_it_is, 1, Vec::new()), states);
+    holds("multi-paxos: a vote is out when a second stands", &log(as_it_is, 1, voted()), states);
+    #[cfg(feature = "mutations")]
+    {
+        use panchayat_multipaxos::Mutation;
+        let ignore = |config: &mut Config| config.mutation = Some(Mutation::IgnoreAcceptedValues);
+        let most = states.max(1_000_000);
+        breaks("the same, votes ignored", &log(ignore, 1, voted()), "agreement", most);
+        let twice = |config: &mut Config| config.mutation = Some(Mutation::NoDeduplication);
+        breaks("the same, applied twice", &log(twice, 0, voted()), "execution", most);
+    }
+}
+
+fn log(
+    configure: fn(&mut panchayat_multipaxos::Config),
+    crashes: u8,
+    start: Vec<multipaxos::Action>,
+) -> multipaxos::Scope {
+    multipaxos::Scope {
+        proposers: vec![R[0], R[2]],
+        candidates: vec![R[0], R[1]],
+        stands: 2,
+        crashes,
+        start,
+        configure,
+    }
+}
+
+/// r0 leads by r2's promise and has voted for its command; nobody has heard of that vote yet.
+fn voted() -> Vec<multipaxos::Action> {
+    use multipaxos::Action::{DeliverKind, Propose, Stand};
+    vec![
+        Stand(R[0]),
+        DeliverKind(R[0], R[2], "Prepare"),
+        DeliverKind(R[2], R[0], "Promise"),
+        Propose(R[0]),
+    ]
 }
 
 /// Two conflicting commands at two of three replicas.
@@ -77,19 +126,20 @@ fn five(configure: fn(&mut Config)) -> Scope {
     }
 }
 
-fn holds(name: &str, scope: &Scope, states: usize) {
+fn holds<M: Small>(name: &str, scope: &M, states: usize) {
     let start = Instant::now();
     let checker = explore(scope, states);
-    for property in ["agreement", "visibility"] {
-        if let Some(path) = checker.discovery(property) {
-            panic!("{name}: {property} is violated:\n{:#?}", path.into_actions());
+    let always = scope.properties().into_iter();
+    for property in always.filter(|property| property.expectation == Expectation::Always) {
+        if let Some(path) = checker.discovery(property.name) {
+            panic!("{name}: {} is violated:\n{:#?}", property.name, path.into_actions());
         }
     }
     report(name, &*checker, states, start);
 }
 
 #[cfg(feature = "mutations")]
-fn breaks(name: &str, scope: &Scope, property: &'static str, states: usize) {
+fn breaks<M: Small>(name: &str, scope: &M, property: &'static str, states: usize) {
     let start = Instant::now();
     let checker = explore(scope, states);
     let path = checker.discovery(property);
@@ -98,12 +148,28 @@ fn breaks(name: &str, scope: &Scope, property: &'static str, states: usize) {
     report(name, &*checker, states, start);
 }
 
-fn explore(scope: &Scope, states: usize) -> Box<impl Checker<Scope> + use<>> {
+/// What several threads can explore.
+trait Small:
+    Clone
+    + Send
+    + Sync
+    + 'static
+    + Model<
+        State: Clone + Debug + Hash + PartialEq + Send + Sync,
+        Action: Clone + Debug + PartialEq + Send + Sync,
+    >
+{
+}
+
+impl Small for Scope {}
+impl Small for multipaxos::Scope {}
+
+fn explore<M: Small>(scope: &M, states: usize) -> Box<impl Checker<M> + use<M>> {
     let checker = scope.clone().checker().threads(2).target_state_count(states);
     Box::new(checker.spawn_bfs().join())
 }
 
-fn report(name: &str, checker: &impl Checker<Scope>, states: usize, start: Instant) {
+fn report<M: Model>(name: &str, checker: &impl Checker<M>, states: usize, start: Instant) {
     let exhausted = checker.state_count() < states;
     println!(
         "test {name} ... ok ({}, {} states, {} distinct, depth {}, {:.1} s)",

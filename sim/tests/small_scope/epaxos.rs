@@ -5,7 +5,6 @@
 //! are durable at once: that nothing leaves before them is the types' and the simulator's matter.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use panchayat_consensus::{
@@ -14,6 +13,8 @@ use panchayat_consensus::{
 };
 use panchayat_epaxos::{Config, EPaxos, Limits, Message, Record, Timing};
 use stateright::{Model, Property};
+
+use crate::network::{Envelope, Network, fingerprint};
 
 /// What may happen, at most.
 #[derive(Clone, Debug)]
@@ -44,17 +45,10 @@ pub(crate) enum Action {
 pub(crate) struct State {
     replicas: Vec<EPaxos>,
     down: ReplicaSet,
-    network: BTreeMap<u64, Envelope>,
+    network: Network<Message>,
     proposed: ReplicaSet,
     crashes: u8,
     recoveries: u8,
-}
-
-#[derive(Clone, Debug, Hash)]
-struct Envelope {
-    from: ReplicaId,
-    to: ReplicaId,
-    message: Message,
 }
 
 type Fx = Effects<Message, Record>;
@@ -64,12 +58,6 @@ impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         fingerprint(self) == fingerprint(other)
     }
-}
-
-fn fingerprint(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl State {
@@ -124,10 +112,7 @@ impl State {
             if matches!(message, Message::Status { .. } | Message::Fetch { .. }) {
                 continue;
             }
-            for to in to.iter() {
-                let envelope = Envelope { from: replica, to, message: message.clone() };
-                self.network.insert(fingerprint(&envelope), envelope);
-            }
+            self.network.send(replica, to, &message);
         }
     }
 }
@@ -159,7 +144,7 @@ impl Scope {
         State {
             replicas: replicas.collect(),
             down: ReplicaSet::EMPTY,
-            network: BTreeMap::new(),
+            network: Network::new(),
             proposed: ReplicaSet::EMPTY,
             crashes: 0,
             recoveries: 0,
@@ -178,32 +163,26 @@ impl Scope {
                 state.step(*replica, |epaxos, fx| epaxos.step(Now::default(), input, fx));
             }
             Action::Deliver(name) => {
-                let Some(envelope) = state.network.remove(name) else { return false };
-                let Envelope { from, to, message } = envelope;
+                let Some(Envelope { from, to, message }) = state.network.take(*name) else {
+                    return false;
+                };
                 let input = Input::Receive { from, message };
                 state.step(to, |epaxos, fx| epaxos.step(Now::default(), input, fx));
             }
             Action::DeliverKind(from, to, kind) => {
-                let name = state.network.iter().find(|(_, envelope)| {
-                    envelope.from == *from
-                        && envelope.to == *to
-                        && format!("{:?}", envelope.message).split(' ').next() == Some(kind)
-                });
-                let name = *name.unwrap_or_else(|| panic!("no {kind} from {from} to {to}")).0;
+                let name = state.network.find(*from, *to, kind);
                 return self.apply(state, &Action::Deliver(name));
             }
             Action::Crash(replica) => {
                 state.crashes += 1;
                 state.down.insert(*replica);
-                // Nobody hears a dead replica out: what it is sent is lost.
-                state.network.retain(|_, envelope| envelope.to != *replica);
             }
             Action::Recover(replica, id) => {
                 state.recoveries += 1;
                 state.step(*replica, |epaxos, fx| epaxos.recover(*id, Now::default(), fx));
             }
         }
-        state.network.retain(|_, envelope| !state.down.contains(envelope.to));
+        state.network.lose(state.down);
         true
     }
 }
@@ -226,7 +205,7 @@ impl Model for Scope {
         actions.extend(
             proposers.filter(|r| !state.proposed.contains(**r)).map(|r| Action::Propose(*r)),
         );
-        actions.extend(state.network.keys().map(|name| Action::Deliver(*name)));
+        actions.extend(state.network.names().map(Action::Deliver));
         if state.crashes < self.crashes {
             actions.extend(self.proposers.iter().filter(|r| alive(r)).map(|r| Action::Crash(*r)));
         }
