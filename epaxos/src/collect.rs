@@ -116,8 +116,10 @@ impl EPaxos {
     pub(crate) fn status(&mut self, now: Now, fx: &mut Fx) -> Status {
         self.advance_watermark(now, fx);
         self.count_absent(fx);
-        self.last_proposed_at = self.last_proposed_at.max(now.wall);
-        let pledged = self.last_proposed_at;
+        // Proposals may have times ahead of the clock, after a restart. The pledge never has: who has
+        // executed all it does not speak of lacks nothing that was proposed before that moment.
+        let pledged = now.wall;
+        self.last_proposed_at = self.last_proposed_at.max(pledged);
         if pledged >= self.collector.clock_bound {
             let until = WallTime(pledged.0 + CLOCK_BOUND_AHEAD_US);
             self.collector.clock_bound = until;

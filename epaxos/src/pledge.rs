@@ -2,7 +2,9 @@
 //!
 //! A lane's proposal times grow with its slots. Now and then its coordinator also pledges that
 //! every slot above one it names will be proposed after some time, so that an idle lane does not
-//! hold up those who ask how old a command can be that is yet to execute (sessions, which forget).
+//! hold up those who ask how old a command can be that is yet to execute: sessions, which forget, and
+//! reads, which say how old they are. For the sake of these a pledge is never ahead of its
+//! coordinator's clock, even where proposal times are.
 
 use panchayat_consensus::{Slot, WallTime};
 

@@ -21,7 +21,8 @@ pub struct Status {
     pub absent: ReplicaSet,
     /// The highest slots it had seen when it settled on `absent`.
     pub seen_then: Deps,
-    /// In its own lane, every slot above the one it has seen is proposed after this.
+    /// In its own lane, every slot above the one it has seen is proposed after this, by the times of
+    /// proposals and by its clock.
     pub proposed_after: WallTime,
 }
 

@@ -263,3 +263,66 @@ fn proposals_are_never_older_than_what_was_pledged() {
     let proposed_at = again.instance(id).unwrap().payload.as_ref().unwrap().proposed_at;
     assert!(proposed_at > after, "{proposed_at:?} is within what was pledged: {after:?}");
 }
+
+/// How far from the clock proposal times may be is a matter of one restart, however many there were:
+/// sessions would take every request for too old.
+#[test]
+fn restart_after_restart_does_not_carry_proposal_times_away_from_the_clock() {
+    let mut cluster = Cluster::new(3, 1 << 16);
+    cluster.pass(2);
+    for _ in 0..100 {
+        let now = cluster.now;
+        let member = &mut cluster.members[2];
+        member.effects = Fx::default();
+        let (config, journal) = (member.config.clone(), member.journal.clone());
+        member.protocol = EPaxos::restore(config, journal, now, &mut member.effects);
+        cluster.perform(2);
+        cluster.pass(1);
+    }
+    cluster.propose(2, 1);
+    let mut own = cluster.members[2].protocol.instances();
+    let (_, instance) = own.find(|(id, _)| id.replica == ReplicaId(2)).unwrap();
+    let ahead = instance.payload.as_ref().unwrap().proposed_at.0 - cluster.now.wall.0;
+    assert!(ahead < 20_000_000, "{} s ahead of the clock", ahead / 1_000_000);
+}
+
+/// Replica 2 comes back and proposes with times ahead of its clock. What it pledges before must
+/// not let others believe that they have what it proposes, and has answered, after.
+#[test]
+fn what_is_proposed_soon_after_a_restart_is_not_believed_to_be_executed_before() {
+    let mut cluster = Cluster::new(3, 1 << 16);
+    cluster.propose(2, 1);
+    cluster.settle();
+    cluster.pass(4);
+    let now = cluster.now;
+    let member = &mut cluster.members[2];
+    member.effects = Fx::default();
+    let (config, journal) = (member.config.clone(), member.journal.clone());
+    member.protocol = EPaxos::restore(config, journal, now, &mut member.effects);
+    cluster.perform(2);
+    cluster.pass(4);
+    let proposed_at = cluster.now.wall;
+    cluster.propose(2, 2);
+    // Replica 1 hears nothing of it, and of replica 2, and goes on hearing from replica 0.
+    for _ in 0..20 {
+        cluster.now.monotonic.0 += 150_000;
+        cluster.now.wall.0 += 150_000;
+        for at in 0..3 {
+            cluster.step(at, Input::Wake);
+        }
+        while let Some((from, to, message)) = cluster.wire.pop_front() {
+            if (from, to) == (0, 1) && !matches!(message, Message::Status(_)) {
+                continue;
+            }
+            if from.min(to) == 0 || from == to {
+                cluster.step(to, Input::Receive { from: ReplicaId(from as u8), message });
+            }
+        }
+    }
+    let id = InstanceId::new(ReplicaId(2), 2);
+    assert!(
+        cluster.members[2].executed.contains(&id) && !cluster.members[1].executed.contains(&id)
+    );
+    let after = cluster.members[1].protocol.proposed_after();
+    assert!(after <= proposed_at, "{after:?}, and what was proposed at {proposed_at:?} is missing");
+}
