@@ -311,6 +311,7 @@ where
             };
             self.open_door(now, handled == EVENTS_PER_TURN_MAX, refusal);
             if blocked {
+                self.group.refuse_late_reads(now, &mut self.outside);
                 continue;
             }
             if Instant::now() >= next_poll {

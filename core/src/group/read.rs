@@ -189,11 +189,22 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         [seen, settled].into_iter().flatten().min()
     }
 
-    /// Refuses and answers what can be by now.
-    pub(super) fn serve_reads(&mut self, sink: &mut impl Sink<P, S>) {
+    /// Refuses the reads that have waited too long, and does nothing else: for a driver that cannot
+    /// take a turn, because the journal has no room.
+    pub fn refuse_late_reads(&mut self, now: Now, sink: &mut impl Sink<P, S>) {
+        self.reads.expire(now.monotonic);
+        self.refuse_reads(sink);
+    }
+
+    fn refuse_reads(&mut self, sink: &mut impl Sink<P, S>) {
         while let Some((token, reason)) = self.reads.refused.pop_front() {
             sink.read_refused(token, reason);
         }
+    }
+
+    /// Refuses and answers what can be by now.
+    pub(super) fn serve_reads(&mut self, sink: &mut impl Sink<P, S>) {
+        self.refuse_reads(sink);
         let executed = self.executed();
         while let Some((count, token, vouched)) = self.reads.ready.front().copied() {
             if count > executed {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use panchayat_consensus::{Footprint, KeyHash, Mode};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::command::{Condition, KvCommand, KvOp, KvOutput, KvValue, VALUE_BYTES_MAX};
+use super::command::{Condition, KvCommand, KvOp, KvOutput, KvValue, OPS_MAX, VALUE_BYTES_MAX};
 use super::query::{KvAnswer, KvQuery};
 use super::row::{Entry, print};
 use super::view::{self, KvView};
@@ -136,7 +136,11 @@ impl StateMachine for KvStore {
         }
     }
 
+    /// A query of more keys than a command may touch conflicts with everything instead.
     fn query_footprint(query: &KvQuery) -> Footprint {
+        if query.keys().len() > OPS_MAX {
+            return Footprint::barrier();
+        }
         Footprint::new(query.keys().iter().map(|key| (KeyHash::of(key), Mode::Read)))
     }
 
@@ -170,7 +174,7 @@ impl StateMachine for KvStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use panchayat_consensus::{InstanceId, ReplicaId, WallTime};
+    use panchayat_consensus::{FOOTPRINT_KEYS_MAX, InstanceId, ReplicaId, WallTime};
 
     fn apply(store: &mut KvStore, slot: u64, command: KvCommand) -> KvOutput {
         let id = InstanceId::new(ReplicaId(0), slot);
@@ -213,6 +217,16 @@ mod tests {
         apply(&mut store, 3, KvCommand::One(KvOp::Delete { key: bytes("x") }));
         assert_eq!(store.state_hash(), StateHash::default());
         assert!(store.is_empty());
+    }
+
+    #[test]
+    fn a_query_may_name_any_number_of_keys() {
+        let keys = |count: usize| -> Vec<_> {
+            (0..count).map(|key| Bytes::copy_from_slice(&key.to_le_bytes())).collect()
+        };
+        let footprint = |count| KvStore::query_footprint(&KvQuery::GetMany { keys: keys(count) });
+        assert_eq!(footprint(OPS_MAX).keys().len(), OPS_MAX);
+        assert!(footprint(FOOTPRINT_KEYS_MAX + 1).is_barrier());
     }
 
     #[test]

@@ -73,6 +73,21 @@ fn a_read_that_takes_too_long_is_refused_in_time() {
 }
 
 #[test]
+fn a_read_is_refused_in_time_while_no_turn_can_be_taken() {
+    let (mut group, mut out) = (start(birth(), &[]), Out::default());
+    ask(&mut group, 5, 1, LINEARIZABLE);
+    ask(&mut group, 9, 2, LINEARIZABLE);
+    group.turn(&mut out);
+    let written = out.journal.len();
+    ask(&mut group, 10, 3, LINEARIZABLE);
+    group.refuse_late_reads(now(1_004), &mut out);
+    assert!(out.readings.is_empty());
+    group.refuse_late_reads(now(1_005), &mut out);
+    assert_eq!(out.readings, [(1, Err(ReadRefusal::Unreachable))]);
+    assert_eq!(out.journal.len(), written);
+}
+
+#[test]
 fn a_stale_answer_says_how_old_it_is_and_one_too_old_is_made_current() {
     let (mut group, mut out) = (start(birth(), &[]), Out::default());
     let stale = |max| ReadLevel::Stale { max: Span(max) };
