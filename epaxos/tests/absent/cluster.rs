@@ -8,7 +8,7 @@ use panchayat_consensus::{
     Command, Durable, Effects, Footprint, Input, InstanceId, KeyHash, Mode, Now, Output, Protocol,
     Quorums, ReplicaId, Span, Time, Token, WallTime,
 };
-use panchayat_epaxos::{Config, Deps, EPaxos, Message, Proposal, Record};
+use panchayat_epaxos::{Config, Deps, EPaxos, Limits, Message, Proposal, Record};
 
 type Fx = Effects<Message, Record>;
 
@@ -69,11 +69,17 @@ impl Cluster {
     /// `n` members that have heard each other's statuses and count members as absent when more
     /// than `retained_max` instances are kept.
     pub(crate) fn new(n: usize, retained_max: usize) -> Self {
+        Self::with_large(n, retained_max, Limits::default().large_bytes)
+    }
+
+    /// The same, where payloads of `large_bytes` count as large. All are seven bytes long.
+    pub(crate) fn with_large(n: usize, retained_max: usize, large_bytes: usize) -> Self {
         let quorums = Quorums::for_replicas(n).unwrap();
         let now = Now { monotonic: Time(1), wall: WallTime(1_000_000) };
         let members = (0..n).map(|seat| {
             let mut config = Config::new(ReplicaId(seat as u8), quorums, Span::from_ms(20));
             config.limits.retained_max = retained_max;
+            config.limits.large_bytes = large_bytes;
             let mut effects = Fx::default();
             let protocol = EPaxos::restore(config.clone(), [], now, &mut effects);
             Member {

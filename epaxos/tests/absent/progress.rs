@@ -8,8 +8,18 @@ use crate::cluster::Cluster;
 /// has enough to be taken back.
 #[test]
 fn two_members_that_count_each_other_as_absent_get_together_again() {
+    get_together_again(Cluster::new(3, 20));
+}
+
+/// The same with payloads so large that coordinators answer who asks for one with their proposals,
+/// which are not taken from members that count as absent.
+#[test]
+fn two_members_that_count_each_other_as_absent_learn_large_payloads_from_each_other() {
+    get_together_again(Cluster::with_large(3, 20, 1));
+}
+
+fn get_together_again(mut cluster: Cluster) {
     let (a, b, x) = (0, 1, 2);
-    let mut cluster = Cluster::new(3, 20);
     cluster.suspect(&[a], &[x]);
     cluster.suspect(&[x], &[a]);
     for key in 0..24 {
