@@ -43,6 +43,7 @@ impl FastPaxos {
                 break;
             }
             let entry = self.log.collect_one();
+            self.counters.collected += 1;
             self.retained_bytes -= entry.map_or(0, |entry| entry.bytes());
         }
     }

@@ -82,6 +82,8 @@ counters! {
     retransmissions,
     /// Requests for missing slots.
     fetches,
+    /// Executed slots forgotten.
+    collected,
     /// Messages dropped: not of this epoch's shape, or too far ahead.
     dropped,
 }

@@ -12,6 +12,7 @@ use panchayat_consensus::{EpochNumber, GroupId, NodeId, Protocol, Span};
 use panchayat_core::detector::Detector;
 use panchayat_core::{SessionConfig, StateMachine};
 use panchayat_epaxos::EPaxos;
+use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 use panchayat_storage::backend::Backend;
 use panchayat_storage::{Durability, JournalConfig};
@@ -139,6 +140,9 @@ impl Builder {
             ProtocolChoice::EPaxos => self.start_as::<EPaxos, S>((), machine).await,
             ProtocolChoice::MultiPaxos(choice) => {
                 self.start_as::<MultiPaxos, S>(choice, machine).await
+            }
+            ProtocolChoice::FastPaxos(choice) => {
+                self.start_as::<FastPaxos, S>(choice, machine).await
             }
         }
     }

@@ -63,7 +63,7 @@ pub use error::{MarkerError, ProposeError, SnapshotUnreadable, StartError, Stopp
 pub use limits::Limits;
 pub use local::{LocalCluster, LocalConfig, LocalError};
 pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
-pub use protocol::{Leader, MultiPaxosChoice, ProtocolChoice, ProtocolError};
+pub use protocol::{FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice, ProtocolError};
 pub use read::ReadError;
 pub use remote::{RemoteClient, RemoteError};
 pub use replica::Replica;

@@ -228,8 +228,8 @@ Examples:
 #[command(after_help = SIM_HELP)]
 pub(crate) struct Sim {
     /// Consensus protocol
-    #[arg(long, value_enum, default_value_t = SimProtocol::Epaxos)]
-    pub(crate) protocol: SimProtocol,
+    #[arg(long, value_enum, default_value_t = ProtocolName::Epaxos)]
+    pub(crate) protocol: ProtocolName,
 
     /// How many replicas
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(3..=9))]
@@ -497,7 +497,7 @@ pub(crate) struct Ordering {
     #[arg(long, value_enum, default_value_t = ProtocolName::Epaxos)]
     pub(crate) protocol: ProtocolName,
 
-    /// Who leads, for a protocol with a leader: a city, or `auto` for the one with the smallest
+    /// Who leads, or coordinates, for a protocol with a leader: a city, or `auto` for the one with the smallest
     /// predicted mean latency [default: auto]
     #[arg(long, value_name = "CITY")]
     pub(crate) leader: Option<String>,
@@ -514,20 +514,11 @@ pub(crate) enum ProtocolName {
     Epaxos,
     /// One leader orders everything; origins learn by themselves
     Multipaxos,
-}
-
-/// What the simulator can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SimProtocol {
-    /// Leaderless: every city coordinates its own clients' commands
-    Epaxos,
-    /// One leader orders everything; origins learn by themselves
-    Multipaxos,
     /// Any city straight to all acceptors; a coordinator settles collisions
     Fastpaxos,
 }
 
-impl SimProtocol {
+impl ProtocolName {
     /// What it is called on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {

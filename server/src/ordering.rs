@@ -1,7 +1,7 @@
 //! Who orders the commands: the flags that `geo`, `up` and `bench` share.
 
 use clap::ValueEnum as _;
-use panchayat::{Leader, Learning, MultiPaxosChoice, ProtocolChoice};
+use panchayat::{FastPaxosChoice, Leader, Learning, MultiPaxosChoice, ProtocolChoice};
 
 use crate::cli::{Ordering, ProtocolName};
 use crate::errors::CliError;
@@ -26,6 +26,11 @@ pub(crate) fn choice(ordering: &Ordering, sites: &[String]) -> Result<ProtocolCh
             let learning = if ordering.naive { Learning::Leader } else { Learning::Origin };
             let choice = MultiPaxosChoice { leader, learning, ..MultiPaxosChoice::default() };
             Ok(ProtocolChoice::MultiPaxos(choice))
+        }
+        ProtocolName::Fastpaxos if ordering.naive => Err(CliError::Leaderless("--naive")),
+        ProtocolName::Fastpaxos => {
+            let choice = FastPaxosChoice { coordinator: leader, ..FastPaxosChoice::default() };
+            Ok(ProtocolChoice::FastPaxos(choice))
         }
     }
 }

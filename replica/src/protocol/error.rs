@@ -17,6 +17,12 @@ pub enum ProtocolError {
     /// The configuration of Multi-Paxos contradicts itself.
     #[error("multipaxos: {0}")]
     MultiPaxos(#[from] panchayat_multipaxos::ConfigError),
+    /// The three quorums of Fast Paxos do not fit the group, or need not meet.
+    #[error(transparent)]
+    FastQuorums(#[from] panchayat_fastpaxos::QuorumError),
+    /// The configuration of Fast Paxos contradicts itself.
+    #[error("fastpaxos: {0}")]
+    FastPaxos(#[from] panchayat_fastpaxos::ConfigError),
     /// The expected round trips are none that a leader could be chosen by.
     #[error(transparent)]
     RoundTrips(#[from] MatrixError),

@@ -7,6 +7,8 @@
 
 mod epaxos;
 mod error;
+mod fastpaxos;
+mod leader;
 mod multipaxos;
 
 use std::fmt;
@@ -18,7 +20,9 @@ use crate::cluster::Cluster;
 use crate::limits::Limits;
 
 pub use error::ProtocolError;
-pub use multipaxos::{Leader, MultiPaxosChoice};
+pub use fastpaxos::FastPaxosChoice;
+pub use leader::Leader;
+pub use multipaxos::MultiPaxosChoice;
 
 /// Which protocol orders a cluster's commands. All members must be started with the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +35,10 @@ pub enum ProtocolChoice {
     /// Multi-Paxos: one leader orders everything, and every replica learns by itself what was
     /// chosen. For hot keys, or most clients near one place.
     MultiPaxos(MultiPaxosChoice),
+    /// Fast Paxos: any replica straight to all acceptors, and a coordinator that settles what
+    /// collides. For single decisions from anywhere with almost no concurrency; with three members
+    /// a command waits for all of them, and EPaxos is the better choice everywhere.
+    FastPaxos(FastPaxosChoice),
 }
 
 impl ProtocolChoice {
@@ -39,10 +47,11 @@ impl ProtocolChoice {
         match self {
             Self::EPaxos => "epaxos",
             Self::MultiPaxos(_) => "multipaxos",
+            Self::FastPaxos(_) => "fastpaxos",
         }
     }
 
-    /// The seat that leads while all is well in a cluster with these round trips; `None` for a
+    /// The seat that leads, or coordinates, while all is well in a cluster with these round trips; `None` for a
     /// leaderless protocol.
     ///
     /// # Errors
@@ -51,6 +60,7 @@ impl ProtocolChoice {
         match self {
             Self::EPaxos => Ok(None),
             Self::MultiPaxos(choice) => choice.preferred(round_trips).map(Some),
+            Self::FastPaxos(choice) => choice.preferred(round_trips).map(Some),
         }
     }
 
@@ -68,6 +78,7 @@ impl ProtocolChoice {
         match self {
             Self::EPaxos => epaxos::commit_us(round_trips, origin),
             Self::MultiPaxos(choice) => choice.commit_us(round_trips, origin),
+            Self::FastPaxos(choice) => choice.commit_us(round_trips, origin),
         }
     }
 
@@ -78,6 +89,8 @@ impl ProtocolChoice {
             Self::EPaxos => 3,
             // The leader's vote and another one.
             Self::MultiPaxos(_) => 2,
+            // Everybody's vote, at the same time.
+            Self::FastPaxos(_) => 1,
         }
     }
 }
@@ -87,6 +100,7 @@ impl fmt::Display for ProtocolChoice {
         match self {
             Self::EPaxos => f.write_str(self.name()),
             Self::MultiPaxos(choice) => write!(f, "{}, {choice}", self.name()),
+            Self::FastPaxos(choice) => write!(f, "{}, {choice}", self.name()),
         }
     }
 }

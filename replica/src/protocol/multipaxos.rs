@@ -4,10 +4,10 @@ use std::fmt;
 
 use panchayat_consensus::{Quorums, ReplicaId};
 use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, Lease, MultiPaxos, Placement};
-use panchayat_topology::leader::{self, rank_leaders};
-use panchayat_topology::{Matrix, latency};
+use panchayat_topology::{Matrix, latency, leader};
 
-use super::{Hosted, ProtocolError, Setting, round_trips};
+use super::leader::first;
+use super::{Hosted, Leader, ProtocolError, Setting, round_trips};
 
 /// What can be chosen of Multi-Paxos. All members must be started with the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,20 +24,6 @@ pub struct MultiPaxosChoice {
     pub lease: Option<Lease>,
 }
 
-/// Who should lead. Whoever leads, clients may ask any replica: it forwards what it must.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Leader {
-    /// The member with the smallest predicted mean commit latency, with as many clients at every
-    /// member. A leader that is not the best stays until it is lost.
-    #[default]
-    Auto,
-    /// The same with so many clients at each member, by seat.
-    AutoFor(Vec<u32>),
-    /// This member. Another leads only while it cannot, and hands over when it can.
-    At(String),
-}
-
 impl Default for MultiPaxosChoice {
     fn default() -> Self {
         Self { leader: Leader::Auto, learning: Learning::Origin, quorums: None, lease: None }
@@ -49,7 +35,7 @@ impl MultiPaxosChoice {
     pub(super) fn preferred(&self, round_trips: &Matrix) -> Result<ReplicaId, ProtocolError> {
         Ok(match self.placement(round_trips)? {
             Placement::Pinned(replica) => replica,
-            Placement::Ranked(ranked) => *ranked.first().expect("a group has members"),
+            Placement::Ranked(ranking) => first(&ranking),
         })
     }
 
@@ -79,38 +65,22 @@ impl MultiPaxosChoice {
     }
 
     fn placement(&self, round_trips: &Matrix) -> Result<Placement, ProtocolError> {
-        let members = round_trips.len();
-        let quorums = self.flexible(members)?;
-        let even = vec![1; members];
-        let clients = match &self.leader {
-            Leader::At(name) => {
-                let seat = round_trips.index_of(name);
-                let pinned = seat.map(|seat| Placement::Pinned(ReplicaId(seat as u8)));
-                return pinned.ok_or_else(|| ProtocolError::UnknownLeader {
-                    name: name.clone(),
-                    known: round_trips.sites().join(", "),
-                });
-            }
-            Leader::Auto => &even,
-            Leader::AutoFor(clients) => clients,
-        };
         let learning = match self.learning {
             Learning::Origin => leader::Learning::OriginLearns,
             Learning::Leader => leader::Learning::LeaderTells,
         };
-        let ranked = rank_leaders(round_trips, quorums.q2(), learning, clients);
-        let ranked = ranked.ok_or(ProtocolError::Clients { given: clients.len(), members })?;
-        let seats = ranked.into_iter().map(|forecast| ReplicaId(forecast.leader as u8));
-        Ok(Placement::Ranked(seats.collect()))
+        let accept = self.flexible(round_trips.len())?.q2();
+        let ranking = self.leader.ranking(round_trips, accept, learning)?;
+        Ok(match self.leader {
+            Leader::At(_) => Placement::Pinned(first(&ranking)),
+            Leader::Auto | Leader::AutoFor(_) => Placement::Ranked(ranking),
+        })
     }
 }
 
 impl fmt::Display for MultiPaxosChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.leader {
-            Leader::At(name) => write!(f, "leader {name}")?,
-            Leader::Auto | Leader::AutoFor(_) => f.write_str("leader by prediction")?,
-        }
+        write!(f, "leader {}", self.leader)?;
         match self.learning {
             Learning::Origin => Ok(()),
             Learning::Leader => f.write_str(", naive: origins wait for the leader's word"),

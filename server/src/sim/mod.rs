@@ -15,7 +15,7 @@ use panchayat_multipaxos::MultiPaxos;
 use panchayat_sim::{Missing, Options, Subject, Summary, Violation, run_range, run_seed};
 use serde::Serialize;
 
-use crate::cli::{self, SimProtocol};
+use crate::cli::{self, ProtocolName};
 use crate::errors::{CliError, FAILED};
 use resume::Done;
 
@@ -48,9 +48,9 @@ struct Medians {
 
 pub(crate) fn run(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
     match arguments.protocol {
-        SimProtocol::Epaxos => run_protocol::<EPaxos>(arguments),
-        SimProtocol::Multipaxos => run_protocol::<MultiPaxos>(arguments),
-        SimProtocol::Fastpaxos => run_protocol::<FastPaxos>(arguments),
+        ProtocolName::Epaxos => run_protocol::<EPaxos>(arguments),
+        ProtocolName::Multipaxos => run_protocol::<MultiPaxos>(arguments),
+        ProtocolName::Fastpaxos => run_protocol::<FastPaxos>(arguments),
     }
 }
 
