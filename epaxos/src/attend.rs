@@ -12,6 +12,7 @@ use rustc_hash::FxHasher;
 
 use crate::accept::in_full;
 use crate::attempt::Stage;
+use crate::instance::Instance;
 use crate::message::{Message, Proposal};
 use crate::replica::{EPaxos, Fx};
 
@@ -26,6 +27,8 @@ const PATIENCES_MAX: u64 = 8;
 const RECOVERY_AGES: u64 = 4;
 /// ...but never more than this many times the configured delay.
 const RECOVERY_DELAYS_MAX: u64 = 64;
+/// Whose last status is older than so many of their intervals is not at work.
+const STATUSES_MISSED_MAX: u64 = 4;
 /// A recovery is given at most 2^this times its usual time, after as many rounds of ballots.
 const ROUND_DOUBLINGS_MAX: u64 = 6;
 
@@ -105,7 +108,7 @@ impl EPaxos {
     /// other what it knows, and recovers the instance when its time has come. Nothing is recovered
     /// that was not asked for: after a lost message, asking is all it takes.
     fn ask_or_recover(&mut self, id: InstanceId, later: Time, now: Now, fx: &mut Fx) {
-        let due = self.recovery_due(id);
+        let due = self.recovery_due(id, now);
         let Some(instance) = self.lanes.get(id) else { return };
         let (asked, unknown) = (instance.asked, instance.payload.is_none());
         let stagger = self.config.timing.stagger;
@@ -155,16 +158,30 @@ impl EPaxos {
     }
 
     /// From when on this replica may recover `id`.
-    fn recovery_due(&self, id: InstanceId) -> Time {
+    fn recovery_due(&self, id: InstanceId, now: Now) -> Time {
         let timing = &self.config.timing;
         let Some(instance) = self.lanes.get(id) else { return Time(u64::MAX) };
         let own = id.replica == self.me();
         let left_to_owner = if own || instance.hurried || self.suspected.contains(id.replica) {
             timing.patience
+        } else if self.may_be_slow(id, instance, now) {
+            timing.recovery_delay.times(RECOVERY_DELAYS_MAX)
         } else {
             self.delay_for_the_living()
         };
         instance.learned_at + left_to_owner + timing.stagger.times(self.rank(id) as u64)
+    }
+
+    /// Whether the payload may be so large that it is still on its way, here or elsewhere, from a
+    /// coordinator that is at work: its statuses come. Decided as Nop it would only be proposed
+    /// again, and be as slow again.
+    fn may_be_slow(&self, id: InstanceId, instance: &Instance, now: Now) -> bool {
+        let collector = &self.collector;
+        let heard_at = collector.heard_at[id.replica.index()];
+        let lately = self.config.timing.status_interval.times(STATUSES_MISSED_MAX);
+        (instance.payload.is_none() || self.is_large(instance))
+            && heard_at.is_some_and(|at| now.monotonic - at <= lately)
+            && !collector.absent.contains(id.replica)
     }
 
     /// How long an instance is left to a coordinator that seems alive: several times as long as

@@ -62,6 +62,8 @@ const CLOCK_BOUND_AHEAD_US: u64 = 10_000_000;
 pub(crate) struct Collector {
     /// The last status of every member; none of oneself.
     pub(crate) heard: Vec<Option<Status>>,
+    /// When that came, in this run.
+    pub(crate) heard_at: Vec<Option<Time>>,
     /// Who of them counts this replica as absent. Asked at every step, hence kept.
     pub(crate) counted_absent_by: ReplicaSet,
     /// The own watermark, the record it waits for, and the last one that was durable.
@@ -92,6 +94,7 @@ impl Collector {
         let none = Deps::none(n);
         Self {
             heard: vec![None; n],
+            heard_at: vec![None; n],
             counted_absent_by: ReplicaSet::EMPTY,
             executed: none.clone(),
             executed_after: After::NOTHING,
@@ -152,6 +155,7 @@ impl EPaxos {
             collector.counted_absent_by.remove(from);
         }
         collector.heard[from.index()] = Some(status);
+        collector.heard_at[from.index()] = Some(now.monotonic);
         if self.collector.absent.contains(from) && self.is_back(from) {
             self.counters.taken_back += 1;
             self.collector.stale.include(from, seen);

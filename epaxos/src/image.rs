@@ -65,6 +65,7 @@ impl EPaxos {
         fresh.commit_age = self.commit_age;
         fresh.proposed_before = self.lanes.highest(self.me());
         fresh.collector.heard = std::mem::take(&mut self.collector.heard);
+        fresh.collector.heard_at = std::mem::take(&mut self.collector.heard_at);
         fresh.collector.counted_absent_by = self.collector.counted_absent_by;
         fresh.collector.stale = self.collector.stale.clone();
         let mut fence = self.collector.fence.clone();

@@ -172,6 +172,14 @@ impl Cluster {
         }
     }
 
+    /// Time passes, and every member does what it does by itself.
+    pub(crate) fn wake_all(&mut self, micros: u64) {
+        self.pass(micros);
+        for at in 0..self.members.len() {
+            self.step(at, Input::Wake);
+        }
+    }
+
     fn pass(&mut self, micros: u64) {
         self.now.monotonic.0 += micros;
         self.now.wall.0 += micros;

@@ -1,6 +1,8 @@
 //! A majority that is alive and connected goes on, and keeps no more than it may.
 
-use crate::cluster::Cluster;
+use panchayat_epaxos::Message;
+
+use crate::cluster::{Cluster, Letter};
 
 /// Three members. The link between A and X is cut; B, the hub, crashes and comes back in between
 /// and dies in the end. A and X count each other as absent, and each lacks what the other has
@@ -109,4 +111,45 @@ fn a_cut_link_does_not_fill_the_hub_and_everything_goes_when_it_heals() {
     }
     cluster.check_acknowledged(&[a, b, y]);
     cluster.check_visibility();
+}
+
+/// Three members. What A proposes takes three seconds to reach the others, since it is large;
+/// everything else, the commands of B too, is quick. The others know that A lives and that there is
+/// something that they lack. They must leave it to A until it is there: decided as Nop it would be
+/// proposed again, and be as slow again.
+#[test]
+fn a_payload_that_is_slow_to_arrive_is_left_to_a_coordinator_that_lives() {
+    const SLOW_US: u64 = 3_000_000;
+    let (a, b, c) = (0, 1, 2);
+    let mut cluster = Cluster::with_large(3, 1 << 16, 1);
+    cluster.propose(a, 1);
+    let mut arriving = Vec::new();
+    for round in 0..1_200u64 {
+        let now = round * 50_000;
+        if round % 4 == 0 {
+            cluster.propose(b, 1000 + round);
+        }
+        cluster.deliver(|letter| !is_slow(letter));
+        for letter in cluster.delay(is_slow) {
+            let repeated = |(_, other): &(u64, Letter)| {
+                other.to == letter.to && other.message == letter.message
+            };
+            // As in a transport that is still busy with it.
+            if !arriving.iter().any(repeated) {
+                arriving.push((now + SLOW_US, letter));
+            }
+        }
+        while arriving.first().is_some_and(|(due, _)| *due <= now) {
+            cluster.receive(arriving.remove(0).1);
+        }
+        cluster.wake_all(50_000);
+    }
+    let executed = cluster.members[a].acknowledged.len();
+    let again = cluster.members[a].protocol.counters().proposed_again;
+    assert_eq!((executed, again), (1, 0), "acknowledged at A, and proposed again");
+    cluster.check_acknowledged(&[a, b, c]);
+
+    fn is_slow(letter: &Letter) -> bool {
+        letter.from == 0 && matches!(letter.message, Message::PreAccept { .. })
+    }
 }
