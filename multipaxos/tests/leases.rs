@@ -5,7 +5,10 @@ mod net;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use net::scenarios::{cluster, grantor_restarts, leader_cut_off, quiet, write_and_read};
+use net::Action;
+use net::scenarios::{
+    cluster, grantor_restarts, grantor_restarts_with, leader_cut_off, part, quiet, write_and_read,
+};
 use net::swarm::MS;
 use panchayat_consensus::Span;
 use panchayat_multipaxos::{Lease, Way};
@@ -54,6 +57,62 @@ fn a_restarted_grantor_waits_a_lease_out() {
     assert!(world.count("held_by_lease") > 0);
     assert_eq!(world.count("elections_won"), 2);
     assert!(!world.reads_served[&Way::Lease].is_empty());
+}
+
+/// The leader's clock as slow as is stated, its grantors' as fast, and one of them restarts.
+#[test]
+fn a_restarted_grantor_with_the_fastest_clock_waits_long_enough_for_the_slowest_leader() {
+    for ppm in [[-500, 500, 500], [500, -500, -500], [-500, 500, -500]] {
+        let world = grantor_restarts_with(ppm, |_| {});
+        assert!(world.count("held_by_lease") > 0, "{ppm:?}");
+        assert!(!world.reads_served[&Way::Lease].is_empty(), "{ppm:?}");
+    }
+}
+
+/// A read has its slot from one leader and is answered under the next: at whatever moment the first
+/// dies or is cut off between the two, it misses nothing. So do those that the old one still answers.
+#[test]
+fn a_leader_lost_at_any_moment_between_a_reads_slot_and_its_answer_makes_none_stale() {
+    let mut served = 0;
+    for (lost_after, dies) in (0..40).flat_map(|ms| [(ms, false), (ms, true)]) {
+        let mut world = cluster(3, quiet(3), |config| {
+            config.lease = Some(Lease { span: Span::from_ms(200), clock_error_ppm: 500 });
+            config.timing.election_timeout = Span::from_ms(100);
+        });
+        world.start();
+        world.run_until(300 * MS);
+        assert_eq!(world.leader(), Some(0));
+        let lost_at = world.now + lost_after * MS;
+        let end = lost_at + 900 * MS;
+        let mut lost = false;
+        while world.now < end {
+            if !lost && world.now >= lost_at {
+                lost = true;
+                match dies {
+                    true => world.act(Action::Crash(0)),
+                    false => {
+                        part(&mut world, 0, 1);
+                        part(&mut world, 0, 2);
+                    }
+                }
+            }
+            // Forwarded by one that the leader hears, and again to the next leader.
+            world.propose(1);
+            world.propose(2);
+            for node in 0..3 {
+                for way in [Way::Lease, Way::Index, Way::Quorum] {
+                    world.read(node, way);
+                }
+            }
+            world.run_until(world.now + 3 * MS);
+        }
+        assert_ne!(world.leader(), Some(0), "{lost_after} ms, dies: {dies}");
+        world.act(Action::HealAll);
+        world.act(Action::Restart(0));
+        world.run_until(world.now + 700 * MS);
+        served += world.reads_served.values().map(Vec::len).sum::<usize>();
+    }
+    assert!(served > 10_000, "only {served} reads were answered");
 }
 
 #[test]

@@ -59,11 +59,17 @@ fn leased(span_ms: u64) -> impl Fn(&mut Config) {
 
 /// A grantor restarts, out of the leader's reach, and somebody stands at once.
 pub(crate) fn grantor_restarts(change: impl Fn(&mut Config)) -> World {
+    grantor_restarts_with([0; 3], change)
+}
+
+/// The same with clocks that are so wrong, in parts per million.
+pub(crate) fn grantor_restarts_with(ppm: [i64; 3], change: impl Fn(&mut Config)) -> World {
     let lease = leased(800);
     let mut world = cluster(3, quiet(3), |config| {
         lease(config);
         change(config);
     });
+    (0..3).for_each(|node| world.nodes[node].clock.ppm = ppm[node]);
     world.start();
     world.run_until(200 * MS);
     assert_eq!(world.leader(), Some(0));
