@@ -13,6 +13,8 @@ use crate::subject::Tuning;
 const LEADERS_PERCENT: u64 = 40;
 /// Runs with quorums other than majorities, in a hundred.
 const FLEXIBLE_PERCENT: u64 = 30;
+/// Of the runs with leases, those that are about leases, in a hundred.
+const LEASES_PERCENT: u64 = 25;
 /// Leaders are heard of no more often than this: heartbeats would be all there is.
 const HEARTBEAT_MIN_US: u64 = 5_000;
 /// And no less often, so that a run has room for several elections.
@@ -40,8 +42,8 @@ pub(super) fn draw(seed: u64, n: usize) -> Setup {
         // A replica that is gone for good would be missed for good.
         setup.plan.retain(|planned| !matches!(planned.fault, Fault::BitFlip { .. }));
     }
-    setup.plan.sort_by_key(|planned| planned.at_us);
     draw_reads(&mut setup, &mut Rng::new(seed, "reads"));
+    setup.plan.sort_by_key(|planned| planned.at_us);
     setup
 }
 
@@ -90,6 +92,34 @@ fn draw_reads(setup: &mut Setup, rng: &mut Rng) {
     log.confirmation = *rng.pick(&through);
     log.read_timeout = Span(log.election_timeout.0 * rng.between(100, 800) / 100);
     log.outcome_timeout = log.election_timeout.times(rng.between(3, 40));
+    if log.lease.is_some() && rng.percent(LEASES_PERCENT) {
+        trouble_leases(setup, rng);
+    }
+}
+
+/// Turns this run into one about leases too: they are long, their holder is heard to be alive while
+/// nothing it says arrives, and those who granted them start again.
+fn trouble_leases(setup: &mut Setup, rng: &mut Rng) {
+    let n = setup.replicas();
+    let log = &mut setup.tuning.log;
+    let span = log.election_timeout.times(rng.between(3, 6));
+    log.lease = Some(Lease { span, clock_error_ppm: CLOCK_ERROR_PPM });
+    setup.workload.query_percent = 90;
+    setup.workload.read_percent = setup.workload.read_percent.max(40);
+    for _ in 0..rng.between(3, 6) {
+        let at_us = rng.below(setup.safety_us * 9 / 10);
+        let replica = rng.below(n as u64) as usize;
+        let clog = Fault::Clog { links: isolate(n, replica), us: span.0 };
+        setup.plan.push(Planned { at_us, fault: Fault::OfLeader(Box::new(clog)) });
+        for replica in 0..n {
+            // Of all but the leader, as likely as not.
+            if rng.percent(60) {
+                let (point, down_us) = (CrashPoint::After(0), rng.between(500, 5_000));
+                let at_us = at_us + rng.below(span.0 / 4);
+                setup.plan.push(Planned { at_us, fault: Fault::Crash { replica, point, down_us } });
+            }
+        }
+    }
 }
 
 /// Turns this run into one about leaders: again and again whoever leads dies, is cut off, stops or
