@@ -1,5 +1,6 @@
 //! `panchayat bench`: runs the loopback measurement and shows what it found.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -25,13 +26,15 @@ struct Compared {
 
 pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
     let mut stop = Stop::listen()?;
-    let mut reports = Vec::new();
+    let mut reports: Vec<Report> = Vec::new();
     let configs = configs(&arguments)?;
+    let mut endured = configs.first().filter(|_| arguments.endurance).cloned();
     // Targets one after the other, each told as soon as it is known; rivals in turn.
     let together = if arguments.against_epaxos { configs.len() } else { 1 };
-    for configs in configs.chunks(together) {
+    let mut rounds: VecDeque<_> = configs.chunks(together).map(<[_]>::to_vec).collect();
+    while let Some(configs) = rounds.pop_front() {
         let bar = bar();
-        let measured = loopback::run_in_turn(configs, stop.asked(), |config, progress| {
+        let measured = loopback::run_in_turn(&configs, stop.asked(), |config, progress| {
             show(&bar, config, progress);
         });
         let measured = measured.await;
@@ -42,6 +45,9 @@ pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
             }
             reports.push(report);
         }
+        if let (Some(config), Some(first)) = (endured.take(), reports.first()) {
+            rounds.push_back(vec![config.endurance(first.median.commands_per_s)]);
+        }
     }
     let checks = match arguments.against_epaxos {
         true => loopback::against_epaxos(&reports),
@@ -50,7 +56,7 @@ pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
     let ok = reports.iter().all(|report| report.ok);
     if !arguments.json {
         print(&bench_text::checks(&checks))?;
-    } else if arguments.targets || arguments.against_epaxos {
+    } else if arguments.targets || arguments.against_epaxos || arguments.endurance {
         print_json(&Compared { reports, checks })?;
     } else {
         reports.iter().try_for_each(print_json)?;

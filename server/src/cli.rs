@@ -143,6 +143,11 @@ pub(crate) struct Bench {
     #[arg(long, conflicts_with = "targets")]
     pub(crate) against_epaxos: bool,
 
+    /// Then, five minutes in an open loop at 80 % of the first rate measured: is latency stable,
+    /// and memory flat?
+    #[arg(long, conflicts_with = "rate")]
+    pub(crate) endurance: bool,
+
     /// How many replicas: 3 or 5
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) replicas: usize,
@@ -215,6 +220,7 @@ Examples:
   panchayat bench --loopback --protocol multipaxos --against-epaxos --runs 5
                                                            what a leader costs
   panchayat bench --loopback --rate 40000 --duration 300   does it last?
+  panchayat bench --loopback --runs 5 --endurance          the peak, then five minutes at 80 %
   panchayat bench --loopback --targets --runs 5            all targets, five minutes";
 
 /// Run the production code in virtual time with faults, seed by seed

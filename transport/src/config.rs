@@ -75,7 +75,20 @@ pub struct Limits {
     pub transfer_chunk_bytes: usize,
     /// Wanted size of the socket's kernel buffers; the kernel may grant less.
     pub socket_buffer_bytes: usize,
+    /// Longest UDP payload that is tried between nodes; what a path really carries is found by
+    /// probing. Where it is large, as on loopback or with jumbo frames, a quarter of the packets
+    /// do. An emulated WAN never gets more than [`INTERNET_DATAGRAM_BYTES`].
+    pub datagram_bytes_max: u16,
 }
+
+/// The longest UDP payload that paths through the internet usually carry.
+pub const INTERNET_DATAGRAM_BYTES: u16 = 1452;
+
+/// QUIC must carry at least so much.
+const DATAGRAM_BYTES_FLOOR: u16 = 1200;
+/// quinn hands ten packets at once to the kernel, as one datagram that is cut there; more than
+/// 64 KiB in all would be refused.
+const DATAGRAM_BYTES_CEILING: u16 = 6_500;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -95,6 +108,7 @@ impl Default for Limits {
             transfer_request_bytes_max: 64 << 10,
             transfer_chunk_bytes: 64 << 10,
             socket_buffer_bytes: 4 << 20,
+            datagram_bytes_max: 6_400,
         }
     }
 }
@@ -217,6 +231,11 @@ impl MeshConfig {
             (u32::try_from(limits.transfer_chunk_bytes).is_ok(), {
                 "transfer_chunk_bytes must fit 32 bits"
             }),
+            (
+                (DATAGRAM_BYTES_FLOOR..=DATAGRAM_BYTES_CEILING)
+                    .contains(&limits.datagram_bytes_max),
+                "datagram_bytes_max must be 1200 to 6500",
+            ),
             (!timing.transfer_stall_timeout.is_zero(), "transfer_stall_timeout must not be 0"),
             (!timing.transfer_delay_max.is_zero(), "transfer_delay_max must not be 0"),
             (!timing.heartbeat.is_zero(), "heartbeat must not be 0"),

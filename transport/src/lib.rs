@@ -56,7 +56,7 @@ pub mod wan;
 pub use bulk::{BulkReader, BulkSink, FetchError, RateLimit, TransferEnded, TransferStats};
 pub use client::{Client, ClientConfig, ClientError};
 pub use close::CloseCode;
-pub use config::{Limits, Listen, MeshConfig, PeerConfig, Timing};
+pub use config::{INTERNET_DATAGRAM_BYTES, Limits, Listen, MeshConfig, PeerConfig, Timing};
 pub use error::{DownReason, SendError, TransportError};
 pub use handler::{BoxFuture, ClientIdentity, Delivery, MeshHandler, RequestError};
 pub use lane::Lane;

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::accept::accept;
 use crate::bulk::{BulkReader, FetchError, fetch};
 use crate::close::CloseCode;
-use crate::config::{Limits, Listen, MeshConfig, PeerConfig};
+use crate::config::{INTERNET_DATAGRAM_BYTES, Limits, Listen, MeshConfig, PeerConfig};
 use crate::error::{DownReason, SendError, TransportError};
 use crate::handler::MeshHandler;
 use crate::lane::Lane;
@@ -84,6 +84,11 @@ impl Mesh {
         let local_addr = std_socket.local_addr().map_err(TransportError::Socket)?;
         let stamp = CidStamp::default();
         let wan = config.wan.as_ref();
+        let mut limits = config.limits;
+        if wan.is_some() {
+            // What an experiment says of a link should hold on the internet.
+            limits.datagram_bytes_max = limits.datagram_bytes_max.min(INTERNET_DATAGRAM_BYTES);
+        }
         let socket = MeshSocket::new(std_socket, me, stamp.clone(), Arc::clone(&refused), wan)?;
         let socket = Arc::new(socket);
         if let Some(wan) = wan
@@ -100,7 +105,9 @@ impl Mesh {
         endpoint_config
             .cid_generator(move || Box::new(stamp.clone()))
             .supported_versions(vec![QUIC_VERSION])
-            .grease_quic_bit(false);
+            .grease_quic_bit(false)
+            .max_udp_payload_size(limits.datagram_bytes_max)
+            .map_err(|_| TransportError::BadConfig("datagram_bytes_max is below QUIC's least"))?;
         let quic_tasks = Tasks::new(config.runtime.clone());
         let weak_socket = Arc::downgrade(&socket);
         let endpoint = Endpoint::new_with_abstract_socket(
@@ -110,7 +117,6 @@ impl Mesh {
             Arc::new(CountedRuntime(quic_tasks.clone())),
         )
         .map_err(TransportError::Socket)?;
-        let limits = config.limits;
         let shared = Arc::new(Shared {
             me,
             cluster: config.identity.cluster(),

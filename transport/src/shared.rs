@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use panchayat_consensus::{ClusterId, NodeId};
 use parking_lot::{Mutex, RwLock};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{AsyncTimer, AsyncUdpSocket, Endpoint, IdleTimeout, Runtime, TransportConfig, VarInt};
+use quinn::{
+    AsyncTimer, AsyncUdpSocket, Endpoint, IdleTimeout, MtuDiscoveryConfig, Runtime,
+    TransportConfig, VarInt,
+};
 use tokio::sync::Semaphore;
 
 use crate::bulk::streams_max;
@@ -147,6 +150,8 @@ pub(crate) fn transport_config(
     // other, whatever their priorities: a bulk lane that is never empty then starves the votes for
     // seconds. With it, only streams of equal priority take turns: here those of transfers.
     let fairness = true;
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(limits.datagram_bytes_max);
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(bidirectional.into())
@@ -156,6 +161,7 @@ pub(crate) fn transport_config(
         .send_window(all_streams)
         .send_fairness(fairness)
         .initial_rtt(initial_rtt)
+        .mtu_discovery_config(Some(discovery))
         .keep_alive_interval(Some(timing.keep_alive))
         .max_idle_timeout(idle)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))

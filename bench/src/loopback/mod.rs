@@ -39,6 +39,11 @@ pub const CLIENTS_MAX: u32 = 100_000;
 /// Highest rate of an open loop, in commands per second.
 pub const RATE_MAX: f64 = 10_000_000.0;
 
+/// How long a run lasts that shows whether latency is stable and memory flat.
+const ENDURANCE: Duration = Duration::from_secs(300);
+/// At which share of the peak.
+const ENDURANCE_SHARE: f64 = 0.8;
+
 /// Sites of loopback clusters; the first three or five of them.
 const SITES: [&str; 5] = ["r1", "r2", "r3", "r4", "r5"];
 
@@ -235,6 +240,13 @@ pub enum LoopbackError {
 }
 
 impl LoopbackConfig {
+    /// What shows whether it lasts: the same, once, for five minutes in an open loop at four fifths
+    /// of `peak` commands per second.
+    pub fn endurance(&self, peak: f64) -> Self {
+        let load = Load::Open { rate: (peak * ENDURANCE_SHARE).clamp(1.0, RATE_MAX) };
+        Self { load, duration: ENDURANCE, runs: 1, ..self.clone() }
+    }
+
     fn check(&self) -> Result<(), LoopbackError> {
         let day = Duration::from_secs(24 * 3600);
         match self.load {
