@@ -21,6 +21,10 @@ macro_rules! under_every_protocol {
             multipaxos: panchayat::ProtocolChoice::MultiPaxos(Default::default());
             $($scenario,)*
         );
+        $crate::common::under!(
+            fastpaxos: panchayat::ProtocolChoice::FastPaxos(Default::default());
+            $($scenario,)*
+        );
     };
 }
 
