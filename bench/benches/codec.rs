@@ -13,7 +13,7 @@ use panchayat_consensus::wire::{Encode, Writer};
 use panchayat_consensus::{
     Ballot, Command, EpochNumber, Footprint, GroupId, InstanceId, ReplicaId, ReplicaSet,
 };
-use panchayat_core::frame::{FrameWriter, next_message, open_frame};
+use panchayat_core::frame::{FrameHeader, FrameWriter, next_message, open_frame};
 use panchayat_epaxos::{Deps, Message, Proposal, Record};
 
 const PAYLOAD_BYTES: usize = 100;
@@ -33,7 +33,8 @@ fn command() -> Arc<Command> {
 }
 
 fn frame(messages: &[Message]) -> Bytes {
-    let mut writer = FrameWriter::new(GroupId(1), EpochNumber(1));
+    let header = FrameHeader { group: GroupId(1), epoch: EpochNumber(1), terms: 0 };
+    let mut writer = FrameWriter::new(header);
     messages.iter().for_each(|message| writer.push(message));
     writer.take().expect("there are messages")
 }

@@ -1,7 +1,7 @@
 //! What replicas of a group send each other: many messages in one frame.
 //!
 //! ```text
-//! frame   := version u8 · group u32 · epoch u64 · message*
+//! frame   := version u8 · group u32 · epoch u64 · terms u32 · message*
 //! message := the protocol's own encoding, self-delimiting
 //! ```
 //! The transport adds the length and authenticates sender and content.
@@ -11,16 +11,15 @@ use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
 use panchayat_consensus::{EpochNumber, GroupId};
 
 /// The version of the format of frames and of everything in them.
-pub const FRAME_VERSION: u8 = 1;
+pub const FRAME_VERSION: u8 = 2;
 
 /// The bytes of a frame before its first message.
-pub const FRAME_HEADER_BYTES: usize = 13;
+pub const FRAME_HEADER_BYTES: usize = 17;
 
 /// Collects messages for one receiver.
 #[derive(Debug)]
 pub struct FrameWriter {
-    group: GroupId,
-    epoch: EpochNumber,
+    header: FrameHeader,
     out: Writer,
     messages: u32,
 }
@@ -32,12 +31,15 @@ pub struct FrameHeader {
     pub group: GroupId,
     /// The epoch of that group its sender was in.
     pub epoch: EpochNumber,
+    /// A fingerprint of what the members of the epoch must agree on: protocol, quorums, who sits
+    /// where. Members that were started differently do not read each other's messages.
+    pub terms: u32,
 }
 
 impl FrameWriter {
-    /// A writer of frames of `group` in `epoch`.
-    pub fn new(group: GroupId, epoch: EpochNumber) -> Self {
-        Self { group, epoch, out: Writer::default(), messages: 0 }
+    /// A writer of frames with this header.
+    pub fn new(header: FrameHeader) -> Self {
+        Self { header, out: Writer::default(), messages: 0 }
     }
 
     /// Appends a message that was encoded already.
@@ -55,8 +57,9 @@ impl FrameWriter {
     fn begin_message(&mut self) {
         if self.messages == 0 {
             self.out.put_u8(FRAME_VERSION);
-            self.out.put_u32(self.group.0);
-            self.out.put_u64(self.epoch.0);
+            self.out.put_u32(self.header.group.0);
+            self.out.put_u64(self.header.epoch.0);
+            self.out.put_u32(self.header.terms);
         }
         self.messages += 1;
     }
@@ -98,7 +101,8 @@ pub fn open_frame(frame: Bytes) -> Result<(FrameHeader, Reader), DecodeError> {
     }
     let group = GroupId(input.u32()?);
     let epoch = EpochNumber(input.u64()?);
-    Ok((FrameHeader { group, epoch }, input))
+    let terms = input.u32()?;
+    Ok((FrameHeader { group, epoch, terms }, input))
 }
 
 /// Reads the next message of a frame; `None` at its end.
@@ -116,14 +120,15 @@ mod tests {
 
     #[test]
     fn messages_come_back_in_order() {
-        let mut writer = FrameWriter::new(GroupId(7), EpochNumber(3));
+        let ours = FrameHeader { group: GroupId(7), epoch: EpochNumber(3), terms: 0xfeed };
+        let mut writer = FrameWriter::new(ours);
         assert_eq!(writer.take(), None);
         let ids = [InstanceId::new(ReplicaId(0), 1), InstanceId::new(ReplicaId(2), 900)];
         for id in &ids {
             writer.push(id);
         }
         let (header, mut input) = open_frame(writer.take().unwrap()).unwrap();
-        assert_eq!(header, FrameHeader { group: GroupId(7), epoch: EpochNumber(3) });
+        assert_eq!(header, ours);
         assert_eq!(next_message(&mut input), Ok(Some(ids[0])));
         assert_eq!(next_message(&mut input), Ok(Some(ids[1])));
         assert_eq!(next_message::<InstanceId>(&mut input), Ok(None));
@@ -136,6 +141,9 @@ mod tests {
             open_frame(Bytes::from_static(&[9; 20])),
             Err(DecodeError::UnknownTag { what: "frame version", tag: 9 })
         ));
-        assert!(matches!(open_frame(Bytes::from_static(&[1, 0])), Err(DecodeError::Truncated)));
+        assert!(matches!(
+            open_frame(Bytes::from_static(&[FRAME_VERSION, 0])),
+            Err(DecodeError::Truncated)
+        ));
     }
 }

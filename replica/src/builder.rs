@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crossbeam::channel::unbounded;
-use panchayat_consensus::{EpochNumber, GroupId, NodeId, Protocol, Span};
+use panchayat_consensus::{EpochNumber, GroupId, NodeId, Protocol, ReplicaSet, Span};
 use panchayat_core::detector::Detector;
+use panchayat_core::frame::FrameHeader;
 use panchayat_core::{SessionConfig, StateMachine};
 use panchayat_epaxos::EPaxos;
 use panchayat_fastpaxos::FastPaxos;
@@ -20,6 +21,7 @@ use panchayat_transport::identity::{Identity, Subject};
 use panchayat_transport::wan::WanControl;
 use panchayat_transport::{Listen, Mesh, MeshConfig, PeerConfig, RateLimit};
 use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cluster::Cluster;
 use crate::door::Door;
@@ -163,11 +165,17 @@ impl Builder {
         let rtt_max = self.cluster.longest_round_trip();
         let setting = Setting { seat, cluster: &self.cluster, limits: self.limits };
         let config = P::config(&choice, &setting)?;
+        let agreed = terms::<P>(&config, &self.cluster);
+        let header = FrameHeader {
+            group: ADDRESS.group,
+            epoch: ADDRESS.epoch,
+            terms: xxh3_64(agreed.as_bytes()) as u32,
+        };
         let places = Places {
             journal: self.journal_config(node),
             snapshot_bytes_per_second: self.limits.snapshot_bytes_per_second,
             address: ADDRESS,
-            terms: terms::<P>(&config, &self.cluster),
+            terms: agreed,
             sessions: self.sessions,
             clock,
         };
@@ -195,7 +203,7 @@ impl Builder {
         let mesh = Mesh::start(self.mesh_config(seat.index()), Arc::new(handler))?;
 
         let members: Vec<_> = self.cluster.members.iter().map(|member| member.node).collect();
-        let outbox = Outbox::new(mesh.clone(), members.clone(), ADDRESS.group, ADDRESS.epoch);
+        let outbox = Outbox::new(mesh.clone(), members.clone(), header);
         let timeout = suspicion_timeout(rtt_max);
 
         let stop = Arc::<AtomicBool>::default();
@@ -230,7 +238,8 @@ impl Builder {
         let driver = Driver {
             group,
             clock,
-            address: ADDRESS,
+            header,
+            strangers: ReplicaSet::EMPTY,
             detector: Detector::new(seat, members.len(), timeout, clock.now().monotonic),
             members,
             events,

@@ -93,7 +93,10 @@ pub(crate) struct Address {
 pub(crate) struct Driver<P: Protocol, S: StateMachine> {
     pub(crate) group: Group<P, S>,
     pub(crate) clock: Clock,
-    pub(crate) address: Address,
+    /// Of frames that are ours.
+    pub(crate) header: FrameHeader,
+    /// Members whose frames are not, as far as was said.
+    pub(crate) strangers: ReplicaSet,
     pub(crate) members: Vec<NodeId>,
     pub(crate) events: Receiver<Event<S::Output>>,
     pub(crate) inbox: Inbox<S::Output>,
@@ -383,8 +386,14 @@ where
         let seat = self.members.iter().position(|member| *member == from)?;
         let from = ReplicaId(seat as u8);
         let (header, mut input) = open_frame(frame).ok()?;
-        let ours = FrameHeader { group: self.address.group, epoch: self.address.epoch };
-        if header != ours {
+        if header != self.header {
+            if self.strangers.insert(from) {
+                tracing::warn!(
+                    peer = %self.members[seat], theirs = ?header, ours = ?self.header,
+                    "a member is not of one mind with this one: was it started with another \
+                     protocol, or another list of members?"
+                );
+            }
             return None;
         }
         while let Some(message) = next_message(&mut input).ok()? {

@@ -1,8 +1,8 @@
 //! Messages on their way out: encoded once, collected into one frame per peer, lane and turn.
 
 use panchayat_consensus::wire::{Encode, Writer};
-use panchayat_consensus::{EpochNumber, GroupId, NodeId, ReplicaSet};
-use panchayat_core::frame::FrameWriter;
+use panchayat_consensus::{NodeId, ReplicaSet};
+use panchayat_core::frame::{FrameHeader, FrameWriter};
 use panchayat_transport::{Lane, Mesh, SendError};
 
 /// Messages above this travel in a lane of their own, so that votes need not wait behind them.
@@ -29,13 +29,13 @@ pub(crate) struct Outbox {
 const LANES: [Lane; 2] = [Lane::Urgent, Lane::Normal];
 
 impl Outbox {
-    pub(crate) fn new(mesh: Mesh, peers: Vec<NodeId>, group: GroupId, epoch: EpochNumber) -> Self {
-        let frames = peers.iter().map(|_| LANES.map(|_| FrameWriter::new(group, epoch))).collect();
+    pub(crate) fn new(mesh: Mesh, peers: Vec<NodeId>, header: FrameHeader) -> Self {
+        let frames = peers.iter().map(|_| LANES.map(|_| FrameWriter::new(header))).collect();
         Self {
             mesh,
             peers,
             frames,
-            large: FrameWriter::new(group, epoch),
+            large: FrameWriter::new(header),
             scratch: Writer::default(),
             messages_sent: 0,
             bytes_sent: 0,

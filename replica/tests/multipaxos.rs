@@ -3,13 +3,15 @@
 
 mod common;
 
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use common::{BANGALORE, DELHI, MUMBAI, caught_up, eventually, put, put_many, read, start};
-use panchayat::kv::KvStore;
+use panchayat::identity::Authority;
+use panchayat::kv::{KvCommand, KvOp, KvOutput, KvStore};
 use panchayat::{
-    Durability, Leader, LocalCluster, LocalError, MarkerError, MultiPaxosChoice, ProtocolChoice,
-    ReplicaId, StartError,
+    Cluster, ClusterId, Durability, Leader, LocalCluster, LocalError, MarkerError,
+    MultiPaxosChoice, ProtocolChoice, Replica, ReplicaId, StartError, Topology,
 };
 
 fn multipaxos(leader: Leader) -> ProtocolChoice {
@@ -121,4 +123,36 @@ async fn a_backup_can_begin_a_cluster_of_another_protocol() {
     assert_eq!(read(&cluster, BANGALORE, "saved").await.as_deref(), Some("here"));
     caught_up(&cluster).await;
     cluster.shutdown(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_another_protocol_are_not_listened_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let sockets: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    let addrs: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+    let matrix = Topology::builtin().matrix("india3").unwrap();
+    let cluster = Cluster::of_sites(ClusterId(7), &matrix, &addrs);
+    let authority = Authority::create().unwrap();
+    let mut replicas = Vec::new();
+    for (member, socket) in cluster.members.iter().zip(sockets) {
+        let identity = authority.issue_node(ClusterId(7), member.node).unwrap();
+        let dir = dir.path().join(&member.name);
+        let protocol = match &*member.name {
+            "bangalore" => multipaxos(Leader::Auto),
+            _ => ProtocolChoice::EPaxos,
+        };
+        let builder = Replica::<KvStore>::builder(cluster.clone(), &member.name, identity, dir);
+        let builder = builder.protocol(protocol).durability(Durability::Memory).socket(socket);
+        replicas.push(builder.start(KvStore::default()).await.unwrap());
+    }
+    let put = KvCommand::One(KvOp::Put { key: "k".into(), value: "v".into() });
+    for replica in &replicas[..2] {
+        let answer = tokio::time::timeout(Duration::from_secs(30), replica.propose(&put)).await;
+        assert_eq!(answer.expect("a quorum of one mind"), Ok(KvOutput::Done));
+    }
+    let stranger = &replicas[2];
+    let answer = tokio::time::timeout(Duration::from_millis(500), stranger.propose(&put)).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let core = stranger.metrics().await.unwrap().core;
+    assert!(core.frames_bad > 0 && core.executed == 0, "{core:?}");
 }

@@ -150,3 +150,29 @@ fn a_backup_of_a_stopped_cluster_becomes_the_beginning_of_another() {
     up.signal(Signal::TERM);
     assert_eq!(up.wait().0, Some(0));
 }
+
+#[test]
+fn a_cluster_with_a_leader_serves_every_city_and_keeps_its_protocol() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let flags = ["--profile=ideal", "--durability=os", "--protocol=multipaxos", "--leader=delhi"];
+    let up = Up::start(dir.path(), &flags);
+    for site in ["mumbai", "delhi", "bangalore"] {
+        let put = up.client(&["put", "from", site, "--site", site]);
+        assert_eq!(put.code, Some(0), "{put:?}");
+    }
+    let get = up.client(&["get", "from", "--site=mumbai"]);
+    assert_eq!(get.stdout, "bangalore\n", "{get:?}");
+    up.signal(Signal::INT);
+    assert_eq!(up.wait().0, Some(0));
+
+    let path = dir.path().to_str().unwrap();
+    let refused = run(&["up", "--base-port=0", "--data-dir", path]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    for text in ["ordered by multipaxos, not by epaxos", "--protocol multipaxos"] {
+        assert!(refused.stderr.contains(text), "{refused:?}");
+    }
+    // A backup names no leader, and needs none.
+    let file = other.path().join("backup").to_str().unwrap().to_owned();
+    let made = run(&["snapshot", "--to", &file, "--data-dir", path]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+}

@@ -9,7 +9,7 @@ use panchayat::backend::UnsyncedInMemory;
 use panchayat::identity::Identity;
 use panchayat::kv::KvStore;
 use panchayat::topology::{Matrix, Topology};
-use panchayat::{Cluster, ClusterId, Limits, Replica};
+use panchayat::{Cluster, ClusterId, Limits, MultiPaxosChoice, ProtocolChoice, Replica};
 
 /// The first argument of such a process.
 pub(crate) const ARGUMENT: &str = "--run-replica";
@@ -54,9 +54,23 @@ fn limits(kind: &str) -> Limits {
     }
 }
 
-/// Arguments: seat, directory, addresses, limits.
+/// The protocols under which every scenario runs.
+pub(crate) const PROTOCOLS: [&str; 2] = ["epaxos", "multipaxos"];
+
+/// A protocol by its name.
+pub(crate) fn protocol_of(name: &str) -> ProtocolChoice {
+    match name {
+        "epaxos" => ProtocolChoice::EPaxos,
+        "multipaxos" => ProtocolChoice::MultiPaxos(MultiPaxosChoice::default()),
+        other => panic!("no protocol {other}"),
+    }
+}
+
+/// Arguments: seat, directory, addresses, limits, protocol.
 pub(crate) fn run(arguments: &[String]) {
-    let [seat, dir, addrs, kind] = arguments else { panic!("seat, directory, addresses, limits") };
+    let [seat, dir, addrs, kind, protocol] = arguments else {
+        panic!("seat, directory, addresses, limits, protocol")
+    };
     let seat: usize = seat.parse().expect("a seat");
     let dir = PathBuf::from(dir);
     let addrs: Vec<SocketAddr> =
@@ -69,6 +83,7 @@ pub(crate) fn run(arguments: &[String]) {
         let started = Replica::<KvStore>::builder(cluster, &name, identity, dir.join("journal"))
             .backend(Arc::new(UnsyncedInMemory::new()))
             .limits(limits(kind))
+            .protocol(protocol_of(protocol))
             .start(KvStore::default())
             .await;
         let replica = started.unwrap_or_else(|error| panic!("{name} does not start: {error}"));

@@ -17,21 +17,22 @@ pub(crate) struct Processes {
     dir: TempDir,
     addrs: Vec<SocketAddr>,
     limits: &'static str,
+    protocol: &'static str,
     children: Vec<Child>,
 }
 
 impl Processes {
     /// Starts `n` replicas, each in a process of its own, with fresh journals.
-    pub(crate) fn start(n: usize) -> Self {
-        Self::start_with(n, "default")
+    pub(crate) fn start(protocol: &'static str, n: usize) -> Self {
+        Self::start_with(protocol, n, "default")
     }
 
     /// The same with limits that are reached soon.
-    pub(crate) fn start_small(n: usize) -> Self {
-        Self::start_with(n, child::SMALL)
+    pub(crate) fn start_small(protocol: &'static str, n: usize) -> Self {
+        Self::start_with(protocol, n, child::SMALL)
     }
 
-    fn start_with(n: usize, limits: &'static str) -> Self {
+    fn start_with(protocol: &'static str, n: usize, limits: &'static str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let addrs = free_addrs(n);
         let cluster = child::cluster(&addrs);
@@ -44,7 +45,7 @@ impl Processes {
         }
         let client = authority.issue_client(ClusterId(7), "test").expect("an identity");
         let children = Vec::new();
-        let mut processes = Self { cluster, client, dir, addrs, limits, children };
+        let mut processes = Self { cluster, client, dir, addrs, limits, protocol, children };
         processes.children = (0..n).map(|seat| processes.spawn(seat)).collect();
         for child in &mut processes.children {
             wait_until_ready(child);
@@ -103,6 +104,7 @@ impl Processes {
             .arg(self.dir.path().join(seat.to_string()))
             .arg(addrs.join(","))
             .arg(self.limits)
+            .arg(self.protocol)
             .stdout(Stdio::piped())
             .spawn()
             .expect("a process")

@@ -4,7 +4,7 @@
 //! The journals keep unsynced bytes in the memory of the process ([`UnsyncedInMemory`]), so that
 //! `kill -9` loses exactly what a power cut may lose. Leaving out any one sync makes these fail.
 //!
-//! Every scenario runs here one after the other: they time nothing, but they need the machine.
+//! Every scenario runs here under every protocol, one after the other: they time nothing, but they need the machine.
 //!
 //! [`UnsyncedInMemory`]: panchayat::backend::UnsyncedInMemory
 
@@ -21,7 +21,7 @@ use load::Load;
 use panchayat::kv::KvStore;
 use panchayat::{LocalCluster, LocalConfig, Topology};
 
-type Scenario = fn(&tokio::runtime::Runtime);
+type Scenario = fn(&tokio::runtime::Runtime, &'static str);
 
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("all_replicas_killed_mid_load_lose_nothing_acknowledged", kill_all),
@@ -44,7 +44,11 @@ fn main() {
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut passed = 0;
-    for (name, scenario) in SCENARIOS {
+    let scenarios = child::PROTOCOLS.into_iter().flat_map(|protocol| {
+        let named = move |(name, scenario)| (protocol, format!("{protocol}::{name}"), scenario);
+        SCENARIOS.iter().copied().map(named)
+    });
+    for (protocol, name, scenario) in scenarios {
         if filter.is_some_and(|filter| !name.contains(filter.as_str())) {
             continue;
         }
@@ -53,7 +57,7 @@ fn main() {
             continue;
         }
         let start = Instant::now();
-        scenario(&runtime);
+        scenario(&runtime, protocol);
         println!("test {name} ... ok ({:.1} s)", start.elapsed().as_secs_f64());
         passed += 1;
     }
@@ -61,9 +65,9 @@ fn main() {
 }
 
 /// Three times: load, kill everything at once, start again. Then everything acknowledged is there.
-fn kill_all(runtime: &tokio::runtime::Runtime) {
+fn kill_all(runtime: &tokio::runtime::Runtime, protocol: &'static str) {
     runtime.block_on(async {
-        let mut processes = Processes::start(3);
+        let mut processes = Processes::start(protocol, 3);
         let load = Load::start(&processes.cluster, &processes.client, 6);
         for round in 0..3 {
             load.wait_for_more(60, "before the kill").await;
@@ -81,9 +85,9 @@ fn kill_all(runtime: &tokio::runtime::Runtime) {
 }
 
 /// One replica dies and comes back while the others serve.
-fn kill_one(runtime: &tokio::runtime::Runtime) {
+fn kill_one(runtime: &tokio::runtime::Runtime, protocol: &'static str) {
     runtime.block_on(async {
-        let mut processes = Processes::start(3);
+        let mut processes = Processes::start(protocol, 3);
         let load = Load::start(&processes.cluster, &processes.client, 6);
         load.wait_for_more(100, "before the kill").await;
         for victim in [1, 2] {
@@ -97,9 +101,9 @@ fn kill_one(runtime: &tokio::runtime::Runtime) {
 }
 
 /// Snapshots all the time; one replica, and then all, die at any moment of them.
-fn kill_across_snapshots(runtime: &tokio::runtime::Runtime) {
+fn kill_across_snapshots(runtime: &tokio::runtime::Runtime, protocol: &'static str) {
     runtime.block_on(async {
-        let mut processes = Processes::start_small(3);
+        let mut processes = Processes::start_small(protocol, 3);
         let load = Load::start(&processes.cluster, &processes.client, 6);
         for round in 0..6 {
             load.wait_for_more(120, "before a kill").await;
@@ -128,9 +132,9 @@ fn kill_across_snapshots(runtime: &tokio::runtime::Runtime) {
 
 /// One replica is away while the others collect without it; with its old disk it needs a state.
 /// The process is killed once more while it takes it over.
-fn left_behind(runtime: &tokio::runtime::Runtime) {
+fn left_behind(runtime: &tokio::runtime::Runtime, protocol: &'static str) {
     runtime.block_on(async {
-        let mut processes = Processes::start_small(3);
+        let mut processes = Processes::start_small(protocol, 3);
         let load = Load::start(&processes.cluster, &processes.client, 6);
         load.wait_for_more(100, "before the kill").await;
         processes.kill(2);
@@ -151,9 +155,9 @@ fn left_behind(runtime: &tokio::runtime::Runtime) {
 }
 
 /// SIGTERM under load, one after the other and then all.
-fn terminate(runtime: &tokio::runtime::Runtime) {
+fn terminate(runtime: &tokio::runtime::Runtime, protocol: &'static str) {
     runtime.block_on(async {
-        let mut processes = Processes::start_small(3);
+        let mut processes = Processes::start_small(protocol, 3);
         let load = Load::start(&processes.cluster, &processes.client, 6);
         for seat in 0..3 {
             load.wait_for_more(100, "before a stop").await;
@@ -168,9 +172,9 @@ fn terminate(runtime: &tokio::runtime::Runtime) {
 }
 
 /// A replica that stands still looks dead, is recovered from, and goes on where it stood.
-fn stop_one(runtime: &tokio::runtime::Runtime) {
+fn stop_one(runtime: &tokio::runtime::Runtime, protocol: &'static str) {
     runtime.block_on(async {
-        let processes = Processes::start(3);
+        let processes = Processes::start(protocol, 3);
         let load = Load::start(&processes.cluster, &processes.client, 6);
         load.wait_for_more(100, "before the stop").await;
         processes.stop(1);
@@ -184,11 +188,12 @@ fn stop_one(runtime: &tokio::runtime::Runtime) {
 }
 
 /// Mumbai's packets to Delhi are lost, Delhi's to Mumbai arrive. Every city goes on serving.
-fn cut_one_way(runtime: &tokio::runtime::Runtime) {
+fn cut_one_way(runtime: &tokio::runtime::Runtime, protocol: &'static str) {
     runtime.block_on(async {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = LocalConfig::new(Topology::builtin(), "india3", dir.path());
         config.profile = Some("ideal".into());
+        config.protocol = child::protocol_of(protocol);
         let started = LocalCluster::start(config, |_city| KvStore::default()).await;
         let local = started.expect("a cluster");
         let client = local.client_identity("test").expect("an identity");

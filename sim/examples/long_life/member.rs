@@ -10,7 +10,7 @@ use panchayat_consensus::{
     ClusterId, Command, EpochNumber, GroupId, Input, NotApplied, Now, Path, ReadRefusal, RecordSeq,
     ReplicaId, ReplicaSet, Span, Token,
 };
-use panchayat_core::frame::{FrameWriter, next_message, open_frame};
+use panchayat_core::frame::{FrameHeader, FrameWriter, next_message, open_frame};
 use panchayat_core::journal::Entry;
 use panchayat_core::kv::{KvAnswer, KvOutput, KvStore};
 use panchayat_core::{Answer, Base, Group, Reading, Sink, SnapshotParts};
@@ -23,6 +23,7 @@ use super::snapshots::{self, Stored};
 pub(super) const CLUSTER: ClusterId = ClusterId(77);
 pub(super) const GROUP: GroupId = GroupId(1);
 pub(super) const EPOCH: EpochNumber = EpochNumber(1);
+pub(super) const FRAMES: FrameHeader = FrameHeader { group: GROUP, epoch: EPOCH, terms: 0 };
 
 /// An input on its way into a group.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use panchayat_sim::{Network, Rng, Weather};
 
 use super::gauge::{Histogram, Phase, Report, Return, Row, Sizes, resident_bytes};
 use super::load::{BIRTH_US, Load, Pending};
-use super::member::{EPOCH, GROUP, Job, Member, Writing};
+use super::member::{FRAMES, Job, Member, Writing};
 use super::plan::Plan;
 use super::snapshots::{self, Stored};
 
@@ -160,7 +160,7 @@ impl<'a> World<'a> {
             issued: 0,
             phase: Phase::Before,
             births: (0..n).map(|seat| Some(birth(plan, seat))).collect(),
-            frames: (0..n).map(|_| FrameWriter::new(GROUP, EPOCH)).collect(),
+            frames: (0..n).map(|_| FrameWriter::new(FRAMES)).collect(),
             targets: vec![None; n],
             report: Report::default(),
             since_row: Sizes::default(),

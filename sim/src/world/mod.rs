@@ -20,6 +20,7 @@ use panchayat_consensus::{
     ClusterId, EpochNumber, GroupId, InstanceId, Path, ReplicaId, Time, Token,
 };
 use panchayat_core::detector::Detector;
+use panchayat_core::frame::FrameHeader;
 use panchayat_core::kv::KvCommand;
 use panchayat_core::{StateHash, StateMachine};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -43,6 +44,8 @@ use turn::Action;
 /// The group and epoch that simulated frames and records carry.
 pub(crate) const GROUP: GroupId = GroupId(1);
 pub(crate) const EPOCH: EpochNumber = EpochNumber(1);
+/// All replicas of a world were started alike.
+pub(crate) const FRAMES: FrameHeader = FrameHeader { group: GROUP, epoch: EPOCH, terms: 0 };
 pub(crate) const CLUSTER: ClusterId = ClusterId(1);
 
 /// What happens next.

@@ -14,7 +14,7 @@ use panchayat_core::journal::Entry;
 use panchayat_core::kv::{KvAnswer, KvOutput, KvStore};
 use panchayat_core::{Answer, Effect, Reading, Sink, SnapshotParts};
 
-use super::{EPOCH, Event, GROUP, Job, World, state_of};
+use super::{Event, FRAMES, Job, World, state_of};
 use crate::fault::{Aftermath, CrashPoint};
 use crate::flaw::{Flaw, Invariant};
 use crate::report::Execution;
@@ -96,7 +96,7 @@ impl<P: Subject> World<P> {
         }
         let mut frames: Vec<FrameWriter> = Vec::new();
         if self.setup.coalesce {
-            frames.extend((0..self.setup.replicas()).map(|_| FrameWriter::new(GROUP, EPOCH)));
+            frames.extend((0..self.setup.replicas()).map(|_| FrameWriter::new(FRAMES)));
         }
         let mut survived = true;
         let mut last_executed = None;
@@ -321,7 +321,7 @@ impl<P: Subject> World<P> {
             match frames.get_mut(to.index()) {
                 Some(frame) => frame.push_encoded(&bytes),
                 None => {
-                    let mut frame = FrameWriter::new(GROUP, EPOCH);
+                    let mut frame = FrameWriter::new(FRAMES);
                     frame.push_encoded(&bytes);
                     if let Some(bytes) = frame.take() {
                         self.transmit(replica, to.index(), bytes);
