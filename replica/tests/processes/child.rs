@@ -9,7 +9,7 @@ use panchayat::backend::UnsyncedInMemory;
 use panchayat::identity::Identity;
 use panchayat::kv::KvStore;
 use panchayat::topology::{Matrix, Topology};
-use panchayat::{Cluster, ClusterId, Limits, MultiPaxosChoice, ProtocolChoice, Replica};
+use panchayat::{Cluster, ClusterId, Leader, Limits, MultiPaxosChoice, ProtocolChoice, Replica};
 
 /// The first argument of such a process.
 pub(crate) const ARGUMENT: &str = "--run-replica";
@@ -64,6 +64,15 @@ pub(crate) fn protocol_of(name: &str) -> ProtocolChoice {
         "multipaxos" => ProtocolChoice::MultiPaxos(MultiPaxosChoice::default()),
         other => panic!("no protocol {other}"),
     }
+}
+
+/// The same led from `city`, if it is led at all.
+pub(crate) fn led_from(name: &str, city: &str) -> ProtocolChoice {
+    let mut protocol = protocol_of(name);
+    if let ProtocolChoice::MultiPaxos(choice) = &mut protocol {
+        choice.leader = Leader::At(city.to_owned());
+    }
+    protocol
 }
 
 /// Arguments: seat, directory, addresses, limits, protocol.
