@@ -32,10 +32,19 @@
 //! What was asked while B was absent does not count a reply of B that comes after: it may be from
 //! before B took over a state.
 //!
-//! Known limit: one cut link between two live members stops collection at both its ends, since each
-//! counts the other as absent and nobody shares that. They keep what others propose until it heals.
-//! To adopt what a third member collected would be wrong: it may have that from a state it took
+//! # Members that do not hear each other
+//!
+//! A cut link between two live members must not stop collection at its ends. So a status also says
+//! what lies within the watermarks of *all* members, absent or not, that its sender has heard. Whoever
+//! hears of that collects it. A watermark is a fact: what was executed and known then stays decided,
+//! even if the member takes over a state afterwards. So it does not matter who tells of it, nor
+//! whom anybody counts as absent; it is as if all had been heard.
+//!
+//! To adopt what another member *collected* would be wrong: it may have that from a state it took
 //! over, which was collected without the one that adopts.
+//!
+//! Known limits: where no member hears all others, nothing is shared. And pledges of proposal times are
+//! not told on: sessions forget nothing at the ends of a cut link until it heals.
 //!
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.
@@ -74,6 +83,8 @@ pub(crate) struct Collector {
     pub(crate) advertised: Deps,
     /// The next watermark, and what must be executed before it is one.
     next: Option<(Deps, Deps)>,
+    /// Everything up to here lies within the watermarks of all members, as others have heard.
+    shared: Deps,
     /// Everything up to here may be dropped.
     pub(crate) collectable: Deps,
     pub(crate) absent: ReplicaSet,
@@ -101,6 +112,7 @@ impl Collector {
             executed_durably: none.clone(),
             advertised: none.clone(),
             next: None,
+            shared: none.clone(),
             collectable: none.clone(),
             absent: ReplicaSet::EMPTY,
             seen_then: none.clone(),
@@ -138,6 +150,7 @@ impl EPaxos {
             reached: self.all_executed(),
             executed: collector.executed.clone(),
             collected: collector.collectable.clone(),
+            shared: self.shared_by_all(),
             absent: collector.absent,
             seen_then: collector.seen_then.clone(),
             proposed_after: pledged,
@@ -148,7 +161,9 @@ impl EPaxos {
         self.note_all_exist(&status.seen, now);
         let (me, seen) = (self.me(), status.seen.last(from));
         self.hear_pledge(from, seen, status.proposed_after);
+        let adopts_all = self.mutated(Mutation::CollectAsAnother);
         let collector = &mut self.collector;
+        collector.shared.union(if adopts_all { &status.collected } else { &status.shared });
         if status.absent.contains(me) {
             collector.counted_absent_by.insert(from);
         } else {
@@ -163,6 +178,18 @@ impl EPaxos {
             self.settle_on_absent(self.collector.absent.without(from), fx);
         }
         self.update_collectable();
+    }
+
+    /// What lies within the watermarks of all members, by their own words.
+    fn shared_by_all(&self) -> Deps {
+        let mut lowest = self.collector.executed_durably.clone();
+        for member in self.others().iter() {
+            match &self.collector.heard[member.index()] {
+                Some(status) => lowest.meet(&status.executed),
+                None => return Deps::none(self.config.quorums.n()),
+            }
+        }
+        lowest
     }
 
     fn hear_pledge(&mut self, lane: ReplicaId, slot: Slot, time: WallTime) {
@@ -184,8 +211,10 @@ impl EPaxos {
 
     /// How many of the commands executed here a member has yet to execute, by its last word.
     fn lag(&self, member: ReplicaId) -> u64 {
+        let shared = &self.collector.shared;
         let status = self.collector.heard[member.index()].as_ref();
-        let reached = |lane| status.map_or(0, |status| status.reached.last(lane));
+        let heard = |lane| status.map_or(0, |status| status.reached.last(lane));
+        let reached = |lane| shared.last(lane).max(heard(lane));
         let behind = |(lane, slot): (ReplicaId, u64)| slot.saturating_sub(reached(lane));
         self.all_executed().lanes().map(behind).sum()
     }
@@ -265,8 +294,10 @@ impl EPaxos {
         let collector = &self.collector;
         let ahead = |member: &ReplicaId| {
             collector.heard[member.index()].as_ref().is_some_and(|status| {
+                let mut reached = status.reached.clone();
+                reached.union(&collector.shared);
                 !self.all_executed().covers(&status.collected)
-                    && status.reached.covers(&collector.collectable)
+                    && reached.covers(&collector.collectable)
             })
         };
         collector.counted_absent_by.iter().filter(ahead).collect()
@@ -366,12 +397,16 @@ impl EPaxos {
         self.collector.seen_then = seen_then;
     }
 
-    /// The minimum of the watermarks of all who count, if they agree on who does not.
+    /// What all share; and the minimum of the watermarks of all who count, if they agree on who does
+    /// not.
     fn update_collectable(&mut self) {
         let collector = &mut self.collector;
         if collector.executed_after.is_met_by(self.durable) {
             collector.executed_durably = collector.executed.clone();
         }
+        let mut shared = collector.shared.clone();
+        shared.meet(&collector.executed_durably);
+        collector.collectable.union(&shared);
         let collector = &self.collector;
         let counted = self.others().minus(collector.absent);
         let mut lowest = collector.executed_durably.clone();

@@ -67,6 +67,8 @@ mutations! {
     NoFence "messages of absent members go on counting",
     /// Who takes over a state keeps endorsing what ignores the commands collected before.
     KeepEndorsements "endorsements kept when a state is taken over",
+    /// What another member collected is collected here too, whoever it counts.
+    CollectAsAnother "what another member collected is collected too",
     /// Only the last command on a key is a dependency, whatever its lane.
     LastWriterOnly "per-key \"last writer only\" dependencies",
 }

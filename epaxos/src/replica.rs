@@ -105,6 +105,11 @@ impl EPaxos {
         self.lanes.collected(lane)
     }
 
+    /// The slot up to which a lane is to be collected here: what goes bit by bit.
+    pub fn collectable_upto(&self, lane: ReplicaId) -> Slot {
+        self.collector.collectable.last(lane)
+    }
+
     /// The members this replica counts as absent: it collects without them.
     pub fn absent(&self) -> ReplicaSet {
         self.collector.absent

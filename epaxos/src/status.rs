@@ -17,6 +17,9 @@ pub struct Status {
     pub executed: Deps,
     /// Everything up to here it collects.
     pub collected: Deps,
+    /// Everything up to here lies within the watermarks of all members, absent or not, as far as it
+    /// has heard them.
+    pub shared: Deps,
     /// The members it counts as absent: it takes no message of theirs and collects without them.
     pub absent: ReplicaSet,
     /// The highest slots it had seen when it settled on `absent`.
@@ -27,8 +30,9 @@ pub struct Status {
 }
 
 impl Status {
-    pub(crate) fn vectors(&self) -> [&Deps; 5] {
-        [&self.seen, &self.reached, &self.executed, &self.collected, &self.seen_then]
+    pub(crate) fn vectors(&self) -> [&Deps; 6] {
+        let Self { seen, reached, executed, collected, shared, seen_then, .. } = self;
+        [seen, reached, executed, collected, shared, seen_then]
     }
 }
 
@@ -49,6 +53,7 @@ impl Decode for Status {
             reached: Deps::decode(input)?,
             executed: Deps::decode(input)?,
             collected: Deps::decode(input)?,
+            shared: Deps::decode(input)?,
             seen_then: Deps::decode(input)?,
             absent: ReplicaSet::decode(input)?,
             proposed_after: WallTime(input.varint()?),

@@ -66,10 +66,10 @@ fn absent() -> impl Strategy<Value = ReplicaSet> {
 }
 
 fn status() -> impl Strategy<Value = Status> {
-    (prop::array::uniform5(deps()), absent(), any::<u64>()).prop_map(|(vectors, absent, wall)| {
-        let [seen, reached, executed, collected, seen_then] = vectors;
+    (prop::array::uniform6(deps()), absent(), any::<u64>()).prop_map(|(vectors, absent, wall)| {
+        let [seen, reached, executed, collected, shared, seen_then] = vectors;
         let proposed_after = WallTime(wall);
-        Status { seen, reached, executed, collected, absent, seen_then, proposed_after }
+        Status { seen, reached, executed, collected, shared, absent, seen_then, proposed_after }
     })
 }
 

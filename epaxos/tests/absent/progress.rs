@@ -1,6 +1,6 @@
 //! A majority that is alive and connected goes on, and keeps no more than it may.
 
-use panchayat_epaxos::Message;
+use panchayat_epaxos::{Deps, Message};
 
 use crate::cluster::{Cluster, Letter};
 
@@ -80,36 +80,89 @@ fn get_together_again(mut cluster: Cluster) {
 }
 
 /// Three members. The link between A and Y is cut, B reaches both. Everything commits and is
-/// executed everywhere, but A and Y never hear each other's marks. B, which does, keeps little and
-/// takes proposals. When the link heals everything goes at A and Y too, and all take proposals.
+/// executed everywhere, and A and Y hear from B what all share: nobody keeps much, and all take
+/// proposals, while it is cut and after it heals.
 #[test]
-fn a_cut_link_does_not_fill_the_hub_and_everything_goes_when_it_heals() {
+fn a_cut_link_fills_nobody_who_hears_of_one_that_hears_all() {
     let (a, b, y) = (0, 1, 2);
     let retained_max = 20;
     let mut cluster = Cluster::new(3, retained_max);
     cluster.suspect(&[a], &[y]);
     cluster.suspect(&[y], &[a]);
     for round in 0..300 {
-        let taken = cluster.try_propose([a, b, y][round % 3], round as u64 % 5);
-        assert!(taken.is_some() || round % 3 != b, "the hub takes proposals");
+        cluster.propose([a, b, y][round % 3], round as u64 % 5);
+        for _ in 0..2 {
+            cluster.tell_statuses([a, b, y]);
+            cluster.deliver(|letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]));
+            cluster.lose(|_| true);
+        }
+        for at in [a, b, y] {
+            let protocol = &cluster.members[at].protocol;
+            assert!(protocol.retained() <= retained_max, "{at} keeps {}", protocol.retained());
+            assert!(protocol.absent().is_empty(), "{at} counts {:?}", protocol.absent());
+        }
+    }
+    cluster.trust(&[a], &[y]);
+    cluster.trust(&[y], &[a]);
+    heals(&mut cluster, &[a, b, y]);
+}
+
+/// The same, but B says at first nothing of what all share, as if it had just restarted: A and Y
+/// keep too much for each other's sake, and count each other as absent. They collect from then on
+/// what all share, although neither hears the other, and get together when the link heals.
+#[test]
+fn members_that_count_each_other_as_absent_collect_what_all_share() {
+    let (a, b, y) = (0, 1, 2);
+    let retained_max = 20;
+    let mut cluster = Cluster::new(3, retained_max);
+    cluster.suspect(&[a], &[y]);
+    cluster.suspect(&[y], &[a]);
+    for round in 0..60 {
+        cluster.propose([a, y][round % 2], round as u64 % 5);
+        cluster.tell_statuses([a, b, y]);
+        let linked = |letter: &Letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]);
+        cluster.deliver(|letter| linked(letter) && !(letter.is_status() && letter.from == b));
+        forget_what_is_shared(&mut cluster, b);
+        cluster.deliver(linked);
+    }
+    assert!(cluster.counts_absent(a, y) && cluster.counts_absent(y, a));
+    for round in 0..200 {
+        cluster.try_propose([a, b, y][round % 3], round as u64 % 5);
         for _ in 0..2 {
             cluster.tell_statuses([a, b, y]);
             cluster.deliver(|letter| letter.is_among(&[a, b]) || letter.is_among(&[b, y]));
             cluster.lose(|_| true);
         }
     }
-    let hub = &cluster.members[b].protocol;
-    assert!(hub.retained() <= retained_max, "the hub keeps {}", hub.retained());
+    for at in [a, b, y] {
+        let protocol = &cluster.members[at].protocol;
+        assert!(protocol.retained() <= retained_max, "{at} keeps {}", protocol.retained());
+    }
     cluster.trust(&[a], &[y]);
     cluster.trust(&[y], &[a]);
-    cluster.run(&[a, b, y], 100);
-    for at in [a, b, y] {
+    heals(&mut cluster, &[a, b, y]);
+}
+
+/// Statuses of `at` that are under way arrive as if it had not heard anyone; all else is lost.
+fn forget_what_is_shared(cluster: &mut Cluster, at: usize) {
+    for mut letter in cluster.delay(|letter| letter.is_status() && letter.from == at) {
+        if let Message::Status(status) = &mut letter.message {
+            status.shared = Deps::none(status.shared.width());
+        }
+        cluster.receive(letter);
+    }
+}
+
+/// All hear each other again: everything goes, all take proposals, and nothing was lost.
+fn heals(cluster: &mut Cluster, all: &[usize]) {
+    cluster.run(all, 100);
+    for at in all.iter().copied() {
         assert_eq!(cluster.members[at].protocol.retained(), 0, "replica {at}");
         let id = cluster.propose(at, 7);
-        cluster.run(&[a, b, y], 4);
-        assert!([a, b, y].iter().all(|at| cluster.members[*at].protocol.is_executed(id)));
+        cluster.run(all, 4);
+        assert!(all.iter().all(|at| cluster.members[*at].protocol.is_executed(id)));
     }
-    cluster.check_acknowledged(&[a, b, y]);
+    cluster.check_acknowledged(all);
     cluster.check_visibility();
 }
 

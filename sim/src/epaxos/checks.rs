@@ -68,8 +68,9 @@ impl EPaxosChecks {
 
     fn begin_collection(&mut self, at: Place, protocol: &EPaxos) {
         for lane in protocol.lane_ids() {
-            self.collection.begin_at(at.replica, lane, protocol.collected_upto(lane));
+            self.collection.begin_at(at.replica, lane, protocol.collectable_upto(lane));
         }
+        self.collection.goes_by(at.replica, protocol.absent());
     }
 
     fn accept(
@@ -161,8 +162,9 @@ impl Checks<EPaxos> for EPaxosChecks {
                 self.recovery.decided(at.replica, *id, &decision);
                 self.evidence.committed(at, *id, *ballot, &decision, false)
             }
-            Record::Absent { .. } => {
+            Record::Absent { absent, .. } => {
                 self.absence.written(at.replica, record);
+                self.collection.settles(at.replica, *absent);
                 Ok(())
             }
             _ => Ok(()),
@@ -281,6 +283,7 @@ impl Checks<EPaxos> for EPaxosChecks {
                 self.validity.spoken_of(at, *id, command)?;
             }
             Message::Payload { id, command } => self.validity.spoken_of(at, *id, command)?,
+            Message::Status(status) => self.collection.said(at.replica, status)?,
             _ => {}
         }
         self.promise.sent(at, message)
@@ -314,10 +317,11 @@ impl Checks<EPaxos> for EPaxosChecks {
             }
         }
         for lane in protocol.lane_ids() {
-            let upto = protocol.collected_upto(lane);
+            let upto = protocol.collectable_upto(lane);
             let gone = (lane, upto);
-            self.collection.collected(at.replica, protocol.absent(), gone, &self.promise)?;
+            self.collection.collects(at.replica, protocol.absent(), gone, &self.promise)?;
         }
+        self.collection.goes_by(at.replica, protocol.absent());
         Ok(())
     }
 

@@ -167,6 +167,7 @@ mod tests {
             reached: none(),
             executed: none(),
             collected: none(),
+            shared: none(),
             absent,
             seen_then: deps([seen, 0, 0]),
             proposed_after: WallTime(0),

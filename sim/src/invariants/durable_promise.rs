@@ -271,6 +271,7 @@ mod tests {
             reached: Deps::none(3),
             executed: [1, 0, 0].into_iter().collect(),
             collected: Deps::none(3),
+            shared: Deps::none(3),
             absent: ReplicaSet::EMPTY,
             seen_then: Deps::none(3),
             proposed_after: WallTime(0),
