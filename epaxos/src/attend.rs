@@ -174,12 +174,14 @@ impl EPaxos {
 
     /// Whether the payload may be so large that it is still on its way, here or elsewhere, from a
     /// coordinator that is at work: its statuses come. Decided as Nop it would only be proposed
-    /// again, and be as slow again.
+    /// again, and be as slow again. Who has joined a recovery stands in the coordinator's way, and
+    /// the one who began it may have forgotten: then waiting helps nobody.
     fn may_be_slow(&self, id: InstanceId, instance: &Instance, now: Now) -> bool {
         let collector = &self.collector;
         let heard_at = collector.heard_at[id.replica.index()];
         let lately = self.config.timing.status_interval.times(STATUSES_MISSED_MAX);
-        (instance.payload.is_none() || self.is_large(instance))
+        instance.ballot.is_initial()
+            && (instance.payload.is_none() || self.is_large(instance))
             && heard_at.is_some_and(|at| now.monotonic - at <= lately)
             && !collector.absent.contains(id.replica)
     }

@@ -43,8 +43,20 @@
 //! To adopt what another member *collected* would be wrong: it may have that from a state it took
 //! over, which was collected without the one that adopts.
 //!
-//! Known limits: where no member hears all others, nothing is shared. And pledges of proposal times are
-//! not told on: sessions forget nothing at the ends of a cut link until it heals.
+//! Why that is safe: let c be collected so, and d a command that conflicts with c and does not have c
+//! among its coordinator's dependencies. When the coordinator formed the watermark that holds c, it had
+//! proposed d already: later it would have counted c. So it had executed d before it said that
+//! watermark, and nobody can still have to decide d.
+//!
+//! Known limits. While a member is dead or counted as absent its watermark holds up what is shared;
+//! with a cut link besides, live members may settle on different sets of absent ones (each end of the link
+//! counts the other), and then nobody collects until the link heals: at four times `retained_max`
+//! proposals are `Overloaded`. Where no member hears all others, nothing is shared. And pledges of proposal
+//! times are not told on: sessions forget nothing at the ends of a cut link until it heals.
+//!
+//! A state that was taken before its owner's hold broke (it restarted, or kept too much) may be
+//! too old for the member that takes it over, which then stops, and gets a newer one when it is
+//! started again.
 //!
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.

@@ -206,3 +206,37 @@ fn a_payload_that_is_slow_to_arrive_is_left_to_a_coordinator_that_lives() {
         letter.from == 0 && matches!(letter.message, Message::PreAccept { .. })
     }
 }
+
+/// Three members. C has B join a recovery of what A proposes, restarts, and forgets about it. A is
+/// alive and goes on, but those who have joined refuse it: waiting for it helps nobody, however large
+/// its command is. Found by a seed of the swarm.
+#[test]
+fn a_large_payload_is_recovered_if_those_who_joined_a_recovery_stand_in_its_way() {
+    let (a, b, c) = (0, 1, 2);
+    let mut cluster = Cluster::with_large(3, 1 << 16, 1);
+    let id = cluster.propose(a, 1);
+    cluster.deliver(|letter| letter.to == c);
+    cluster.lose(|_| true);
+    cluster.suspect(&[c], &[a]);
+    let joined = |cluster: &Cluster, at: usize| {
+        let instance = cluster.members[at].protocol.instance(id);
+        instance.is_some_and(|instance| !instance.ballot.is_initial())
+    };
+    for _ in 0..1_000 {
+        cluster.wake_all(10_000);
+        cluster.deliver(|letter| (letter.from, letter.to) == (c, b));
+        cluster.lose(|_| true);
+        if joined(&cluster, b) {
+            break;
+        }
+    }
+    assert!(joined(&cluster, b) && joined(&cluster, c) && !joined(&cluster, a));
+    cluster.crash(c);
+    cluster.restart(c);
+    for _ in 0..200 {
+        cluster.wake_all(50_000);
+        cluster.deliver(|_| true);
+    }
+    assert_eq!(cluster.members[a].acknowledged.len(), 1, "ten seconds have passed");
+    cluster.check_acknowledged(&[a, b, c]);
+}
