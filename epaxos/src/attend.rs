@@ -84,12 +84,17 @@ impl EPaxos {
     }
 
     /// Whether the own attempt has made no progress for so long that it starts over at a higher
-    /// ballot; `None` without an attempt. The coordinator's own never does: it has only one
-    /// ballot, and sends again.
+    /// ballot; `None` without an attempt. The coordinator's own does only if it waits for members
+    /// whose replies do not count any more, since they took over a state meanwhile; otherwise it
+    /// sends again.
     fn attempt_stalled(&self, id: InstanceId, now: Now) -> Option<bool> {
         let attempt = self.lanes.get(id)?.attempt.as_ref()?;
         if attempt.ballot.is_initial() {
-            return Some(false);
+            let in_vain = matches!(&attempt.stage,
+                Stage::PreAccepting(replies) if !replies.ignored.is_empty());
+            let delay = self.config.timing.recovery_delay;
+            let idle = now.monotonic - attempt.progress;
+            return Some(in_vain && idle > Span(delay.0 + self.jitter(id, now, delay).0));
         }
         let times = if matches!(attempt.stage, Stage::Waiting(_)) { 8 } else { 2 };
         let patience = self.config.timing.patience.times(times << doublings(attempt.ballot));

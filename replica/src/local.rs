@@ -187,8 +187,14 @@ impl<S: StateMachine> LocalCluster<S> {
         let again = starting.has_run_before();
         for (seat, socket) in sockets.into_iter().enumerate() {
             let name = starting.cluster.members[seat].name.clone();
-            let replica = starting.start_one(seat, socket, machine(&name), again).await?;
-            starting.replicas.push(replica);
+            match starting.start_one(seat, socket, machine(&name), again).await {
+                Ok(replica) => starting.replicas.push(replica),
+                Err(error) => {
+                    // Nothing is left running, and no file locked.
+                    starting.shutdown(Duration::ZERO).await;
+                    return Err(error);
+                }
+            }
         }
         starting.note_that_it_runs()?;
         let mut cluster = starting;
