@@ -244,7 +244,8 @@ impl FastPaxos {
     }
 
     /// If slots wait and nothing was executed for a while: votes are missing. What was settled is
-    /// sent again, and what was not is closed and settled without the votes that are missing.
+    /// sent again, and what was not is closed and settled without the votes that are missing, or
+    /// filled.
     fn attend_stuck(&mut self, now: Now, fx: &mut Fx) {
         let (chosen, timing) = (self.chosen, self.config.timing);
         let Role::Coordinator(coordinator) = &mut self.role else { return };
@@ -289,6 +290,22 @@ impl FastPaxos {
         if is_open && unsettled {
             self.counters.closed_missing += 1;
             self.start_close(highest, now, fx);
+        } else if self.fast.from == 0 {
+            self.fill_upto(highest);
+        }
+    }
+
+    /// In classic rounds: somebody voted beyond every slot this coordinator has used, in an earlier
+    /// ballot and unseen by those who promised this one. Nothing there is chosen, nothing comes to
+    /// it by itself, and its voter cannot be rid of it: it becomes Nop.
+    fn fill_upto(&mut self, highest: Slot) {
+        let Role::Coordinator(coordinator) = &self.role else { return };
+        if coordinator.closing.is_some() {
+            return;
+        }
+        let first = coordinator.proposed.max(self.chosen) + 1;
+        for slot in (first..=highest).take(RESENT_MAX) {
+            self.settle(slot, Entry::Nop);
         }
     }
 }

@@ -21,7 +21,11 @@ fn unknown_names_list_those_that_exist() {
         &["no set `india4`", "did you mean `india3`", "india3, india5, asia-europe5"],
     );
     check(&["up", "--profile", "backbon"], 2, &["no profile `backbon`", "backbone", "monsoon"]);
-    check(&["geo", "--protocol", "raft"], 2, &["raft", "[possible values: epaxos, multipaxos, fastpaxos]"]);
+    check(
+        &["geo", "--protocol", "raft"],
+        2,
+        &["raft", "[possible values: epaxos, multipaxos, fastpaxos]"],
+    );
     check(
         &["geo", "--protocol=multipaxos", "--leader=pune"],
         2,
