@@ -88,4 +88,6 @@ counters! {
     component_members,
     /// Size of the largest component executed.
     component_max,
+    /// Steps of the dependency graph.
+    graph_steps,
 }

@@ -137,6 +137,7 @@ impl EPaxos {
         counters.components = count;
         counters.component_members = members;
         counters.component_max = max;
+        counters.graph_steps = self.graph.steps();
         counters
     }
 
@@ -526,6 +527,10 @@ impl Protocol for EPaxos {
 
     fn handover(image: Vec<Record>) -> Vec<Record> {
         Self::decided(image)
+    }
+
+    fn can_install(&self, handover: &[Record]) -> bool {
+        self.is_recent(handover)
     }
 
     fn install(&mut self, now: Now, handover: Vec<Record>, effects: &mut Fx) {

@@ -37,6 +37,7 @@ pub struct Graph {
     ready: VecDeque<ComponentId>,
     executable: Vec<(InstanceId, Arc<Command>)>,
     sizes: ComponentSizes,
+    steps: u64,
 }
 
 /// How large the components of more than one instance were.
@@ -60,6 +61,7 @@ impl Graph {
             ready: VecDeque::new(),
             executable: Vec::new(),
             sizes: ComponentSizes::default(),
+            steps: 0,
         }
     }
 
@@ -161,6 +163,12 @@ impl Graph {
     /// How large the components of more than one instance were.
     pub fn component_sizes(&self) -> ComponentSizes {
         self.sizes
+    }
+
+    /// What the graph has done so far, in steps: lists of dependencies looked at, components visited
+    /// in search of cycles, members moved into others' components. Each takes about constant time.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     fn run(&mut self) {
@@ -282,6 +290,7 @@ impl Graph {
         let mut path = vec![other];
         let mut found_below = false;
         loop {
+            self.steps += 1;
             if !found_below {
                 let waiter = below.pop()?;
                 found_below = waiter == other;
@@ -305,6 +314,7 @@ impl Graph {
         let size = |name| self.components.get(name).map_or(0, |component| component.members.len());
         let (into, from) = if size(a) >= size(b) { (a, b) } else { (b, a) };
         let Some(moved) = self.components.remove(from) else { return into };
+        self.steps += moved.members.len() as u64;
         for member in &moved.members {
             let node = node_mut(&mut self.lanes, *member).expect("a member is not executed");
             node.component = Some(into);

@@ -239,3 +239,45 @@ fn a_chain_of_a_million_neither_recurses_nor_rescans() {
     assert_eq!(order.len() as u64, length);
     assert!(order.is_sorted());
 }
+
+/// Steps per command when so many on one key are known and committed, and none can execute before
+/// the first of all is committed, which comes last.
+fn steps_each(unexecuted: u64, backwards: bool, vector: fn(u8, u64) -> [u64; 3]) -> f64 {
+    let slots = unexecuted / 3;
+    let mut graph = Graph::new(3);
+    let all = (1..=slots).flat_map(|slot| (0..3).map(move |replica| (replica, slot)));
+    let mut all: Vec<_> = all.collect();
+    for (replica, slot) in &all {
+        graph.known(id(*replica, *slot), &write(7));
+    }
+    let first = all.remove(0);
+    if backwards {
+        all.reverse();
+    }
+    let total = all.len() + 1;
+    for (replica, slot) in all {
+        graph.committed(id(replica, slot), Some(&deps(&vector(replica, slot))));
+    }
+    assert_eq!(drain(&mut graph), []);
+    graph.committed(id(first.0, first.1), Some(&deps(&vector(first.0, first.1))));
+    assert_eq!(drain(&mut graph).len(), total);
+    graph.steps() as f64 / total as f64
+}
+
+#[test]
+fn a_command_costs_no_more_behind_ten_thousand_unexecuted_than_behind_a_hundred() {
+    fn chain(replica: u8, slot: u64) -> [u64; 3] {
+        std::array::from_fn(|lane| if lane < replica.into() { slot } else { slot - 1 })
+    }
+    fn triangles(replica: u8, slot: u64) -> [u64; 3] {
+        std::array::from_fn(|lane| if lane == replica.into() { slot - 1 } else { slot })
+    }
+    for (name, vector) in [("chain", chain as fn(_, _) -> _), ("triangles", triangles)] {
+        for backwards in [false, true] {
+            let few = steps_each(99, backwards, vector);
+            let many = steps_each(9_999, backwards, vector);
+            assert!(few > 1.0, "{name}: steps are counted");
+            assert!(many <= few * 2.0, "{name}, {backwards}: {few:.1} steps each, then {many:.1}");
+        }
+    }
+}

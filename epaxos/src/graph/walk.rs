@@ -30,6 +30,7 @@ impl Graph {
         let node = self.lanes[id.replica.index()].get(id.slot)?;
         let mut cursor = node.cursor;
         let found = loop {
+            self.steps += 1;
             if cursor.stage == Stage::Done {
                 break None;
             }
