@@ -88,9 +88,16 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
     /// owner promised or voted for.
     fn handover(image: Vec<Self::Record>) -> Vec<Self::Record>;
 
+    /// Whether the place of `handover` may still be taken. Not if this replica has come as far by now,
+    /// or members no longer have what follows: a state can become too old on its way.
+    fn can_install(&self, handover: &[Self::Record]) -> bool;
+
     /// Takes the place where another member stood: `handover` is of the same moment as the state
     /// that replaces this replica's. Own promises stay. Nothing may leave this replica before its
     /// [`image`](Self::image) taken after this is durable together with that state.
+    ///
+    /// # Panics
+    /// If [`can_install`](Self::can_install) says no.
     fn install(&mut self, now: Now, handover: Vec<Self::Record>, effects: &mut EffectsOf<Self>);
 
     /// Members to ask for a state, while this replica is too far behind to catch up otherwise.

@@ -55,8 +55,7 @@
 //! times are not told on: sessions forget nothing at the ends of a cut link until it heals.
 //!
 //! A state that was taken before its owner's hold broke (it restarted, or kept too much) may be
-//! too old for the member that takes it over, which then stops, and gets a newer one when it is
-//! started again.
+//! too old for the member that takes it over, which then asks for another (`Protocol::can_install`).
 //!
 //! A replica that serves its state keeps its own watermark until the member is taken back by all;
 //! since every other's collection waits for that, the state does not become too old on its way.

@@ -7,6 +7,7 @@
 use panchayat_consensus::{InstanceId, Now, ReplicaId, Slot};
 use rustc_hash::FxHashSet;
 
+use crate::deps::Deps;
 use crate::instance::{Instance, Phase};
 use crate::lanes::Lanes;
 use crate::message::Proposal;
@@ -54,6 +55,16 @@ impl EPaxos {
         image.into_iter().filter(stays).collect()
     }
 
+    /// Whether everything that members have collected, as far as is known here, is executed in a
+    /// state: they will not tell of it any more.
+    pub(crate) fn is_recent(&self, handover: &[Record]) -> bool {
+        let mut executed = Deps::none(self.config.quorums.n());
+        for (lane, upto) in handover.iter().filter_map(upto) {
+            executed.include(lane, upto);
+        }
+        executed.covers(&self.collector.collectable)
+    }
+
     /// Puts this replica where the owner of `handover` stood. Of its own it keeps its promises and
     /// its votes on what is undecided, and what it knows to be decided.
     pub(crate) fn take_over(&mut self, handover: Vec<Record>, now: Now, fx: &mut Fx) {
@@ -71,10 +82,6 @@ impl EPaxos {
         let mut fence = self.collector.fence.clone();
         let mut decided = FxHashSet::default();
         let executed: Vec<(ReplicaId, Slot)> = handover.iter().filter_map(upto).collect();
-        for (lane, upto) in &executed {
-            let gone = self.collector.collectable.last(*lane);
-            assert!(gone <= *upto, "an old state: {lane} is collected to {gone}, there to {upto}");
-        }
         for mut record in handover {
             match &mut record {
                 Record::Collected { collected, .. } => {

@@ -202,6 +202,24 @@ fn a_member_that_stays_away_is_collected_without_and_comes_back_by_a_state() {
 }
 
 #[test]
+fn a_state_that_is_older_than_what_members_collected_is_not_installed() {
+    let mut cluster = Cluster::new(3, 64);
+    cluster.pass(4);
+    let old = EPaxos::handover(cluster.members[0].protocol.image());
+    for round in 0..30 {
+        cluster.propose(round % 3, round as u64 % 5);
+        cluster.settle();
+        cluster.pass(1);
+    }
+    cluster.pass(10);
+    assert_eq!(cluster.members[2].protocol.retained(), 0, "all is collected");
+    let new = EPaxos::handover(cluster.members[0].protocol.image());
+    let member = &cluster.members[2].protocol;
+    assert!(!member.can_install(&old) && !member.can_install(&[]));
+    assert!(member.can_install(&new));
+}
+
+#[test]
 fn an_image_restores_every_promise() {
     let mut cluster = Cluster::new(5, 1 << 16);
     for round in 0..60u64 {

@@ -412,6 +412,11 @@ impl Protocol for MultiPaxos {
         image.into_iter().filter(|record| matches!(record, Record::Snapshot { .. })).collect()
     }
 
+    fn can_install(&self, handover: &[Record]) -> bool {
+        let leads_on = |record: &Record| matches!(record, Record::Snapshot { upto, .. } if *upto > self.chosen);
+        handover.iter().any(leads_on)
+    }
+
     fn install(&mut self, now: Now, handover: Vec<Record>, effects: &mut Fx) {
         self.adopt(handover, now, effects);
         self.ask_for_wake(effects);

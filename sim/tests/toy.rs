@@ -238,6 +238,10 @@ impl<const BUG: u8> Protocol for Toy<BUG> {
         image
     }
 
+    fn can_install(&self, _: &[Self::Record]) -> bool {
+        false
+    }
+
     fn install(&mut self, _: Now, _: Vec<Self::Record>, _: &mut Fx) {
         unreachable!("a toy never falls behind")
     }

@@ -269,9 +269,17 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         }
     }
 
+    /// Whether a member's state with this `handover` is still of use here.
+    pub fn can_install(&self, handover: &[P::Record]) -> bool {
+        self.protocol.can_install(handover)
+    }
+
     /// Takes the place where another member stood: `machine`, `sessions` and `handover` are of one
     /// snapshot of that member. Gives the number of the snapshot, begun hereby, that must be
     /// durable before anything leaves this replica again.
+    ///
+    /// # Panics
+    /// If [`can_install`](Self::can_install) says no: the state would go back behind what was told.
     pub fn install(
         &mut self,
         now: Now,
@@ -279,6 +287,7 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         sessions: Sessions,
         handover: Vec<P::Record>,
     ) -> u64 {
+        assert!(self.protocol.can_install(&handover), "a state that is too old");
         self.machine = machine;
         self.sessions = sessions;
         // They belong to the state that is gone: what of them the new one lacks, the protocol hands

@@ -117,6 +117,10 @@ impl Protocol for Toy {
         image
     }
 
+    fn can_install(&self, handover: &[Note]) -> bool {
+        !handover.is_empty()
+    }
+
     fn install(&mut self, _: Now, handover: Vec<Note>, effects: &mut Effects<Note, Note>) {
         self.last = handover.last().unwrap().slot;
         effects.send(ReplicaSet::only(ReplicaId(1)), handover[0].clone(), effects.after_last());
@@ -375,6 +379,13 @@ fn requests_are_forgotten_only_when_everything_handed_out_before_is_applied() {
     group.turn(&mut out);
     assert_eq!(out.effects, [Effect::Applied, Effect::Applied, Effect::Duplicate]);
     assert!(group.sessions().is_empty());
+}
+
+#[test]
+#[should_panic(expected = "too old")]
+fn a_state_that_is_too_old_is_not_installed() {
+    let mut group = start(birth(), &[]);
+    group.install(now(6), KvStore::default(), Sessions::new(sessions()), vec![]);
 }
 
 #[test]

@@ -560,7 +560,7 @@ impl World {
         let here = &mut self.nodes[to];
         let now = here.now(self.now);
         let Some(process) = here.process.as_mut().filter(|_| here.run == run) else { return };
-        if state.upto <= process.protocol.chosen_upto() || !process.executions.is_empty() {
+        if !process.protocol.can_install(&handover) || !process.executions.is_empty() {
             return;
         }
         process.protocol.install(now, handover, &mut process.effects);

@@ -571,7 +571,7 @@ impl World {
         else {
             return;
         };
-        if state.upto <= process.protocol.chosen_upto() || !process.executions.is_empty() {
+        if !process.protocol.can_install(&handover) || !process.executions.is_empty() {
             return;
         }
         process.protocol.install(now, handover, &mut process.effects);

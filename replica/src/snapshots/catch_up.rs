@@ -127,6 +127,13 @@ where
         Ok(None)
     }
 
+    /// The state that arrived was too old: another is asked for, after a pause.
+    pub(crate) fn refused(&mut self, now: Instant) {
+        self.failed += 1;
+        self.asked += 1;
+        self.not_before = Some(now + PAUSE);
+    }
+
     /// The state that arrived was not wanted any more.
     pub(crate) fn dropped(&self) {
         self.done.store(true, Ordering::Release);

@@ -157,8 +157,13 @@ where
             self.catch_up.dropped();
             return Ok(());
         }
-        tracing::info!(from = %arrived.from, bytes = arrived.bytes, "takes over a state");
         let handover = P::handover(arrived.image);
+        if !group.can_install(&handover) {
+            tracing::warn!(from = %arrived.from, "a state became too old on its way: asks again");
+            self.catch_up.refused(Instant::now());
+            return Ok(());
+        }
+        tracing::info!(from = %arrived.from, bytes = arrived.bytes, "takes over a state");
         let number = group.install(now, arrived.machine, arrived.sessions, handover);
         self.metrics.states_taken_over += 1;
         self.behind = true;

@@ -189,6 +189,11 @@ impl<P: Subject> World<P> {
         })?;
         let handover = P::handover(base.image);
         let node = &mut self.nodes[replica];
+        if !node.group.as_ref().is_some_and(|group| group.can_install(&handover)) {
+            *self.stats.named.entry("states_refused").or_default() += 1;
+            node.asking_until_us = 0;
+            return Ok(());
+        }
         self.trace.line(Some(node.id), None, || {
             format!("takes over snapshot {} of r{from}", frozen.number)
         });
