@@ -3,10 +3,12 @@
 //! [`Group`] drives a [`Protocol`](panchayat_consensus::Protocol) and a [`StateMachine`] in turns;
 //! the threads of `panchayat` and the simulator both run this very code. [`frame`] is what goes
 //! over the wire, [`journal`] and [`snapshot`] what goes to disk, [`sessions`] what makes retries
-//! harmless, [`kv`] the key-value state machine, [`cow`] the table that it and the sessions live in.
+//! harmless, [`kv`] the key-value state machine, [`cow`] the table that it and the sessions live in,
+//! [`conformance`] the tests that state machines of other people must pass.
 
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 pub mod cow;
 pub mod detector;
 pub mod frame;

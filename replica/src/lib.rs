@@ -28,7 +28,7 @@
 //! | run a whole cluster in one process | [`LocalCluster`] |
 //! | talk to a replica from outside | [`RemoteClient`] |
 //! | try again without applying twice | [`Replica::session`] |
-//! | write your own replicated state | [`StateMachine`] |
+//! | write your own replicated state | [`StateMachine`], tested by [`conformance`] |
 
 #![forbid(unsafe_code)]
 
@@ -74,8 +74,8 @@ pub use panchayat_consensus::{
     ReadLevel, ReadRefusal, ReplicaId, Request, Span, WallTime, wire,
 };
 pub use panchayat_core::{
-    ApplyContext, Doubt, Reading, RestoreError, SessionConfig, StateHash, StateMachine, kv,
-    sessions,
+    ApplyContext, Doubt, Reading, RestoreError, SessionConfig, StateHash, StateMachine,
+    conformance, cow, kv, sessions,
 };
 pub use panchayat_multipaxos::{Learning, Lease};
 pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};

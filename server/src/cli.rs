@@ -354,7 +354,7 @@ pub(crate) struct Txn {
     #[arg(long, value_name = "KEY")]
     pub(crate) if_absent: Vec<String>,
 
-    /// put:KEY=VALUE, get:KEY, del:KEY, append:KEY=SUFFIX or cas:KEY:OLD:NEW
+    /// put:KEY=VALUE, get:KEY, del:KEY, append:KEY=SUFFIX, add:KEY=NUMBER or cas:KEY:OLD:NEW
     #[arg(value_name = "OP", required_unless_present_any = ["if_equal", "if_absent"])]
     pub(crate) ops: Vec<Op>,
 
@@ -457,6 +457,7 @@ Operations:
   get:KEY            read it
   del:KEY            remove it
   append:KEY=SUFFIX  append to its value
+  add:KEY=NUMBER     add to its number; additions never wait for each other
   cas:KEY:OLD:NEW    set it to NEW if it is OLD; if it is not, the others are applied all the same
                      (for all or nothing use --if). KEY and OLD cannot contain a colon here.
 

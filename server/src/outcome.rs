@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use panchayat::RemoteError;
-use panchayat::kv::{KvCommand, KvOp, KvOutput, KvValue};
+use panchayat::kv::{Condition, KvCommand, KvOp, KvOutput, KvValue};
 use panchayat::transport::ClientError;
 use serde_json::{Value, json};
 
@@ -175,8 +175,11 @@ impl Outcome<'_> {
     fn condition(&self, index: u32) -> Option<(String, String)> {
         let KvCommand::Transaction { conditions, .. } = self.command else { return None };
         let condition = conditions.get(index as usize)?;
-        let key = String::from_utf8_lossy(&condition.key).into_owned();
-        Some((key, shown(&condition.expected)))
+        let key = String::from_utf8_lossy(condition.key()).into_owned();
+        Some(match condition {
+            Condition::Is { expected, .. } => (key, shown(expected)),
+            Condition::AtLeast { least, .. } => (key, format!("at least {least}")),
+        })
     }
 }
 
@@ -191,6 +194,7 @@ fn line(op: &KvOp, output: &KvOutput) -> String {
     match output {
         KvOutput::Value(value) => format!("{key} = {}", shown(value)),
         KvOutput::Done if matches!(op, KvOp::Delete { .. }) => format!("{key} removed"),
+        KvOutput::Done if matches!(op, KvOp::Add { .. }) => format!("{key} added to"),
         KvOutput::Done => format!("{key} set"),
         KvOutput::Compared { applied: true, .. } => format!("{key} exchanged"),
         KvOutput::Compared { found, .. } => format!("{key} left alone: it is {}", shown(found)),
@@ -228,7 +232,6 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use panchayat::kv::Condition;
 
     fn key() -> Bytes {
         Bytes::from_static(b"k")
@@ -268,7 +271,7 @@ mod tests {
     #[test]
     fn a_failed_condition_is_named() {
         let transaction = KvCommand::Transaction {
-            conditions: vec![Condition { key: key(), expected: None }],
+            conditions: vec![Condition::Is { key: key(), expected: None }],
             ops: vec![KvOp::Get { key: key() }],
         };
         let failed = KvOutput::ConditionFailed { index: 0, found: Some(key()) };

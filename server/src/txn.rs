@@ -23,7 +23,7 @@ pub(crate) fn transaction(equal: Vec<Assignment>, absent: Vec<String>, ops: Vec<
     let absent = absent.into_iter().map(|key| (Bytes::from(key), None));
     let conditions = equal.chain(absent);
     KvCommand::Transaction {
-        conditions: conditions.map(|(key, expected)| Condition { key, expected }).collect(),
+        conditions: conditions.map(|(key, expected)| Condition::Is { key, expected }).collect(),
         ops: ops.into_iter().map(|Op(op)| op).collect(),
     }
 }
@@ -66,6 +66,10 @@ impl FromStr for Op {
                 let Assignment { key, value: suffix } = rest.parse()?;
                 KvOp::Append { key, suffix }
             }
+            "add" => match rest.rsplit_once('=').map(|(key, by)| (key, by.parse())) {
+                Some((key, Ok(amount))) if !key.is_empty() => KvOp::Add { key: bytes(key), amount },
+                _ => return Err("add:KEY=NUMBER was expected".to_owned()),
+            },
             "cas" => {
                 let mut parts = rest.splitn(3, ':');
                 match (parts.next(), parts.next(), parts.next()) {
@@ -82,7 +86,7 @@ impl FromStr for Op {
     }
 }
 
-const VERBS: &str = "put:, get:, del:, append: or cas:";
+const VERBS: &str = "put:, get:, del:, append:, add: or cas:";
 
 #[cfg(test)]
 mod tests {
@@ -103,6 +107,7 @@ mod tests {
             ("put:k=", KvOp::Put { key: key.clone(), value: Bytes::new() }),
             ("put:k=a=b:c", KvOp::Put { key: key.clone(), value: bytes("a=b:c") }),
             ("put:seat:12A=v", KvOp::Put { key: bytes("seat:12A"), value: value.clone() }),
+            ("add:k=-3", KvOp::Add { key: key.clone(), amount: -3 }),
             ("append:k=v", KvOp::Append { key: key.clone(), suffix: value.clone() }),
             (
                 "cas:k:v:n:m",
@@ -116,11 +121,16 @@ mod tests {
     #[test]
     fn mistakes_say_what_was_expected() {
         for (text, message) in [
-            ("k=v", "an operation begins with put:, get:, del:, append: or cas:"),
-            ("set:k=v", "`set` is no operation; one begins with put:, get:, del:, append: or cas:"),
+            ("k=v", "an operation begins with put:, get:, del:, append:, add: or cas:"),
+            (
+                "set:k=v",
+                "`set` is no operation; one begins with put:, get:, del:, append:, add: or cas:",
+            ),
             ("put:k", "KEY=VALUE was expected"),
             ("put:=v", "the key before `=` is empty"),
             ("get:", "get:KEY was expected"),
+            ("add:k=v", "add:KEY=NUMBER was expected"),
+            ("add:=1", "add:KEY=NUMBER was expected"),
             ("cas:k:v", "cas:KEY:OLD:NEW was expected"),
             ("cas::v:w", "cas:KEY:OLD:NEW was expected"),
         ] {
@@ -133,9 +143,8 @@ mod tests {
         let equal = vec!["a=1".parse().unwrap(), "b=".parse().unwrap()];
         let command = transaction(equal, vec!["c".to_owned()], vec!["get:a".parse().unwrap()]);
         let KvCommand::Transaction { conditions, ops } = command else { panic!() };
-        let conditions: Vec<_> = conditions.into_iter().map(|c| (c.key, c.expected)).collect();
-        let expected =
-            [(bytes("a"), Some(bytes("1"))), (bytes("b"), Some(bytes(""))), (bytes("c"), None)];
+        let is = |key, expected| Condition::Is { key: bytes(key), expected };
+        let expected = [is("a", Some(bytes("1"))), is("b", Some(bytes(""))), is("c", None)];
         assert_eq!((conditions, ops.len()), (expected.to_vec(), 1));
     }
 }

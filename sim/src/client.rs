@@ -130,7 +130,7 @@ impl Client {
 pub(crate) fn register_of(command: &KvCommand) -> Option<Bytes> {
     match command {
         KvCommand::One(KvOp::Get { key } | KvOp::CompareAndSet { key, .. }) => Some(key.clone()),
-        KvCommand::Transaction { conditions, .. } => conditions.first().map(|c| c.key.clone()),
+        KvCommand::Transaction { conditions, .. } => conditions.first().map(|c| c.key().clone()),
         KvCommand::One(_) => None,
     }
 }

@@ -5,7 +5,7 @@
 //! to the checkers with numbers for values.
 
 use bytes::Bytes;
-use panchayat_core::kv::{KvCommand, KvOp, KvOutput, KvValue};
+use panchayat_core::kv::{Condition, KvCommand, KvOp, KvOutput, KvValue};
 use rustc_hash::FxHashMap;
 
 use crate::client::{ClientEvent, ClientEventKind};
@@ -95,7 +95,7 @@ fn call(command: &KvCommand) -> Option<Call> {
     let first = match command {
         KvCommand::One(op) => op.key(),
         KvCommand::Transaction { conditions, ops } => {
-            conditions.first().map(|condition| &condition.key).or(ops.first().map(KvOp::key))?
+            conditions.first().map(Condition::key).or(ops.first().map(KvOp::key))?
         }
     };
     match first.first()? {
@@ -136,7 +136,8 @@ fn register_call(command: &KvCommand) -> Option<RegisterCall<u64>> {
         }
         KvCommand::Transaction { conditions, ops } => {
             let KvOp::Put { value, .. } = ops.first()? else { return None };
-            let expected = numbered(&conditions.first()?.expected);
+            let Condition::Is { expected, .. } = conditions.first()? else { return None };
+            let expected = numbered(expected);
             RegisterCall::CompareAndSet { expected, new: Some(number(value)) }
         }
         KvCommand::One(_) => return None,

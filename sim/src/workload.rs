@@ -151,7 +151,7 @@ impl Workload {
             4 if self.transaction_percent > 0 => {
                 let expected = seen(&key);
                 KvCommand::Transaction {
-                    conditions: vec![Condition { key: key.clone(), expected }],
+                    conditions: vec![Condition::Is { key: key.clone(), expected }],
                     ops: vec![KvOp::Put { key, value }],
                 }
             }

@@ -1,6 +1,7 @@
 //! Commands and outputs of the key-value store, and their encodings.
 
 use bytes::Bytes;
+use panchayat_consensus::Mode;
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
 
 /// Longest key, in bytes.
@@ -46,6 +47,15 @@ pub enum KvOp {
         /// Its new value; `None` removes it.
         new: Option<Bytes>,
     },
+    /// Adds to a number, and answers nothing of it: any number of these on one key commute, so they
+    /// need not be ordered, however many are in flight. The value is a decimal `i64`; whatever is
+    /// none counts as 0, and sums wrap around.
+    Add {
+        /// The key.
+        key: Bytes,
+        /// What to add; may be negative.
+        amount: i64,
+    },
     /// value := H(old value, instance id, salt): any reordering of two of them changes the state
     /// hash. For experiments and tests.
     Mix {
@@ -58,11 +68,21 @@ pub enum KvOp {
 
 /// What must hold for a transaction to be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
-    /// The key.
-    pub key: Bytes,
-    /// The value it must have; `None` for absent.
-    pub expected: Option<Bytes>,
+pub enum Condition {
+    /// The key has this value.
+    Is {
+        /// The key.
+        key: Bytes,
+        /// The value it must have; `None` for absent.
+        expected: Option<Bytes>,
+    },
+    /// The key's number, as [`KvOp::Add`] understands it, is not smaller than this: no overdraft.
+    AtLeast {
+        /// The key.
+        key: Bytes,
+        /// The smallest number that will do.
+        least: i64,
+    },
 }
 
 /// A command of the key-value store.
@@ -109,6 +129,15 @@ pub enum KvOutput {
     TooLarge,
 }
 
+impl Condition {
+    /// The key it looks at.
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Self::Is { key, .. } | Self::AtLeast { key, .. } => key,
+        }
+    }
+}
+
 impl KvOp {
     /// The key it touches.
     pub fn key(&self) -> &Bytes {
@@ -118,13 +147,18 @@ impl KvOp {
             | Self::Append { key, .. }
             | Self::Delete { key }
             | Self::CompareAndSet { key, .. }
+            | Self::Add { key, .. }
             | Self::Mix { key, .. } => key,
         }
     }
 
-    /// Whether it leaves the state as it is.
-    pub fn is_read(&self) -> bool {
-        matches!(self, Self::Get { .. })
+    /// How it touches its key.
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::Get { .. } => Mode::Read,
+            Self::Add { .. } => Mode::Commute,
+            _ => Mode::Write,
+        }
     }
 }
 
@@ -139,7 +173,12 @@ pub(super) fn put_value(out: &mut Writer, value: &KvValue) {
 }
 
 pub(super) fn value(input: &mut Reader) -> Result<KvValue, DecodeError> {
-    match input.u8()? {
+    let tag = input.u8()?;
+    tagged_value(input, tag)
+}
+
+fn tagged_value(input: &mut Reader, tag: u8) -> Result<KvValue, DecodeError> {
+    match tag {
         0 => Ok(None),
         1 => bounded(input, "value", VALUE_BYTES_MAX).map(Some),
         tag => Err(DecodeError::UnknownTag { what: "value", tag }),
@@ -164,6 +203,7 @@ impl Encode for KvOp {
             Self::Delete { .. } => 3,
             Self::CompareAndSet { .. } => 4,
             Self::Mix { .. } => 5,
+            Self::Add { .. } => 6,
         };
         out.put_u8(tag);
         out.put_bytes(self.key());
@@ -176,6 +216,7 @@ impl Encode for KvOp {
                 put_value(out, expected);
                 put_value(out, new);
             }
+            Self::Add { amount, .. } => out.put_u64(*amount as u64),
         }
     }
 }
@@ -191,7 +232,34 @@ impl Decode for KvOp {
             3 => Ok(Self::Delete { key }),
             4 => Ok(Self::CompareAndSet { key, expected: value(input)?, new: value(input)? }),
             5 => Ok(Self::Mix { key, salt: bounded(input, "salt", VALUE_BYTES_MAX)? }),
+            6 => Ok(Self::Add { key, amount: input.u64()? as i64 }),
             tag => Err(DecodeError::UnknownTag { what: "operation", tag }),
+        }
+    }
+}
+
+/// The tag of [`Condition::AtLeast`], where that of a value would be.
+const AT_LEAST: u8 = 2;
+
+impl Encode for Condition {
+    fn encode(&self, out: &mut Writer) {
+        out.put_bytes(self.key());
+        match self {
+            Self::Is { expected, .. } => put_value(out, expected),
+            Self::AtLeast { least, .. } => {
+                out.put_u8(AT_LEAST);
+                out.put_u64(*least as u64);
+            }
+        }
+    }
+}
+
+impl Decode for Condition {
+    fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
+        let key = bounded(input, "key", KEY_BYTES_MAX)?;
+        match input.u8()? {
+            AT_LEAST => Ok(Self::AtLeast { key, least: input.u64()? as i64 }),
+            tag => Ok(Self::Is { key, expected: tagged_value(input, tag)? }),
         }
     }
 }
@@ -207,8 +275,7 @@ impl Encode for KvCommand {
                 out.put_u8(1);
                 out.put_varint(conditions.len() as u64);
                 for condition in conditions {
-                    out.put_bytes(&condition.key);
-                    put_value(out, &condition.expected);
+                    condition.encode(out);
                 }
                 out.put_varint(ops.len() as u64);
                 for op in ops {
@@ -227,8 +294,7 @@ impl Decode for KvCommand {
                 let count = input.count("conditions", 2, OPS_MAX)?;
                 let mut conditions = Vec::with_capacity(count);
                 for _ in 0..count {
-                    let key = bounded(input, "key", KEY_BYTES_MAX)?;
-                    conditions.push(Condition { key, expected: value(input)? });
+                    conditions.push(Condition::decode(input)?);
                 }
                 let count = input.count("operations", 2, OPS_MAX)?;
                 let mut ops = Vec::with_capacity(count);
@@ -320,13 +386,18 @@ mod tests {
             KvOp::Delete { key: key() },
             KvOp::CompareAndSet { key: key(), expected: None, new: Some(value.clone()) },
             KvOp::Mix { key: key(), salt: value },
+            KvOp::Add { key: key(), amount: -7 },
         ]
     }
 
     #[test]
     fn commands_come_back() {
         let transaction = KvCommand::Transaction {
-            conditions: vec![Condition { key: key(), expected: Some(Bytes::new()) }],
+            conditions: vec![
+                Condition::Is { key: key(), expected: Some(Bytes::new()) },
+                Condition::Is { key: key(), expected: None },
+                Condition::AtLeast { key: key(), least: i64::MIN },
+            ],
             ops: every_op(),
         };
         for command in every_op().into_iter().map(KvCommand::One).chain([transaction]) {

@@ -7,6 +7,7 @@ use panchayat_consensus::{Footprint, KeyHash, Mode};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::command::{Condition, KvCommand, KvOp, KvOutput, KvValue, OPS_MAX, VALUE_BYTES_MAX};
+use super::guard::Guard;
 use super::query::{KvAnswer, KvQuery};
 use super::row::{Entry, print};
 use super::view::{self, KvView};
@@ -19,6 +20,7 @@ pub struct KvStore {
     entries: CowTable<Entry>,
     /// The wrapping sum of the entries' hashes: the order of writes to different keys is no matter.
     hash: u64,
+    guard: Guard,
 }
 
 impl KvStore {
@@ -37,8 +39,25 @@ impl KvStore {
         self.entries.is_empty()
     }
 
+    /// What a command sees of `key`.
+    fn look(&self, key: &[u8]) -> Option<&[u8]> {
+        self.guard.check(key, Mode::Read);
+        self.get(key)
+    }
+
     fn read(&self, key: &[u8]) -> KvValue {
-        self.get(key).map(Bytes::copy_from_slice)
+        self.look(key).map(Bytes::copy_from_slice)
+    }
+
+    fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.guard.check(key, Mode::Write);
+        self.set(key, value);
+    }
+
+    fn add(&mut self, key: &[u8], amount: i64) {
+        self.guard.check(key, Mode::Commute);
+        let sum = number(self.get(key)).wrapping_add(amount);
+        self.set(key, Some(sum.to_string().as_bytes()));
     }
 
     fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
@@ -58,46 +77,73 @@ impl KvStore {
     }
 
     fn holds(&self, condition: &Condition) -> bool {
-        self.get(&condition.key) == condition.expected.as_deref()
+        match condition {
+            Condition::Is { key, expected } => self.look(key) == expected.as_deref(),
+            Condition::AtLeast { key, least } => number(self.look(key)) >= *least,
+        }
     }
 
     fn run(&mut self, context: &ApplyContext, op: KvOp) -> KvOutput {
         match op {
             KvOp::Get { key } => KvOutput::Value(self.read(&key)),
             KvOp::Put { key, value } => {
-                self.set(&key, Some(&value));
+                self.write(&key, Some(&value));
                 KvOutput::Done
             }
             KvOp::Append { key, suffix } => {
-                let old = self.get(&key).unwrap_or_default();
+                let old = self.look(&key).unwrap_or_default();
                 if old.len() + suffix.len() > VALUE_BYTES_MAX {
                     return KvOutput::TooLarge;
                 }
                 let new = [old, &suffix].concat();
-                self.set(&key, Some(&new));
+                self.write(&key, Some(&new));
                 KvOutput::Value(Some(new.into()))
             }
             KvOp::Delete { key } => {
-                self.set(&key, None);
+                self.write(&key, None);
                 KvOutput::Done
             }
             KvOp::CompareAndSet { key, expected, new } => {
                 let found = self.read(&key);
                 let applied = found == expected;
                 if applied {
-                    self.set(&key, new.as_deref());
+                    self.write(&key, new.as_deref());
                 }
                 KvOutput::Compared { applied, found }
             }
+            KvOp::Add { key, amount } => {
+                self.add(&key, amount);
+                KvOutput::Done
+            }
             KvOp::Mix { key, salt } => {
-                let old = self.get(&key).unwrap_or_default();
+                let old = self.look(&key).unwrap_or_default();
                 let (replica, slot) = ([context.id.replica.0], context.id.slot.to_le_bytes());
                 let new = xxh3_64(&[old, &replica, &slot, &salt].concat()).to_le_bytes();
-                self.set(&key, Some(&new));
+                self.write(&key, Some(&new));
                 KvOutput::Value(Some(Bytes::copy_from_slice(&new)))
             }
         }
     }
+
+    fn execute(&mut self, context: &ApplyContext, command: KvCommand) -> KvOutput {
+        match command {
+            KvCommand::One(op) => self.run(context, op),
+            KvCommand::Transaction { conditions, ops } => {
+                let failed = conditions.iter().position(|condition| !self.holds(condition));
+                if let Some(index) = failed {
+                    let found = self.read(conditions[index].key());
+                    return KvOutput::ConditionFailed { index: index as u32, found };
+                }
+                KvOutput::Committed(ops.into_iter().map(|op| self.run(context, op)).collect())
+            }
+        }
+    }
+}
+
+/// The number that a value stands for.
+fn number(value: Option<&[u8]>) -> i64 {
+    let text = value.and_then(|value| std::str::from_utf8(value).ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 impl StateMachine for KvStore {
@@ -108,32 +154,23 @@ impl StateMachine for KvStore {
     type View = KvView;
 
     fn footprint(command: &KvCommand) -> Footprint {
-        let key = |op: &KvOp| {
-            (KeyHash::of(op.key()), if op.is_read() { Mode::Read } else { Mode::Write })
-        };
+        let key = |op: &KvOp| (KeyHash::of(op.key()), op.mode());
         match command {
             KvCommand::One(op) => Footprint::new([key(op)]),
             KvCommand::Transaction { conditions, ops } => Footprint::new(
                 conditions
                     .iter()
-                    .map(|condition| (KeyHash::of(&condition.key), Mode::Read))
+                    .map(|condition| (KeyHash::of(condition.key()), Mode::Read))
                     .chain(ops.iter().map(key)),
             ),
         }
     }
 
     fn apply(&mut self, context: &ApplyContext, command: KvCommand) -> KvOutput {
-        match command {
-            KvCommand::One(op) => self.run(context, op),
-            KvCommand::Transaction { conditions, ops } => {
-                let failed = conditions.iter().position(|condition| !self.holds(condition));
-                if let Some(index) = failed {
-                    let found = self.read(&conditions[index].key);
-                    return KvOutput::ConditionFailed { index: index as u32, found };
-                }
-                KvOutput::Committed(ops.into_iter().map(|op| self.run(context, op)).collect())
-            }
-        }
+        self.guard.begin::<Self>(&command);
+        let output = self.execute(context, command);
+        self.guard.end();
+        output
     }
 
     /// A query of more keys than a command may touch conflicts with everything instead.
@@ -145,11 +182,10 @@ impl StateMachine for KvStore {
     }
 
     fn query(&self, query: KvQuery) -> KvAnswer {
+        let value = |key: &Bytes| self.get(key).map(Bytes::copy_from_slice);
         match query {
-            KvQuery::Get { key } => KvAnswer::Value(self.read(&key)),
-            KvQuery::GetMany { keys } => {
-                KvAnswer::Values(keys.iter().map(|key| self.read(key)).collect())
-            }
+            KvQuery::Get { key } => KvAnswer::Value(value(&key)),
+            KvQuery::GetMany { keys } => KvAnswer::Values(keys.iter().map(value).collect()),
         }
     }
 
@@ -167,144 +203,6 @@ impl StateMachine for KvStore {
 
     fn restore(source: &mut dyn Read) -> Result<Self, RestoreError> {
         let KvView { entries, hash } = view::read(source)?;
-        Ok(Self { entries, hash })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use panchayat_consensus::{FOOTPRINT_KEYS_MAX, InstanceId, ReplicaId, WallTime};
-
-    fn apply(store: &mut KvStore, slot: u64, command: KvCommand) -> KvOutput {
-        let id = InstanceId::new(ReplicaId(0), slot);
-        store.apply(&ApplyContext { id, proposed_at: WallTime(0) }, command)
-    }
-
-    fn bytes(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
-    fn put(key: &'static str, value: &'static str) -> KvCommand {
-        KvCommand::One(KvOp::Put { key: bytes(key), value: bytes(value) })
-    }
-
-    fn mix(key: &'static str) -> KvCommand {
-        KvCommand::One(KvOp::Mix { key: bytes(key), salt: Bytes::new() })
-    }
-
-    #[test]
-    fn the_hash_ignores_the_order_of_unrelated_writes_and_sees_every_other() {
-        let (mut a, mut b) = (KvStore::default(), KvStore::default());
-        apply(&mut a, 1, put("x", "1"));
-        apply(&mut a, 2, put("y", "2"));
-        apply(&mut b, 2, put("y", "2"));
-        apply(&mut b, 1, put("x", "1"));
-        assert_eq!(a.state_hash(), b.state_hash());
-        apply(&mut a, 3, mix("x"));
-        apply(&mut a, 4, mix("x"));
-        apply(&mut b, 4, mix("x"));
-        apply(&mut b, 3, mix("x"));
-        assert_ne!(a.state_hash(), b.state_hash());
-    }
-
-    #[test]
-    fn deleting_everything_brings_back_the_empty_hash() {
-        let mut store = KvStore::default();
-        apply(&mut store, 1, put("x", "1"));
-        apply(&mut store, 2, put("x", "2"));
-        assert_ne!(store.state_hash(), StateHash::default());
-        apply(&mut store, 3, KvCommand::One(KvOp::Delete { key: bytes("x") }));
-        assert_eq!(store.state_hash(), StateHash::default());
-        assert!(store.is_empty());
-    }
-
-    #[test]
-    fn a_query_may_name_any_number_of_keys() {
-        let keys = |count: usize| -> Vec<_> {
-            (0..count).map(|key| Bytes::copy_from_slice(&key.to_le_bytes())).collect()
-        };
-        let footprint = |count| KvStore::query_footprint(&KvQuery::GetMany { keys: keys(count) });
-        assert_eq!(footprint(OPS_MAX).keys().len(), OPS_MAX);
-        assert!(footprint(FOOTPRINT_KEYS_MAX + 1).is_barrier());
-    }
-
-    #[test]
-    fn what_is_overwritten_in_place_stays_in_an_earlier_view() {
-        let mut store = KvStore::default();
-        apply(&mut store, 1, put("x", "old"));
-        let view = store.view();
-        apply(&mut store, 2, put("x", "new"));
-        let mut written = Vec::new();
-        KvStore::write(&view, &mut written).unwrap();
-        drop(view);
-        let address = store.get(b"x").unwrap().as_ptr();
-        apply(&mut store, 3, put("x", "now"));
-        assert_eq!(store.get(b"x"), Some(&b"now"[..]));
-        assert_eq!(store.get(b"x").unwrap().as_ptr(), address, "nobody shares it any more");
-        let restored = KvStore::restore(&mut written.as_slice()).unwrap();
-        assert_eq!(restored.get(b"x"), Some(&b"old"[..]));
-        let mut fresh = KvStore::default();
-        apply(&mut fresh, 1, put("x", "now"));
-        assert_eq!(store.state_hash(), fresh.state_hash());
-    }
-
-    #[test]
-    fn a_transaction_is_all_or_nothing() {
-        let mut store = KvStore::default();
-        apply(&mut store, 1, put("from", "10"));
-        let transfer = |expected| KvCommand::Transaction {
-            conditions: vec![Condition { key: bytes("from"), expected: Some(bytes(expected)) }],
-            ops: vec![
-                KvOp::Put { key: bytes("from"), value: bytes("3") },
-                KvOp::Put { key: bytes("to"), value: bytes("7") },
-            ],
-        };
-        assert_eq!(
-            apply(&mut store, 2, transfer("9")),
-            KvOutput::ConditionFailed { index: 0, found: Some(bytes("10")) }
-        );
-        assert_eq!(store.get(b"to"), None);
-        assert_eq!(
-            apply(&mut store, 3, transfer("10")),
-            KvOutput::Committed(vec![KvOutput::Done, KvOutput::Done])
-        );
-        assert_eq!((store.get(b"from"), store.get(b"to")), (Some(&b"3"[..]), Some(&b"7"[..])));
-    }
-
-    #[test]
-    fn compare_and_set_tells_what_it_found() {
-        let mut store = KvStore::default();
-        let cas =
-            |expected, new| KvCommand::One(KvOp::CompareAndSet { key: bytes("k"), expected, new });
-        assert_eq!(
-            apply(&mut store, 1, cas(None, Some(bytes("a")))),
-            KvOutput::Compared { applied: true, found: None }
-        );
-        assert_eq!(
-            apply(&mut store, 2, cas(None, Some(bytes("b")))),
-            KvOutput::Compared { applied: false, found: Some(bytes("a")) }
-        );
-        assert_eq!(
-            apply(&mut store, 3, cas(Some(bytes("a")), None)),
-            KvOutput::Compared { applied: true, found: Some(bytes("a")) }
-        );
-        assert!(store.is_empty());
-    }
-
-    #[test]
-    fn append_reports_the_whole_value_and_footprints_name_every_key() {
-        let mut store = KvStore::default();
-        let append = || KvCommand::One(KvOp::Append { key: bytes("l"), suffix: bytes("x") });
-        apply(&mut store, 1, append());
-        assert_eq!(apply(&mut store, 2, append()), KvOutput::Value(Some(bytes("xx"))));
-        let transaction = KvCommand::Transaction {
-            conditions: vec![Condition { key: bytes("c"), expected: None }],
-            ops: vec![KvOp::Get { key: bytes("g") }, KvOp::Delete { key: bytes("d") }],
-        };
-        let footprint = KvStore::footprint(&transaction);
-        for (key, mode) in [("c", Mode::Read), ("g", Mode::Read), ("d", Mode::Write)] {
-            assert!(footprint.keys().contains(&(KeyHash::of(key.as_bytes()), mode)));
-        }
+        Ok(Self { entries, hash, guard: Guard::default() })
     }
 }

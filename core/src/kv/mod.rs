@@ -5,9 +5,12 @@
 //! `apply`, in agreed order, at every replica, never before the command is ordered.
 
 mod command;
+mod guard;
 mod machine;
 mod query;
 mod row;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use command::{
