@@ -28,6 +28,7 @@
 //! | run a whole cluster in one process | [`LocalCluster`] |
 //! | talk to a replica from outside | [`RemoteClient`] |
 //! | try again without applying twice | [`Replica::session`] |
+//! | read, compute, and write only if nothing has changed | [`transact`] |
 //! | write your own replicated state | [`StateMachine`], tested by [`conformance`] |
 
 #![forbid(unsafe_code)]
@@ -54,6 +55,7 @@ mod remote;
 mod replica;
 mod session;
 mod snapshots;
+pub mod transact;
 
 pub use applied::Applied;
 pub use backup::{Backup, BackupError};

@@ -140,8 +140,8 @@ impl KvStore {
     }
 }
 
-/// The number that a value stands for.
-fn number(value: Option<&[u8]>) -> i64 {
+/// The number that a value stands for: a decimal `i64`; whatever is none counts as 0.
+pub fn number(value: Option<&[u8]>) -> i64 {
     let text = value.and_then(|value| std::str::from_utf8(value).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }

@@ -16,6 +16,6 @@ mod view;
 pub use command::{
     Condition, KEY_BYTES_MAX, KvCommand, KvOp, KvOutput, KvValue, OPS_MAX, VALUE_BYTES_MAX,
 };
-pub use machine::KvStore;
+pub use machine::{KvStore, number};
 pub use query::{KvAnswer, KvQuery};
 pub use view::KvView;
