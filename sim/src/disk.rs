@@ -67,6 +67,8 @@ pub struct Disk {
     /// The segments that begin with the batch in which a snapshot's mark is.
     marks: Vec<(u64, u64)>,
     flight: Option<Flight>,
+    /// There is no space: what waits is not written.
+    full: bool,
     rng: Rng,
 }
 
@@ -85,6 +87,7 @@ impl Disk {
             waiting_mark: None,
             marks: Vec::new(),
             flight: None,
+            full: false,
             rng: Rng::new(seed, &format!("disk {index}")),
         };
         disk.begin_segment(1);
@@ -120,14 +123,29 @@ impl Disk {
     /// then [`Disk::synced`] must be called when its sync is done.
     pub fn flush(&mut self, upto: RecordSeq) -> bool {
         self.waiting_upto = upto;
-        self.flight.is_none() && self.begin_write()
+        self.may_write() && self.begin_write()
+    }
+
+    /// There is no space from now on, or there is again. Returns whether a write begins now.
+    pub fn set_full(&mut self, full: bool) -> bool {
+        self.full = full;
+        self.may_write() && !self.waiting.is_empty() && self.begin_write()
+    }
+
+    /// Whether something waits for space.
+    pub fn is_blocked(&self) -> bool {
+        self.full && !self.waiting.is_empty()
+    }
+
+    fn may_write(&self) -> bool {
+        self.flight.is_none() && !self.full
     }
 
     /// The write in flight is synced. Returns what is durable now, and whether the next write
     /// began at once.
     pub fn synced(&mut self) -> (RecordSeq, bool) {
         let flight = self.flight.take().expect("a sync without a write");
-        (flight.upto, !self.waiting.is_empty() && self.begin_write())
+        (flight.upto, self.may_write() && !self.waiting.is_empty() && self.begin_write())
     }
 
     /// The process died: what waited is gone, and of what was in flight `keep` says what is left.
@@ -285,6 +303,17 @@ mod tests {
         assert!(!disk.flush(RecordSeq(2)));
         assert_eq!(disk.synced(), (RecordSeq(1), true));
         assert_eq!(disk.synced(), (RecordSeq(2), false));
+    }
+
+    #[test]
+    fn what_comes_to_a_full_disk_waits_for_space() {
+        let mut disk = half_written(1, 1);
+        assert!(!disk.set_full(true) && !disk.is_blocked(), "what was begun has its space");
+        disk.append(&id(9));
+        assert!(!disk.flush(RecordSeq(4)) && disk.is_blocked());
+        assert_eq!(disk.synced(), (RecordSeq(3), false));
+        assert!(disk.set_full(false) && !disk.is_blocked());
+        assert_eq!(disk.synced(), (RecordSeq(4), false));
     }
 
     #[test]

@@ -114,6 +114,14 @@ pub enum Fault {
         /// For how long.
         us: u64,
     },
+    /// A replica's disk has no space: what it writes waits, and with it whatever may not leave before
+    /// that; meanwhile proposals are refused and messages lost, as its driver does.
+    FullDisk {
+        /// Which.
+        replica: usize,
+        /// For how long.
+        us: u64,
+    },
     /// A replica's next sync fails: it stops.
     SyncError {
         /// Which.
@@ -182,6 +190,7 @@ impl Fault {
             | Self::Pause { replica, .. }
             | Self::Slow { replica, .. }
             | Self::SlowDisk { replica, .. }
+            | Self::FullDisk { replica, .. }
             | Self::SyncError { replica, .. }
             | Self::BitFlip { replica }
             | Self::Mute { replica, .. }
@@ -207,6 +216,7 @@ impl Fault {
             Self::Spike { .. } => "fault_spike",
             Self::Clog { .. } => "fault_clog",
             Self::SlowDisk { .. } => "fault_slow_disk",
+            Self::FullDisk { .. } => "fault_full_disk",
             Self::SyncError { .. } => "fault_sync_error",
             Self::BitFlip { .. } => "fault_bit_flip",
             Self::Mute { .. } => "fault_mute",

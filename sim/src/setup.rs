@@ -167,6 +167,7 @@ impl Setup {
         setup.workload = Workload::draw(n, &mut Rng::new(seed, "workload"));
         setup.safety_us = rng.between(3_000_000, 8_000_000);
         setup.plan = draw_plan(n, setup.safety_us, &mut Rng::new(seed, "faults"));
+        draw_full_disks(n, setup.safety_us, &mut setup.plan, &mut Rng::new(seed, "full disks"));
         for _ in 0..rng.below(setup.quorums.f() as u64 + 1) {
             setup.down.insert(ReplicaId(rng.below(n as u64) as u8));
         }
@@ -357,6 +358,22 @@ fn draw_plan(n: usize, safety_us: u64, rng: &mut Rng) -> Vec<Planned> {
     }
     plan.sort_by_key(|planned| planned.at_us);
     plan
+}
+
+/// Disks without space, of one replica or of several at once, in some runs.
+fn draw_full_disks(n: usize, safety_us: u64, plan: &mut Vec<Planned>, rng: &mut Rng) {
+    if !rng.percent(30) {
+        return;
+    }
+    for _ in 0..rng.between(1, 4) {
+        let at_us = rng.below(safety_us * 9 / 10);
+        let us = rng.octaves(5_000, 2_000_000);
+        let all = rng.percent(20);
+        let one = rng.below(n as u64) as usize;
+        let full = (0..n).filter(|replica| all || *replica == one);
+        plan.extend(full.map(|replica| Planned { at_us, fault: Fault::FullDisk { replica, us } }));
+    }
+    plan.sort_by_key(|planned| planned.at_us);
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use panchayat_core::kv::KvStore;
 use panchayat_core::{Base, Group};
 
 use super::snapshots::decode;
-use super::{Event, Phase, Power, World};
+use super::{Event, Job, Phase, Power, World};
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::flaw::{Flaw, Invariant};
@@ -79,6 +79,10 @@ impl<P: Subject> World<P> {
                 self.nodes[replica].slow_disk = Some(sync_us);
                 Some(now_us + us)
             }
+            Fault::FullDisk { replica, us } => {
+                self.disk_space(replica, true)?;
+                Some(now_us + us)
+            }
             Fault::SyncError { replica, down_us } => {
                 if self.nodes[replica].is_up() {
                     self.nodes[replica].sync_fails = Some(down_us);
@@ -136,7 +140,21 @@ impl<P: Subject> World<P> {
             Fault::Cut { links, .. } => links.into_iter().for_each(|link| self.network.mend(link)),
             Fault::Storm { .. } => _ = self.network.set_weather(self.setup.weather),
             Fault::SlowDisk { replica, .. } => self.nodes[replica].slow_disk = None,
+            Fault::FullDisk { replica, .. } => self.disk_space(replica, false)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// The disk of `replica` is full from now on, or has space again: then it goes on.
+    pub(super) fn disk_space(&mut self, replica: usize, full: bool) -> Result<(), Flaw> {
+        let blocked = self.nodes[replica].disk.is_blocked();
+        if self.nodes[replica].disk.set_full(full) {
+            self.begin_sync(replica);
+        }
+        if blocked && !full {
+            *self.stats.named.entry("disks_unblocked").or_default() += 1;
+            return self.give(replica, Job::Wake);
         }
         Ok(())
     }

@@ -62,6 +62,9 @@ impl<P: Subject> World<P> {
             node.partial = None;
             node.muted_until_us = 0;
         }
+        for replica in 0..self.nodes.len() {
+            self.disk_space(replica, false)?;
+        }
         // A pause that is lifted: its replica's turn is due now.
         for replica in 0..self.nodes.len() {
             let node = &self.nodes[replica];

@@ -83,12 +83,39 @@ impl<P: Subject> World<P> {
         self.working = Some(replica);
         self.touched.clear();
         self.touched_set.clear();
+        if self.nodes[replica].disk.is_blocked() {
+            return self.refuse(replica);
+        }
         self.feed(replica)?;
         self.finish_turn(replica)
     }
 
+    /// What a replica does whose records wait for space: what comes is lost or refused, and what it
+    /// knows itself waits.
+    fn refuse(&mut self, replica: usize) -> Result<(), Flaw> {
+        for job in std::mem::take(&mut self.nodes[replica].inbox) {
+            match job {
+                Job::Frame { .. } => {
+                    *self.stats.named.entry("frames_lost_for_space").or_default() += 1;
+                }
+                Job::Propose { token, .. } => {
+                    self.token_rejected(replica, token, NotApplied::Overloaded);
+                }
+                Job::Read { token, .. } => {
+                    self.token_read(replica, token, Err(ReadRefusal::Unreachable))?;
+                }
+                Job::Synced(_) | Job::Peer(_) => self.nodes[replica].inbox.push_back(job),
+                Job::Wake => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Performs everything that waits in the group of `replica`.
     pub(super) fn finish_turn(&mut self, replica: usize) -> Result<(), Flaw> {
+        if self.nodes[replica].disk.is_blocked() {
+            return Ok(());
+        }
         self.begin_snapshot_if_due(replica);
         let mut actions = std::mem::take(&mut self.actions);
         if let Some(group) = &mut self.nodes[replica].group {
