@@ -1,5 +1,5 @@
 //! Invariant 11. Client histories: registers are linearizable, transactions over lists strictly
-//! serializable.
+//! serializable, and accounts hold what was paid in (`accounts`).
 //!
 //! Every value that clients write is unique and named for its operation, so histories are handed
 //! to the checkers with numbers for values.
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use panchayat_core::kv::{Condition, KvCommand, KvOp, KvOutput, KvValue};
 use rustc_hash::FxHashMap;
 
+use crate::accounts;
 use crate::client::{ClientEvent, ClientEventKind};
 use crate::flaw::{Flaw, Invariant};
 use crate::history::{
@@ -29,6 +30,8 @@ pub struct Judged {
     pub undecided_registers: u64,
     /// Transactions over lists, single operations included.
     pub list_transactions: u64,
+    /// Balances and audits.
+    pub account_reads: u64,
 }
 
 enum Call {
@@ -80,7 +83,9 @@ pub fn judge(events: &[ClientEvent]) -> Result<Judged, Flaw> {
         let texts: Vec<_> = found.anomalies.iter().map(|anomaly| anomaly.text.as_str()).collect();
         return Err(Flaw::general(Invariant::StrictlySerializable, texts.join("\n")));
     }
+    let account_reads = accounts::judge(events)?;
     Ok(Judged {
+        account_reads,
         register_operations: registers.len() as u64,
         undecided_registers: report.undecided.len() as u64,
         list_transactions: lists.len() as u64,

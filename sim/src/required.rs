@@ -65,6 +65,7 @@ const COMMON: &[&str] = &[
     "fetches",
     "frames_lost_for_space",
     "gone",
+    "judged_account_reads",
     "judged_list_transactions",
     "judged_register_operations",
     "marked_absent",

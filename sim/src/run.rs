@@ -122,6 +122,7 @@ pub(crate) fn finish<P: Subject>(world: World<P>, flaw: Option<Flaw>) -> Report 
         ("rejected", stats.rejected),
         ("judged_register_operations", judged.register_operations),
         ("judged_registers_undecided", judged.undecided_registers),
+        ("judged_account_reads", judged.account_reads),
         ("judged_list_transactions", judged.list_transactions),
     ] {
         coverage.add(name, count);

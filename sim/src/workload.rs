@@ -2,11 +2,13 @@
 //!
 //! Keys are named for what is done with them, so that a history checker can pick the part it
 //! understands: `l…` lists (append and get, also many in one transaction), `r…` registers (put,
-//! get, compare-and-set, delete), `m…` keys that only `Mix` touches. Every value written is unique.
+//! get, compare-and-set, delete), `m…` keys that only `Mix` touches,
+//! `c…` accounts that are added to (`accounts`). Every value written is unique.
 
 use bytes::Bytes;
 use panchayat_core::kv::{Condition, KvCommand, KvOp, KvValue};
 
+use crate::accounts;
 use crate::rng::Rng;
 
 /// The shape of a run's load.
@@ -39,6 +41,8 @@ pub struct Workload {
     pub timeout_us: u64,
     /// Whether clients name their requests, and try again elsewhere what was not answered.
     pub retries: bool,
+    /// How many accounts there are; about half of the commands are about them, if any.
+    pub accounts: u64,
     /// When clients stop asking, if they do before all commands are issued.
     pub until_us: Option<u64>,
 }
@@ -60,6 +64,7 @@ impl Workload {
             think_us: 0,
             timeout_us: 0,
             retries: false,
+            accounts: 0,
             until_us: None,
         }
     }
@@ -87,6 +92,7 @@ impl Workload {
             think_us: rng.octaves(100, 300_000),
             timeout_us: rng.octaves(200_000, 3_000_000),
             retries: rng.percent(60),
+            accounts: *rng.pick(&[0, 0, 0, 1, 3, 8]),
             until_us: None,
         }
     }
@@ -99,6 +105,9 @@ impl Workload {
         rng: &mut Rng,
         seen: impl Fn(&Bytes) -> KvValue,
     ) -> KvCommand {
+        if self.accounts > 0 && rng.percent(50) {
+            return accounts::draw(self.accounts, rng);
+        }
         let total: u64 = self.kinds.iter().sum();
         let drawn = rng.below(total.max(1));
         if drawn < self.kinds[0] {

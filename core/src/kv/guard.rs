@@ -3,9 +3,9 @@
 //! A footprint that forgets a key makes replicas differ, and only sometimes. Here it fails at the
 //! first command. Release builds pay nothing for it.
 
+use panchayat_consensus::Mode;
 #[cfg(debug_assertions)]
-use panchayat_consensus::Footprint;
-use panchayat_consensus::{KeyHash, Mode};
+use panchayat_consensus::{Footprint, KeyHash};
 
 use crate::state_machine::StateMachine;
 

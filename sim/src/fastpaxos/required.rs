@@ -43,6 +43,7 @@ const COMMON: &[&str] = &[
     "fetches",
     "filled",
     "frames_lost_for_space",
+    "judged_account_reads",
     "judged_list_transactions",
     "judged_register_operations",
     "leader_crash",

@@ -38,6 +38,7 @@ const COMMON: &[&str] = &[
     "given_up",
     "held_by_lease",
     "index_reads",
+    "judged_account_reads",
     "judged_list_transactions",
     "judged_register_operations",
     "leader_crash",
