@@ -12,6 +12,7 @@ mod command;
 pub mod effects;
 mod footprint;
 pub mod ids;
+mod plain;
 mod protocol;
 mod quorums;
 mod read;

@@ -20,7 +20,7 @@ pub mod mutation;
 pub mod sessions;
 pub mod snapshot;
 mod state_machine;
-mod stream;
+pub mod stream;
 
 pub use group::{
     Answer, Base, Doubt, Effect, Group, MarkError, ReadRequest, Reading, Sink, SnapshotParts,

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-use panchayat_consensus::wire::{Decode, DecodeError, Encode};
+use panchayat_consensus::wire::{Decode, DecodeError, Encode, to_bytes};
 use panchayat_consensus::{Footprint, InstanceId, WallTime};
 use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What `apply` may know besides the command: agreed data, the same at every replica.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,24 @@ pub struct ApplyContext {
 /// A fingerprint of a whole state. Replicas that executed the same commands have equal ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct StateHash(pub u64);
+
+impl StateHash {
+    /// That of one part of a state, by its encoding. A part says which it is: it holds its key.
+    pub fn of(part: &impl Encode) -> Self {
+        Self(xxh3_64(&to_bytes(part)))
+    }
+
+    /// That of a state with one more part. The order in which parts come is no matter, so a state
+    /// can keep its hash up to date with every change.
+    pub fn with(self, part: Self) -> Self {
+        Self(self.0.wrapping_add(part.0))
+    }
+
+    /// That of a state without one of its parts.
+    pub fn without(self, part: Self) -> Self {
+        Self(self.0.wrapping_sub(part.0))
+    }
+}
 
 /// Why a written state could not be read back.
 #[derive(Debug, Error)]

@@ -77,7 +77,7 @@ pub use panchayat_consensus::{
 };
 pub use panchayat_core::{
     ApplyContext, Doubt, Reading, RestoreError, SessionConfig, StateHash, StateMachine,
-    conformance, cow, kv, sessions,
+    conformance, cow, kv, sessions, stream,
 };
 pub use panchayat_multipaxos::{Learning, Lease};
 pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};
