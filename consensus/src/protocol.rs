@@ -116,6 +116,12 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
         Vec::new()
     }
 
+    /// How this replica stands, for people: what the protocol does just now, and why it is slow if
+    /// it is. `None` if a protocol has nothing to say.
+    fn status(&self) -> Option<String> {
+        None
+    }
+
     /// Asserts what must hold between steps. The simulator calls it after every one.
     ///
     /// # Panics

@@ -82,7 +82,7 @@ impl FastPaxos {
         let round = Round::classic(ballot);
         let reach = self.reach();
         for (slot, entry) in (first..).zip(entries) {
-            if slot <= self.chosen || slot > reach || !self.catch_up.gone.is_empty() {
+            if slot <= self.chosen || slot > reach || !self.needs_no_state() {
                 continue;
             }
             if let Some(submission) = entry.submission()

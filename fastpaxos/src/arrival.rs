@@ -12,7 +12,7 @@ use crate::replica::FastPaxos;
 
 /// An estimate falls by this part of the way to a smaller sample, and rises to a larger one at
 /// once: what arrives too late collides, what waits a little does not.
-const FALL: i64 = 8;
+const FALL: i64 = 32;
 
 /// Delays between members, clock differences included, in microseconds.
 #[derive(Clone, Debug, Hash)]
@@ -28,9 +28,12 @@ impl Delays {
         Self { inbound: vec![None; n], outbound: vec![None; n] }
     }
 
-    fn sample(&mut self, from: ReplicaId, delay: i64) {
+    /// Takes a sample; says whether it is the first of that member.
+    fn sample(&mut self, from: ReplicaId, delay: i64) -> bool {
         let known = &mut self.inbound[from.index()];
+        let first = known.is_none();
         *known = Some(known.map_or(delay, |known| delay.max(known - (known - delay) / FALL)));
+        first
     }
 }
 
@@ -39,8 +42,10 @@ impl FastPaxos {
     pub(crate) fn note_delay(&mut self, from: ReplicaId, sent: WallTime, now: Now) {
         let delay = (now.wall.0 as i64).wrapping_sub(sent.0 as i64);
         // Clocks further apart than a day say nothing.
-        if delay.unsigned_abs() < 86_400_000_000 {
-            self.delays.sample(from, delay);
+        let sensible = delay.unsigned_abs() < 86_400_000_000;
+        if sensible && self.delays.sample(from, delay) {
+            // It has been waiting to hear that, and may have a word like it.
+            self.status_due = self.status_due.min(now.monotonic);
         }
     }
 
@@ -54,24 +59,22 @@ impl FastPaxos {
     /// When a command sent now should have reached a fast quorum; zero if that is not known, or
     /// not wanted.
     pub(crate) fn arrival(&self, now: Now) -> WallTime {
-        self.arrival_at(self.config.quorums.fast(), now)
-    }
-
-    /// The same for all members.
-    pub(crate) fn arrival_everywhere(&self, now: Now) -> WallTime {
-        self.arrival_at(self.config.quorums.n(), now)
-    }
-
-    fn arrival_at(&self, members: usize, now: Now) -> WallTime {
-        if self.config.slots == Slots::NextFree {
-            return WallTime(0);
-        }
-        let here = self.me().index();
-        let outbound = self.delays.outbound.iter().enumerate();
-        let known = outbound.filter_map(|(to, delay)| if to == here { Some(0) } else { *delay });
-        let mut delays: Vec<i64> = known.collect();
+        let mut delays: Vec<i64> =
+            self.delays.outbound.iter().copied().flatten().chain([0]).collect();
         delays.sort_unstable();
-        let last = delays.get(members - 1);
-        last.map_or(WallTime(0), |delay| WallTime(now.wall.0.saturating_add_signed(*delay)))
+        self.after(delays.get(self.config.quorums.fast() - 1).copied(), now)
+    }
+
+    /// The same for all members that answer this coordinator.
+    pub(crate) fn arrival_everywhere(&self, now: Now) -> WallTime {
+        let members = self.others().iter().filter(|member| self.answers(*member, now, false));
+        let delays = members.map(|member| self.delays.outbound[member.index()]);
+        let last = delays.chain([Some(0)]).try_fold(i64::MIN, |last, delay| Some(last.max(delay?)));
+        self.after(last, now)
+    }
+
+    fn after(&self, delay: Option<i64>, now: Now) -> WallTime {
+        let wanted = delay.filter(|_| self.config.slots == Slots::ByArrival);
+        wanted.map_or(WallTime(0), |delay| WallTime(now.wall.0.saturating_add_signed(delay)))
     }
 }

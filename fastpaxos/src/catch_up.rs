@@ -19,7 +19,7 @@ pub(crate) struct CatchUp {
     /// How often somebody was asked: whose turn it is.
     turn: usize,
     /// Those who collected what is needed here.
-    pub(crate) gone: ReplicaSet,
+    gone: ReplicaSet,
 }
 
 impl CatchUp {
@@ -32,6 +32,16 @@ impl CatchUp {
 }
 
 impl FastPaxos {
+    /// Those whose state this replica needs, and that can give it. What only the dead had executed
+    /// is not lost: a quorum voted for it, and whoever is left finds that out as a coordinator does.
+    pub(crate) fn states_ahead(&self) -> ReplicaSet {
+        self.catch_up.gone.minus(self.suspected)
+    }
+
+    pub(crate) fn needs_no_state(&self) -> bool {
+        self.states_ahead().is_empty()
+    }
+
     pub(crate) fn note_progress(&mut self, from: ReplicaId, progress: Progress) {
         let known = &mut self.progress[from.index()];
         known.chosen = known.chosen.max(progress.chosen);

@@ -108,6 +108,7 @@ impl FastPaxos {
             self.beat(now, fx);
         }
         self.attend_mode(now, fx);
+        self.attend_alignment(now, fx);
         self.attend_survey(now, fx);
         self.attend_stuck(now, fx);
     }

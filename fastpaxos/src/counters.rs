@@ -44,8 +44,10 @@ counters! {
     settled_constrained,
     /// Stretches of the log closed by this replica as coordinator because votes were missing...
     closed_missing,
-    /// ...or because acceptors' counters had drifted apart.
+    /// ...because acceptors' counters had drifted apart...
     closed_drifted,
+    /// ...or because fast rounds had just begun.
+    closed_first,
     /// Losers of collisions given a slot by this replica as coordinator.
     losers_placed,
     /// Gaps filled with nothing by this replica as coordinator.
@@ -70,9 +72,9 @@ counters! {
     outcome_unknown,
     /// Pre-votes asked for.
     pre_votes,
-    /// Ballots prepared.
+    /// Ballots prepared to take over; those for another mode are counted as that.
     prepares,
-    /// Elections won.
+    /// Elections won; a coordinator that changes its mode is in place already.
     elections_won,
     /// Coordination given up because a quorum was out of reach or had left for a higher ballot.
     resigned,

@@ -164,10 +164,11 @@ impl FastPaxos {
         }
     }
 
-    /// Without a quorum in sight, or without the state a coordinator needs, asking is vain.
+    /// Without a quorum in sight, or while a state is to be had that a coordinator needs, asking is
+    /// vain.
     fn may_win(&self) -> bool {
         let alive = self.config.quorums.n() - self.suspected.len();
-        alive >= self.config.quorums.q1() && self.catch_up.gone.is_empty()
+        alive >= self.config.quorums.q1() && self.needs_no_state()
     }
 
     /// The pre-vote.

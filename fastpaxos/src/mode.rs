@@ -5,19 +5,29 @@
 //! comes back by itself: when enough have answered for a while, or after a time that doubles as long
 //! as fast rounds fail right away again.
 //!
+//! Where fast rounds begin, counters of acceptors cannot agree: what was given to the coordinator alone
+//! arrives there, and others hear of the beginning earlier or later. So with arrival times the
+//! coordinator soon closes the first stretch, everybody jumps above it at one
+//! point among the commands, and only from there on collisions say anything.
+//!
 //! A ballot can go from classic to fast rounds, since its coordinator knows where nobody has voted;
 //! the way back is a new ballot, which ends the fast round everywhere.
 
 use std::fmt;
 
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
-use panchayat_consensus::{Now, ReplicaId, Slot, Time};
+use panchayat_consensus::{Now, ReplicaId, Slot, Time, WallTime};
 
+use crate::config::Slots;
 use crate::replica::{FastPaxos, Fx, Role};
 use crate::round::Round;
+use crate::settle::MARGIN_MAX;
 
 /// Fewer slots than this say nothing about collisions.
-const SLOTS_MIN: u32 = 16;
+const SLOTS_MIN: u32 = 32;
+/// Slots of the first stretch of fast rounds beyond those voted in, besides two for each command that
+/// is on its way.
+const FIRST_SLOTS: u64 = 16;
 /// The time in classic rounds doubles this often.
 const DOUBLINGS_MAX: u32 = 4;
 
@@ -74,6 +84,10 @@ pub(crate) struct ModeControl {
     /// Since when enough members answer for fast rounds.
     enough_since: Option<Time>,
     doublings: u32,
+    /// Whether the first stretch of fast rounds is still to be closed.
+    beginning: bool,
+    /// Collisions count from this slot on.
+    counted_from: Slot,
     slots: u32,
     settled: u32,
 }
@@ -85,6 +99,8 @@ impl ModeControl {
             since: now.monotonic,
             enough_since: None,
             doublings: 0,
+            beginning: false,
+            counted_from: 0,
             slots: 0,
             settled: 0,
         }
@@ -116,6 +132,9 @@ impl FastPaxos {
         }
         if !round.classic {
             coordinator.in_row = 0;
+        }
+        if self.mode.beginning || slot < self.mode.counted_from {
+            return;
         }
         // Older ones count less and less.
         if self.mode.slots >= self.config.mode.window {
@@ -162,8 +181,30 @@ impl FastPaxos {
         self.mode.reason = None;
         self.mode.since = now.monotonic;
         (self.mode.slots, self.mode.settled) = (0, 0);
+        self.mode.counted_from = 0;
+        self.mode.beginning = self.config.slots == Slots::ByArrival;
         self.fast.from = last + 1;
         self.fast.mode = Mode::Fast;
+    }
+
+    /// Closes the first stretch of fast rounds when that is due.
+    pub(crate) fn attend_alignment(&mut self, now: Now, fx: &mut Fx) {
+        let Role::Coordinator(coordinator) = &self.role else { return };
+        if !self.mode.beginning || self.fast.from == 0 || coordinator.closing.is_some() {
+            return;
+        }
+        // What waited for fast rounds comes all at once, and shows how much is on its way.
+        let timing = self.config.timing;
+        let first = self.mode.since + timing.settle_delay;
+        let unknown = self.arrival_everywhere(now) == WallTime(0);
+        if now.monotonic < first || (unknown && now.monotonic < first + timing.patience.times(2)) {
+            return;
+        }
+        self.mode.beginning = false;
+        self.counters.closed_first += 1;
+        let margin = (FIRST_SLOTS + 2 * self.known.len() as u64).min(MARGIN_MAX);
+        let upto = self.start_close(self.highest_voted() + margin, now, fx);
+        self.mode.counted_from = upto + 1;
     }
 
     /// Changes the mode if that is due.

@@ -12,7 +12,7 @@ impl FastPaxos {
     /// Whether any value will do: the coordinator of the ballot promised said so.
     fn votes_fast(&self) -> bool {
         let heard = self.is_coordinator() || self.following == Some(self.promised);
-        self.fast.from > 0 && heard && self.catch_up.gone.is_empty()
+        self.fast.from > 0 && heard && self.needs_no_state()
     }
 
     /// Gives slots to commands whose time has come, as far as there is room; closes what is to be
@@ -29,7 +29,9 @@ impl FastPaxos {
 
     fn place_ready(&mut self) {
         let leads = self.is_coordinator() && self.fast.from == 0;
-        let follows_classic = self.following.is_some() && self.fast.from == 0;
+        // Known only once the coordinator has said what it does: what comes before that waits.
+        let knows = self.following.is_some() && !self.standing.news;
+        let follows_classic = knows && self.fast.from == 0;
         let votes = self.votes_fast();
         while let Some(key) = self.known.next_ready() {
             let done = if self.taken.contains_key(&key) || follows_classic {

@@ -69,7 +69,7 @@ impl Protocol for FastPaxos {
     }
 
     fn needs_state(&self) -> ReplicaSet {
-        self.catch_up.gone
+        self.states_ahead()
     }
 
     fn hold(&mut self, now: Now) {
@@ -82,6 +82,10 @@ impl Protocol for FastPaxos {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         FastPaxos::counters(self).named().collect()
+    }
+
+    fn status(&self) -> Option<String> {
+        Some(FastPaxos::status(self).to_string())
     }
 
     fn check_invariants(&self) {

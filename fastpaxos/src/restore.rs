@@ -37,7 +37,8 @@ impl FastPaxos {
         if !self.mutated(Mutation::NumbersReused) {
             self.pending.last_number = self.run << RUN_SHIFT;
         }
-        self.status_due = now.monotonic + self.config.timing.status_interval;
+        // Members learn from it how far they are from each other.
+        self.status_due = now.monotonic;
         self.catch_up.moved(now.monotonic);
         self.first_standing(now);
     }

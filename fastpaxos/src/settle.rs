@@ -28,7 +28,7 @@ use crate::survey::Survey;
 const DRIFT: u32 = 6;
 /// Most slots closed beyond those voted in, for losers and for those who are further than is known
 /// here.
-const MARGIN_MAX: u64 = 256;
+pub(crate) const MARGIN_MAX: u64 = 256;
 
 /// A stretch of the log to be closed to the fast round, when its turn among the commands comes.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -176,15 +176,17 @@ impl FastPaxos {
         self.fast.closed_after
     }
 
-    pub(crate) fn start_close(&mut self, upto: Slot, now: Now, fx: &mut Fx) {
+    /// Begins to close the log to the fast round, up to `upto` as far as the window allows; says
+    /// how far.
+    pub(crate) fn start_close(&mut self, upto: Slot, now: Now, fx: &mut Fx) -> Slot {
         let upto = upto.min(self.chosen + self.config.limits.window_slots_max);
         let first = self.chosen + 1;
         let (n, again) = (self.config.quorums.n(), now.monotonic + self.config.timing.patience);
         if upto < first {
-            return;
+            return upto;
         }
         let due = self.arrival_everywhere(now);
-        let Role::Coordinator(coordinator) = &mut self.role else { return };
+        let Role::Coordinator(coordinator) = &mut self.role else { return upto };
         let ballot = coordinator.ballot;
         coordinator.proposed = coordinator.proposed.max(upto);
         coordinator.closing = Some(Survey::new(ballot, first, upto, n, again));
@@ -192,6 +194,7 @@ impl FastPaxos {
         self.fast.closing = Some(Closing { ballot, first, upto, due, until });
         let message = Message::Close { ballot, from: first, upto, due };
         self.send(self.others(), message, After::NOTHING, fx);
+        upto
     }
 
     pub(crate) fn on_close(&mut self, from: ReplicaId, closing: Closing, now: Now, fx: &mut Fx) {

@@ -31,6 +31,8 @@ pub(crate) struct Survey {
     /// The votes of those that have not reported everything.
     partial: Vec<Vec<(Slot, Round, Entry)>>,
     pub(crate) resend_due: Time,
+    /// Whether its owner coordinated before, and wants no more than another mode.
+    renews: bool,
 }
 
 impl Survey {
@@ -44,6 +46,7 @@ impl Survey {
             votes: BTreeMap::new(),
             partial: vec![Vec::new(); n],
             resend_due,
+            renews: false,
         }
     }
 
@@ -63,11 +66,13 @@ impl FastPaxos {
             self.role = Role::Follower;
             return;
         }
-        self.counters.prepares += 1;
+        let renews = self.is_coordinator();
+        self.counters.prepares += u64::from(!renews);
         let after = self.join(ballot, now, fx);
         let (n, first) = (self.config.quorums.n(), self.chosen + 1);
         let due = now.monotonic + self.config.timing.heartbeat_interval;
-        self.role = Role::Candidate(Box::new(Survey::new(ballot, first, 0, n, due)));
+        let survey = Survey { renews, ..Survey::new(ballot, first, 0, n, due) };
+        self.role = Role::Candidate(Box::new(survey));
         self.standing.due = now.monotonic + self.config.timing.election_timeout.times(2);
         self.own.push_back((after, Own::Promise(ballot)));
         self.send(self.others(), Message::Prepare { ballot, from: first }, after, fx);
@@ -216,7 +221,7 @@ impl FastPaxos {
     }
 
     fn take_over(&mut self, survey: Survey, now: Now, fx: &mut Fx) {
-        self.counters.elections_won += 1;
+        self.counters.elections_won += u64::from(!survey.renews);
         let reported = survey.votes.last_key_value().map_or(0, |(slot, _)| *slot);
         let mut last = reported.max(self.highest());
         let values = self.values_for(&survey, last);

@@ -20,6 +20,7 @@ const REQUIRED: &[&str] = &[
     "settled_constrained",
     "closed_missing",
     "closed_drifted",
+    "closed_first",
     "losers_placed",
     "filled",
     "led",

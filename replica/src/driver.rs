@@ -426,6 +426,7 @@ where
             executed: self.group.executed(),
             in_flight: self.outside.waiting.len() + self.door.len(),
             held: self.group.held(),
+            status: self.group.protocol().status(),
             protocol: self.group.protocol().counters(),
             messages_sent: outbox.messages_sent,
             bytes_sent: outbox.bytes_sent,

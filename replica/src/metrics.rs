@@ -17,6 +17,8 @@ pub struct CoreMetrics {
     pub in_flight: usize,
     /// Effects waiting for the disk.
     pub held: usize,
+    /// How the protocol stands, for people: which rounds Fast Paxos runs, say, and why.
+    pub status: Option<String>,
     /// The protocol's own counters, by name.
     pub protocol: Vec<(&'static str, u64)>,
     /// Protocol messages sent, one for each receiver.

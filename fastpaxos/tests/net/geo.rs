@@ -62,6 +62,19 @@ pub(crate) fn cluster(
     seed: u64,
     change: impl Fn(&mut Config),
 ) -> World {
+    let mut world = newborn(cities, weather, seed, change);
+    world.run_until(3_000 * MS);
+    assert!(world.coordinator().is_some(), "somebody coordinates");
+    world
+}
+
+/// A cluster in its first moment.
+pub(crate) fn newborn(
+    cities: &[usize],
+    weather: Weather,
+    seed: u64,
+    change: impl Fn(&mut Config),
+) -> World {
     let quorums = FastQuorums::for_replicas(cities.len()).unwrap();
     let configs = (0..cities.len()).map(|node| {
         let mut config = Config::new(ReplicaId(node as u8), quorums, Span::from_ms(40));
@@ -70,7 +83,5 @@ pub(crate) fn cluster(
     });
     let mut world = World::new(configs.collect(), weather, seed);
     world.start();
-    world.run_until(3_000 * MS);
-    assert!(world.coordinator().is_some(), "somebody coordinates");
     world
 }

@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod geo;
 pub(crate) mod rng;
 pub(crate) mod swarm;
+pub(crate) mod sweep;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -21,6 +21,7 @@ const COMMON: &[&str] = &[
     "classic_for_collisions",
     "classic_for_few",
     "closed_drifted",
+    "closed_first",
     "closed_missing",
     "closings",
     "collected_for_room",
