@@ -58,6 +58,8 @@ counters! {
     elections_won,
     /// Leaderships given up because a quorum was out of reach or had left for a higher ballot.
     resigned,
+    /// Times it came to run so late that it held the time against nobody.
+    absences,
     /// Leaderships handed over.
     transferred,
     /// Candidates not helped because of a lease.

@@ -4,7 +4,8 @@
 //! listens below the queues, does not hear its process either; or when it was silent for several
 //! times as long, process or not. So a load under which messages wait does not cost the leader its
 //! place. A replica first asks whether others would help it (the pre-vote): one that was cut off
-//! asks in vain, and comes back without having raised any ballot.
+//! asks in vain, and comes back without having raised any ballot. And time in which it did not run
+//! itself, stopped or starved of its processor, it holds against nobody.
 
 use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Time};
 
@@ -16,6 +17,9 @@ use crate::replica::{Fx, MultiPaxos, Role};
 const BUSY_TIMEOUTS: u64 = 8;
 /// The wait after failing to be elected doubles this often.
 const BACKOFF_DOUBLINGS_MAX: u32 = 4;
+/// Who runs later than it asked to by more than this part of the election timeout was absent. A
+/// little late is everyone now and then, and it may not put off an election for ever.
+const ABSENCE_PART: u64 = 2;
 
 /// When this replica last heard a leader, and when it stands.
 #[derive(Clone, Debug, Hash)]
@@ -85,6 +89,23 @@ impl MultiPaxos {
         let doublings = self.standing.failures.min(BACKOFF_DOUBLINGS_MAX);
         let wait = self.config.timing.patience.times(1 << doublings);
         self.standing.due = now.monotonic + wait + self.jitter(wait, now);
+    }
+
+    /// If this replica comes to run long after it asked to, what others said meanwhile still waits
+    /// in its queues: it goes on as if no time had passed.
+    pub(crate) fn note_absence(&mut self, now: Now) {
+        let late = now.monotonic - self.step_due;
+        if late.0 <= self.config.timing.election_timeout.0 / ABSENCE_PART {
+            return;
+        }
+        self.counters.absences += 1;
+        let Standing { heard_at, quiet_until, due, .. } = &mut self.standing;
+        for time in [heard_at, quiet_until, due] {
+            *time = *time + late;
+        }
+        if let Role::Leader(leadership) = &mut self.role {
+            leadership.forgive(late);
+        }
     }
 
     /// Whether there is no leader, as far as this replica can tell.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
+use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Span, Time, WallTime};
 
 use crate::config::{Limits, Placement};
 use crate::entry::Entry;
@@ -85,6 +85,12 @@ impl Leadership {
     /// Whether nothing more may be proposed for now.
     pub(crate) fn is_full(&self, limits: &Limits, chosen: Slot) -> bool {
         self.proposed - chosen >= limits.window_slots_max || self.bytes >= limits.window_bytes_max
+    }
+
+    /// Nobody could be heard in that time, so nobody was silent. What was *proved* of others, a lease
+    /// above all, is as old as it is.
+    pub(crate) fn forgive(&mut self, absence: Span) {
+        self.heard.iter_mut().for_each(|heard| *heard = *heard + absence);
     }
 
     pub(crate) fn due(&self, chosen: Slot) -> Time {

@@ -94,6 +94,8 @@ pub struct MultiPaxos {
     pub(crate) run: u64,
     pub(crate) started: After,
     pub(crate) status_due: Time,
+    /// When the next step was to be, at the latest.
+    pub(crate) step_due: Time,
     pub(crate) counters: Counters,
 }
 
@@ -187,6 +189,7 @@ impl MultiPaxos {
             run: 0,
             started: After::NOTHING,
             status_due: now.monotonic,
+            step_due: now.monotonic,
             counters: Counters::default(),
             config,
         }
@@ -356,15 +359,20 @@ impl MultiPaxos {
     }
 
     pub(crate) fn ask_for_wake(&self, fx: &mut Fx) {
+        if let Some(due) = self.due() {
+            fx.wake_at(due);
+        }
+    }
+
+    /// When there is something to do without any input.
+    fn due(&self) -> Option<Time> {
         let due = [
             Some(self.status_due),
             Some(self.role_due()),
             self.pending.next_due(self.config.timing.patience),
             self.catch_up_due(),
         ];
-        if let Some(due) = due.into_iter().flatten().min() {
-            fx.wake_at(due);
-        }
+        due.into_iter().flatten().min()
     }
 }
 
@@ -386,6 +394,7 @@ impl Protocol for MultiPaxos {
     }
 
     fn step(&mut self, now: Now, input: Input<Message>, effects: &mut Fx) {
+        self.note_absence(now);
         match input {
             Input::Propose { token, command } => self.propose(token, command, now, effects),
             Input::Read { token, assurance, .. } => {
@@ -402,6 +411,7 @@ impl Protocol for MultiPaxos {
         self.send_accepts(effects);
         self.tell_readers(effects);
         self.ask_for_wake(effects);
+        self.step_due = self.due().map_or(now.monotonic, |due| due.max(now.monotonic));
     }
 
     fn image(&self) -> Vec<Record> {
@@ -481,6 +491,6 @@ impl Hash for MultiPaxos {
         self.pending.hash(state);
         self.reads.hash(state);
         (self.durable, &self.own, self.suspected, self.run).hash(state);
-        (self.started, self.status_due).hash(state);
+        (self.started, self.status_due, self.step_due).hash(state);
     }
 }

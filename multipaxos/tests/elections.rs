@@ -125,6 +125,66 @@ fn overload_costs_rejections_and_no_election() {
     assert_eq!(world.count("pre_votes"), 1);
 }
 
+/// A machine that is stopped for a minute with everything on it, or so overloaded that nothing gets to
+/// run: nobody was silent, since nobody listened.
+#[test]
+fn replicas_that_were_all_stopped_go_on_as_they_were() {
+    for n in [3, 5] {
+        let mut world = running(n, |_| {});
+        let promised = world.protocol(0).unwrap().promised();
+        for _ in 0..20 {
+            // Out of step: each stops in the middle of something else, and comes back in its turn.
+            for node in 0..n {
+                world.run_until(world.now + 3 * MS);
+                world.act(Action::Pause(node, 60_000 * MS));
+            }
+            world.run_until(world.now + 60_000 * MS);
+            (0..n).for_each(|node| _ = world.propose(node));
+            world.run_until(world.now + 100 * MS);
+        }
+        assert!(world.run_until_done(world.now + 1_000 * MS, World::is_settled));
+        assert_eq!(world.answered.len(), 20 * n);
+        assert!(world.count("absences") >= 20 * n as u64);
+        assert_eq!((world.leader(), world.count("pre_votes")), (Some(0), 1));
+        assert_eq!((world.count("prepares"), world.count("resigned")), (1, 0));
+        assert_eq!(world.protocol(0).unwrap().promised(), promised);
+    }
+}
+
+/// It knows that it was absent, so it waits to hear of the leader before it judges.
+#[test]
+fn a_replica_that_was_stopped_does_not_stand_when_it_comes_back() {
+    let mut world = running(3, |_| {});
+    for _ in 0..20 {
+        world.act(Action::Pause(2, 5_000 * MS));
+        for _ in 0..600 {
+            world.propose(0);
+            world.run_until(world.now + 10 * MS);
+        }
+    }
+    assert!(world.run_until_done(world.now + 1_000 * MS, World::is_settled));
+    assert_eq!((world.leader(), world.count("pre_votes")), (Some(0), 1));
+}
+
+/// Absence is no excuse for good: where the leader is gone too, somebody stands all the same.
+#[test]
+fn replicas_that_are_absent_again_and_again_replace_a_dead_leader() {
+    let mut world = running(3, |_| {});
+    world.act(Action::Crash(0));
+    let died_at = world.now;
+    let elected = loop {
+        for node in 1..3 {
+            world.act(Action::Pause(node, 120 * MS));
+        }
+        world.run_until(world.now + 160 * MS);
+        if world.leader().is_some() || world.now > died_at + 30_000 * MS {
+            break world.leader();
+        }
+    };
+    assert!(elected.is_some(), "nobody stood");
+    println!("replaced after {} ms", (world.now - died_at) / MS);
+}
+
 #[test]
 fn leadership_is_handed_over_on_request_without_waiting_for_leases() {
     let mut world = running(3, |config| {
