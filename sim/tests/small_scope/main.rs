@@ -16,6 +16,8 @@ use std::time::Instant;
 
 use panchayat_consensus::{InstanceId, ReplicaId};
 use panchayat_epaxos::Config;
+#[cfg(feature = "mutations")]
+use stateright::HasDiscoveries;
 use stateright::{Checker, Expectation, Model};
 
 use crate::epaxos::{Action, Scope};
@@ -56,14 +58,16 @@ fn leaders(states: usize) {
     holds("multi-paxos: two leaders, two slots", &log(as_it_is, 0, Vec::new()), states);
     holds("multi-paxos: two leaders, two slots, a crash", &log(as_it_is, 1, Vec::new()), states);
     holds("multi-paxos: a vote is out when a second stands", &log(as_it_is, 1, voted()), states);
+    holds("multi-paxos: and has a command of its own", &rivals(as_it_is), states);
+    holds("multi-paxos: a command in two slots", &crossed(as_it_is), states);
     #[cfg(feature = "mutations")]
     {
         use panchayat_multipaxos::Mutation;
-        let ignore = |config: &mut Config| config.mutation = Some(Mutation::IgnoreAcceptedValues);
         let most = states.max(1_000_000);
-        breaks("the same, votes ignored", &log(ignore, 1, voted()), "agreement", most);
+        let ignore = |config: &mut Config| config.mutation = Some(Mutation::IgnoreAcceptedValues);
+        breaks("the same, votes ignored", &rivals(ignore), "agreement", most);
         let twice = |config: &mut Config| config.mutation = Some(Mutation::NoDeduplication);
-        breaks("the same, applied twice", &log(twice, 0, voted()), "execution", most);
+        breaks("the same, applied twice", &crossed(twice), "execution", most);
     }
 }
 
@@ -80,6 +84,36 @@ fn log(
         start,
         configure,
     }
+}
+
+/// As `voted`, and r1, which may stand, has a command too. At three replicas whoever votes knows at
+/// once that it is chosen, by its own vote and the leader's; so what a new leader must not ignore is
+/// the vote of the old one alone, which a late `Accept` may still complete elsewhere.
+fn rivals(configure: fn(&mut panchayat_multipaxos::Config)) -> multipaxos::Scope {
+    multipaxos::Scope { proposers: vec![R[0], R[1]], ..log(configure, 0, voted()) }
+}
+
+/// r0 leads and has r1's command in slot 3, of which nobody has heard; r1 leads after it, and has the
+/// same command in slot 2. A third leader may complete both.
+fn crossed(configure: fn(&mut panchayat_multipaxos::Config)) -> multipaxos::Scope {
+    use multipaxos::Action::{DeliverKind, Propose, Stand};
+    let start = vec![
+        Stand(R[0]),
+        DeliverKind(R[0], R[2], "Prepare"),
+        DeliverKind(R[2], R[0], "Promise"),
+        Propose(R[0]),
+        DeliverKind(R[0], R[1], "Accept"),
+        DeliverKind(R[0], R[2], "Accept"),
+        Propose(R[2]),
+        DeliverKind(R[2], R[0], "Forward"),
+        Propose(R[1]),
+        DeliverKind(R[1], R[0], "Forward"),
+        Stand(R[1]),
+        DeliverKind(R[1], R[2], "Prepare"),
+        DeliverKind(R[2], R[1], "Promise"),
+        DeliverKind(R[1], R[0], "Prepare"),
+    ];
+    multipaxos::Scope { stands: 3, ..log(configure, 0, start) }
 }
 
 /// r0 leads by r2's promise and has voted for its command; nobody has heard of that vote yet.
@@ -135,17 +169,19 @@ fn holds<M: Small>(name: &str, scope: &M, states: usize) {
             panic!("{name}: {} is violated:\n{:#?}", property.name, path.into_actions());
         }
     }
-    report(name, &*checker, states, start);
+    let end = if checker.state_count() < states { "exhausted" } else { "bounded" };
+    report(name, end, &*checker, start);
 }
 
 #[cfg(feature = "mutations")]
 fn breaks<M: Small>(name: &str, scope: &M, property: &'static str, states: usize) {
     let start = Instant::now();
-    let checker = explore(scope, states);
+    let checker = scope.clone().checker().target_state_count(states);
+    let checker = checker.finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let path = checker.discovery(property);
     let path = path.unwrap_or_else(|| panic!("{name}: {property} should have been violated"));
     println!("  {property} is violated after {} steps", path.into_actions().len());
-    report(name, &*checker, states, start);
+    report(name, "found", &checker, start);
 }
 
 /// What several threads can explore.
@@ -169,11 +205,9 @@ fn explore<M: Small>(scope: &M, states: usize) -> Box<impl Checker<M> + use<M>> 
     Box::new(checker.spawn_bfs().join())
 }
 
-fn report<M: Model>(name: &str, checker: &impl Checker<M>, states: usize, start: Instant) {
-    let exhausted = checker.state_count() < states;
+fn report<M: Model>(name: &str, end: &str, checker: &impl Checker<M>, start: Instant) {
     println!(
-        "test {name} ... ok ({}, {} states, {} distinct, depth {}, {:.1} s)",
-        if exhausted { "exhausted" } else { "bounded" },
+        "test {name} ... ok ({end}, {} states, {} distinct, depth {}, {:.1} s)",
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth(),
