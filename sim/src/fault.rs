@@ -161,6 +161,13 @@ pub enum Fault {
     /// What happens to a replica happens to whoever leads when its time comes; to the replica it
     /// names if nobody does.
     OfLeader(Box<Fault>),
+    /// The same for the one so many seats behind whoever leads.
+    OfFollower {
+        /// How many seats.
+        behind: usize,
+        /// What happens to it.
+        fault: Box<Fault>,
+    },
     /// A replica's wall clock jumps.
     ClockJump {
         /// Which.
@@ -178,7 +185,7 @@ impl Fault {
                 *down_us = (*down_us).min(longest_us);
             }
             Self::Mute { us, .. } => *us = (*us).min(longest_us),
-            Self::OfLeader(fault) => fault.shorten(longest_us),
+            Self::OfLeader(fault) | Self::OfFollower { fault, .. } => fault.shorten(longest_us),
             _ => {}
         }
     }
@@ -200,6 +207,9 @@ impl Fault {
                 *links = isolate(replicas, leader);
             }
             Self::OfLeader(fault) => return (**fault).clone().of(leader, replicas),
+            Self::OfFollower { behind, fault } => {
+                return (**fault).clone().of((leader + *behind) % replicas, replicas);
+            }
             Self::Storm { .. } => {}
         }
         self
@@ -232,6 +242,7 @@ impl Fault {
                 Self::Clog { .. } => "leader_clog",
                 _ => "leader_fault",
             },
+            Self::OfFollower { .. } => "follower_fault",
         }
     }
 }

@@ -14,7 +14,7 @@ const LEADERS_PERCENT: u64 = 40;
 /// Runs with quorums other than majorities, in a hundred.
 const FLEXIBLE_PERCENT: u64 = 30;
 /// Of the runs with leases, those that are about leases, in a hundred.
-const LEASES_PERCENT: u64 = 25;
+const LEASES_PERCENT: u64 = 30;
 /// Leaders are heard of no more often than this: heartbeats would be all there is.
 const HEARTBEAT_MIN_US: u64 = 5_000;
 /// And no less often, so that a run has room for several elections.
@@ -111,12 +111,13 @@ fn trouble_leases(setup: &mut Setup, rng: &mut Rng) {
         let replica = rng.below(n as u64) as usize;
         let clog = Fault::Clog { links: isolate(n, replica), us: span.0 };
         setup.plan.push(Planned { at_us, fault: Fault::OfLeader(Box::new(clog)) });
-        for replica in 0..n {
-            // Of all but the leader, as likely as not.
-            if rng.percent(60) {
+        for behind in 1..n {
+            if rng.percent(80) {
                 let (point, down_us) = (CrashPoint::After(0), rng.between(500, 5_000));
+                let crash = Box::new(Fault::Crash { replica: behind, point, down_us });
                 let at_us = at_us + rng.below(span.0 / 4);
-                setup.plan.push(Planned { at_us, fault: Fault::Crash { replica, point, down_us } });
+                let fault = Fault::OfFollower { behind, fault: crash };
+                setup.plan.push(Planned { at_us, fault });
             }
         }
     }

@@ -23,7 +23,7 @@ impl<P: Subject> World<P> {
             return Ok(());
         }
         let mut fault = self.setup.plan[index].fault.clone();
-        if matches!(fault, Fault::OfLeader(_)) {
+        if matches!(fault, Fault::OfLeader(_) | Fault::OfFollower { .. }) {
             let named = fault.name();
             let leading = self.nodes.iter().enumerate().filter_map(|(replica, node)| {
                 Some((node.group.as_ref()?.protocol().leads()?, replica))
@@ -33,7 +33,7 @@ impl<P: Subject> World<P> {
             *self.stats.named.entry(name).or_default() += 1;
             fault = match (leader, fault) {
                 (Some(leader), fault) => fault.of(leader, self.setup.replicas()),
-                (None, Fault::OfLeader(fault)) => *fault,
+                (None, Fault::OfLeader(fault) | Fault::OfFollower { fault, .. }) => *fault,
                 (None, fault) => fault,
             };
             self.setup.plan[index].fault = fault.clone();
@@ -114,7 +114,7 @@ impl<P: Subject> World<P> {
                 None
             }
             // Somebody was named above.
-            Fault::OfLeader(_) => None,
+            Fault::OfLeader(_) | Fault::OfFollower { .. } => None,
             Fault::ClockJump { replica, by_us } => {
                 self.nodes[replica].clock.jump(by_us);
                 let skew_us = self.nodes[replica].clock.skew_us().unsigned_abs();
