@@ -5,7 +5,7 @@
 //! what one needs to say when something will arrive *by the receiver's clock*. Members tell each
 //! other these numbers. A wrong clock makes them wrong, which costs collisions or waiting.
 
-use panchayat_consensus::{Now, ReplicaId, WallTime};
+use panchayat_consensus::{Now, ReplicaId, Span, WallTime};
 
 use crate::config::Slots;
 use crate::replica::FastPaxos;
@@ -28,11 +28,13 @@ impl Delays {
         Self { inbound: vec![None; n], outbound: vec![None; n] }
     }
 
-    /// Takes a sample; says whether it is the first of that member.
-    fn sample(&mut self, from: ReplicaId, delay: i64) -> bool {
+    /// Takes a sample; says whether it is the first of that member. An estimate further from it than
+    /// anybody waits is of no use: a clock was put right.
+    fn sample(&mut self, from: ReplicaId, delay: i64, wait_max: Span) -> bool {
         let known = &mut self.inbound[from.index()];
         let first = known.is_none();
-        *known = Some(known.map_or(delay, |known| delay.max(known - (known - delay) / FALL)));
+        let near = known.filter(|known| known - delay <= wait_max.0 as i64);
+        *known = Some(near.map_or(delay, |known| delay.max(known - (known - delay) / FALL)));
         first
     }
 }
@@ -43,7 +45,7 @@ impl FastPaxos {
         let delay = (now.wall.0 as i64).wrapping_sub(sent.0 as i64);
         // Clocks further apart than a day say nothing.
         let sensible = delay.unsigned_abs() < 86_400_000_000;
-        if sensible && self.delays.sample(from, delay) {
+        if sensible && self.delays.sample(from, delay, self.config.timing.arrival_wait_max) {
             // It has been waiting to hear that, and may have a word like it.
             self.status_due = self.status_due.min(now.monotonic);
         }

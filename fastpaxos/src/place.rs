@@ -74,7 +74,7 @@ impl FastPaxos {
         let cursor = if self.mutated(Mutation::CloseIgnored) { 0 } else { self.fast.cursor };
         let first = [cursor, self.fast.from, closed + 1, self.chosen + 1];
         let mut slot = first.into_iter().max().unwrap_or(1);
-        if self.mutated(Mutation::VoteTwice) && slot.is_multiple_of(4) && slot - 1 > self.chosen {
+        if self.mutated(Mutation::VoteTwice) && slot.is_multiple_of(2) && slot - 1 > self.chosen {
             return slot - 1;
         }
         while self.log.get(slot).is_some_and(|state| {

@@ -27,13 +27,13 @@ impl FastPaxos {
         ];
         let mut run: Vec<Entry> = Vec::new();
         let (mut run_first, mut run_round, mut bytes) = (0, None, 0);
-        for (slot, state) in self.log.above(upto) {
-            // What is chosen needs no vote any more.
-            let (round, entry) = match (&state.chosen, &state.vote) {
-                (Some(entry), _) => (None, entry),
-                (None, Some((round, entry))) => (Some(*round), entry),
-                (None, None) => continue,
-            };
+        // A vote binds also where something is known to be chosen: nobody votes twice.
+        let votes = self.log.above(upto).filter_map(|(slot, state)| {
+            state.vote.as_ref().map(|(round, entry)| (slot, Some(*round), entry))
+        });
+        let chosen = self.log.above(upto);
+        let chosen = chosen.filter_map(|(slot, state)| Some((slot, None, state.chosen.as_ref()?)));
+        for (slot, round, entry) in votes.chain(chosen) {
             let goes_on = round == run_round
                 && run_first + run.len() as u64 == slot
                 && bytes < self.config.limits.batch_bytes_max;

@@ -3,7 +3,7 @@
 mod net;
 
 use net::geo::{INDIA3, cluster, ideal};
-use net::{MS, World};
+use net::{Action, MS, Us, World};
 use panchayat_consensus::{Protocol, ReplicaId};
 
 /// One coordinates, and has executed and forgotten what the others have voted for and not learned;
@@ -17,7 +17,7 @@ fn what_only_the_dead_had_executed_is_found_in_the_votes() {
         }
     });
     let cut = |world: &mut World, links: &[(usize, usize)]| {
-        links.iter().for_each(|(from, to)| world.act(net::Action::Cut(*from, *to)));
+        links.iter().for_each(|(from, to)| world.act(Action::Cut(*from, *to)));
     };
     let proposed: Vec<u64> = (0..4).filter_map(|_| world.propose(1)).collect();
     world.run_until(world.now + MS);
@@ -25,7 +25,7 @@ fn what_only_the_dead_had_executed_is_found_in_the_votes() {
     cut(&mut world, &[(0, 1), (0, 2), (1, 2), (2, 1)]);
     world.run_until(world.now + 400 * MS);
     assert!(world.protocol(0).unwrap().collected_upto() > world.protocol(1).unwrap().chosen_upto());
-    world.act(net::Action::HealAll);
+    world.act(Action::HealAll);
     cut(&mut world, &[(1, 2), (2, 1)]);
     let asked = |world: &World, node: usize| world.protocol(node).unwrap().counters().fetches > 0;
     assert!(
@@ -40,9 +40,95 @@ fn what_only_the_dead_had_executed_is_found_in_the_votes() {
         assert!(known < world.protocol(0).unwrap().collected_upto(), "{node} lacks it");
     }
     world.crash(0);
-    world.act(net::Action::HealAll);
+    world.act(Action::HealAll);
     assert!(world.run_until_done(world.now + 10_000 * MS, World::is_settled), "they go on");
     let order = &world.nodes[1].process.as_ref().unwrap().state.order;
     let found = proposed.iter().filter(|p| order.iter().any(|(_, payload)| payload == *p));
     assert_eq!(found.count(), proposed.len());
+}
+
+/// Proposes at every replica in turn, `gap` apart; gives the slowest answer.
+fn slowest(world: &mut World, commands: usize, gap: Us) -> Us {
+    world.answered.clear();
+    for number in 0..commands {
+        world.propose(number % world.n());
+        world.run_until(world.now + gap);
+    }
+    assert!(world.run_until_done(world.now + 10_000 * MS, World::is_settled), "all is answered");
+    assert_eq!(world.answered.len(), commands);
+    let took = world.answered.iter().map(|answered| answered.executed - answered.proposed);
+    took.max().unwrap_or_default()
+}
+
+/// An acceptor dies when its votes are durable and some are told, comes back, and is given other
+/// commands while those it voted for are undecided: what it votes for then are other slots.
+#[test]
+fn an_acceptor_that_comes_back_votes_in_no_slot_twice() {
+    for wait in (0..40).step_by(2) {
+        let mut world = cluster(INDIA3, ideal(INDIA3), 1, |_| {});
+        let undecided: Vec<u64> = (0..3).filter_map(|_| world.propose(1)).collect();
+        world.run_until(world.now + wait * MS);
+        world.crash(2);
+        world.propose(0);
+        world.restart(2);
+        for _ in 0..3 {
+            world.propose(2);
+            world.propose(0);
+            world.run_until(world.now + 3 * MS);
+        }
+        assert!(world.run_until_done(world.now + 10_000 * MS, World::is_settled), "{wait} ms");
+        let order = &world.nodes[2].process.as_ref().unwrap().state.order;
+        let times = |payload: &u64| order.iter().filter(|(_, found)| found == payload).count();
+        assert!(undecided.iter().all(|payload| times(payload) == 1), "{wait} ms: {order:?}");
+    }
+}
+
+/// A coordinator is lost at any moment of a fast round, comes back at any moment of its successor's,
+/// and both settle the same slots.
+#[test]
+fn coordinators_that_change_amid_fast_rounds_settle_the_same() {
+    for lost in (1..60).step_by(3) {
+        for back in [1, 400, 700, 1_000] {
+            let mut world = cluster(INDIA3, ideal(INDIA3), 1, |_| {});
+            for node in [1, 2, 0, 2, 1] {
+                world.propose(node);
+            }
+            world.run_until(world.now + lost * MS);
+            let coordinator = world.coordinator().expect("it runs");
+            let asked = (0..3).filter(|node| *node != coordinator);
+            let asked: Vec<u64> = asked.filter_map(|node| world.propose(node)).collect();
+            world.crash(coordinator);
+            world.run_until(world.now + back * MS);
+            world.restart(coordinator);
+            let done = world.run_until_done(world.now + 10_000 * MS, World::is_settled);
+            assert!(done, "lost after {lost} ms, back after {back} ms");
+            let orders = world.nodes.iter().map(|node| &node.process.as_ref().unwrap().state.order);
+            let orders: Vec<_> = orders.collect();
+            assert!(orders.windows(2).all(|two| two[0] == two[1]), "{lost} and {back} ms");
+            let all = |payload: &u64| orders[0].iter().any(|(_, found)| found == payload);
+            assert!(asked.iter().all(all), "lost after {lost} ms, back after {back} ms");
+        }
+    }
+}
+
+/// Clocks an hour ahead, an hour behind and right again: commands wait no longer than they may, are
+/// in one order everywhere, and are as fast as before when the clocks are right.
+#[test]
+fn clocks_that_jump_cost_a_bounded_wait_and_no_more() {
+    let mut world = cluster(INDIA3, ideal(INDIA3), 1, |_| {});
+    let (usual, hour) = (slowest(&mut world, 30, 80 * MS), 3_600_000 * MS);
+    assert!(usual <= 37 * MS, "{usual} us");
+    for (node, wall) in [(1, hour), (1, 0), (0, hour), (2, hour / 2), (0, 0), (2, 0)] {
+        world.act(Action::ClockJump(node, wall));
+        // Two waits in a row, and a settled collision, at most.
+        let worst = slowest(&mut world, 60, 11 * MS);
+        assert!(worst <= 250 * MS, "{worst} us with the clock of {node} at {wall}");
+    }
+    // Collisions may have led to classic rounds, for as long as 16 times their usual time.
+    world.run_until(world.now + 40_000 * MS);
+    let after = slowest(&mut world, 30, 80 * MS);
+    assert_eq!(after, usual, "the clocks are right again");
+    let orders = world.nodes.iter().map(|node| &node.process.as_ref().unwrap().state.order);
+    let orders: Vec<_> = orders.collect();
+    assert!(orders.windows(2).all(|two| two[0] == two[1]));
 }

@@ -60,6 +60,12 @@ pub(crate) enum CliError {
     /// Nobody is called so who could lead.
     #[error("no city `{city}` could lead; there are {sites}")]
     Leader { city: String, sites: String },
+    /// A flag for Multi-Paxos only.
+    #[error(
+        "--naive makes no sense with Fast Paxos: every city counts the votes itself, and there is no \
+         leader's word to wait for"
+    )]
+    NaiveFast,
     /// A flag for protocols with a leader.
     #[error("{0} makes no sense with a leaderless protocol")]
     Leaderless(&'static str),
@@ -131,6 +137,7 @@ impl CliError {
             | Self::OtherProtocol { .. }
             | Self::Leader { .. }
             | Self::Leaderless(_)
+            | Self::NaiveFast
             | Self::Ports { .. }
             | Self::Geo(
                 GeoError::Workload(_)
@@ -161,7 +168,7 @@ impl CliError {
             Self::Leader { .. } => "`auto` chooses the city with the smallest predicted mean \
                                     latency"
                 .to_owned(),
-            Self::Leaderless(_) => "add `--protocol multipaxos`".to_owned(),
+            Self::Leaderless(_) | Self::NaiveFast => "add `--protocol multipaxos`".to_owned(),
             Self::Description(DescriptionError::None { dir }) => format!(
                 "start one with `panchayat up --data-dir {}`, or name its --data-dir",
                 dir.display()

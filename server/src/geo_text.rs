@@ -123,6 +123,10 @@ fn totals(report: &Report) -> String {
         let counted = report.counters.iter().map(|(name, count)| format!("{name} {count}"));
         let _ = writeln!(text, "counted: {}", counted.collect::<Vec<_>>().join(", "));
     }
+    for standing in &report.standing {
+        let (at_s, site) = (standing.at_ms / 1e3, &standing.site);
+        let _ = writeln!(text, "{at_s:.1} s {site}: {}", standing.status);
+    }
     if let Some(disk) = report.disk {
         let _ = writeln!(
             text,

@@ -27,7 +27,7 @@ pub(crate) fn choice(ordering: &Ordering, sites: &[String]) -> Result<ProtocolCh
             let choice = MultiPaxosChoice { leader, learning, ..MultiPaxosChoice::default() };
             Ok(ProtocolChoice::MultiPaxos(choice))
         }
-        ProtocolName::Fastpaxos if ordering.naive => Err(CliError::Leaderless("--naive")),
+        ProtocolName::Fastpaxos if ordering.naive => Err(CliError::NaiveFast),
         ProtocolName::Fastpaxos => {
             let choice = FastPaxosChoice { coordinator: leader, ..FastPaxosChoice::default() };
             Ok(ProtocolChoice::FastPaxos(choice))

@@ -32,6 +32,12 @@ fn unknown_names_list_those_that_exist() {
         &["no city `pune` could lead", "mumbai, delhi, bangalore", "`auto`"],
     );
     check(&["up", "--leader=delhi"], 2, &["--leader makes no sense", "--protocol multipaxos"]);
+    check(&["geo", "--naive"], 2, &["--naive makes no sense with a leaderless"]);
+    check(
+        &["bench", "--loopback", "--protocol=fastpaxos", "--naive"],
+        2,
+        &["--naive makes no sense with Fast Paxos", "counts the votes itself"],
+    );
     check(&["geo", "--durability", "hope"], 2, &["fsync, os, memory"]);
 }
 

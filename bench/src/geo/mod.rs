@@ -27,7 +27,7 @@ use crate::workload::WorkloadError;
 
 pub use check::{Check, LATENESS_P99_MS_MAX};
 pub use fault::{FAULTS_MAX, FAULTY_DURATION_MAX, Fault, FaultError, SLOW_MAX};
-pub use report::{Conditions, Disk, Emulator, Lateness, PairCheck, Report, SiteReport};
+pub use report::{Conditions, Disk, Emulator, Lateness, PairCheck, Report, SiteReport, Standing};
 pub use run::run;
 pub use timeline::{Bucket, FaultReport, Recovery, Silence, Stretch};
 

@@ -32,6 +32,9 @@ pub struct Report {
     /// What the protocol has counted in the measured window and until all was settled, over all
     /// replicas, by name; those that were killed up to their death.
     pub counters: BTreeMap<String, u64>,
+    /// How the replicas stood, as their protocol says, just before each moment at which a fault began or
+    /// ended, and at the end of the window; empty for a protocol that says nothing.
+    pub standing: Vec<Standing>,
     /// Commands answered per second, over all cities.
     pub throughput_per_s: f64,
     /// How far the emulated network was from what was asked for.
@@ -59,6 +62,17 @@ pub struct Report {
     /// the same state. The only
     /// thing that fails a run: everything else depends on the machine.
     pub ok: bool,
+}
+
+/// How a replica stood at a moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// After the beginning of the measured window.
+    pub at_ms: f64,
+    /// The city.
+    pub site: String,
+    /// In the protocol's words.
+    pub status: String,
 }
 
 /// What was run.

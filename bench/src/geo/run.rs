@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::inject::{Clients, Injector};
 use super::plan::Plan;
-use super::report::{Conditions, Disk, Distances, Emulator, PairCheck, Report};
+use super::report::{Conditions, Disk, Distances, Emulator, PairCheck, Report, Standing};
 use super::{CLIENTS_MAX, GeoConfig, GeoError, Phase, Progress, check, timeline};
 use crate::counters::Counters;
 use crate::histogram::ms;
@@ -157,12 +157,16 @@ impl Run<'_> {
         let counted_before = Counters::so_far(living(&at_begin));
         let stage = Stage { phase: Phase::Measuring, end: window.end, total: config.duration };
         let mut injector = Injector::new(self.plan, cluster.replicas().len());
+        let names = self.distances.matrix.sites();
+        let mut standing = Vec::new();
         for event in &self.plan.events {
             stage.wait(window.begin + event.at, &answered, progress).await;
+            standing.extend(stand(event.at, names, &metrics(cluster).await?));
             injector.happen(*event, cluster, &mut clients).await?;
         }
         stage.wait(window.end, &answered, progress).await;
         let under_load = metrics(cluster).await?;
+        standing.extend(stand(config.duration, names, &under_load));
         let lateness = cluster.wan().map(|wan| wan.lateness_snapshot()).unwrap_or_default();
         injector.end_links(cluster, &window);
 
@@ -180,12 +184,12 @@ impl Run<'_> {
         let counters = counted.since(&counted_before);
         let commands = answered() as f64;
         let sites = samples.iter().enumerate();
-        let names = self.distances.matrix.sites();
         let traces: Vec<_> =
             samples.iter().filter_map(|shared| shared.lock().trace.take()).collect();
         let mut report = Report {
             conditions: Conditions::of(config, self.distances),
             counters,
+            standing,
             sites: sites.map(|(seat, shared)| self.distances.site(seat, &shared.lock())).collect(),
             messages_per_command: ratio(traffic.messages as f64, commands),
             bytes_per_command: ratio(traffic.bytes as f64, commands),
@@ -207,6 +211,16 @@ impl Run<'_> {
         report.checks = check::checks(&report, config, self.distances.leader, quiet);
         Ok(report)
     }
+}
+
+/// How those that live stand, if their protocol says so.
+fn stand(at: Duration, names: &[String], metrics: &[Option<Metrics>]) -> Vec<Standing> {
+    let sites = names.iter().zip(metrics);
+    let standing = sites.filter_map(|(site, metrics)| {
+        let status = metrics.as_ref()?.core.status.clone()?;
+        Some(Standing { at_ms: ms(at), site: site.clone(), status })
+    });
+    standing.collect()
 }
 
 /// Empty for a replica that is dead.

@@ -38,6 +38,8 @@ fn main() {
         holds(&format!("{n} replicas, collisions"), &collisions(n, as_it_is), states);
         holds(&format!("{n} replicas, a take-over"), &take_over(n, as_it_is), states);
     }
+    holds("4 replicas, chosen by three and closed", &chosen_by_three(as_it_is), states);
+    holds("3 replicas, chosen and taken over", &chosen_and_taken_over(as_it_is), states);
     #[cfg(feature = "mutations")]
     breaks_with_mistakes(states.max(1_000_000));
     println!("\ntest result: ok. all scopes hold; 0 failed");
@@ -47,7 +49,28 @@ fn main() {
 fn collisions(replicas: usize, configure: fn(&mut Config)) -> Scope {
     let proposers = vec![R[1], R[2]];
     let (crash, successors, impatient) = (false, Vec::new(), true);
-    Scope { replicas, proposers, crash, successors, impatient, configure }
+    let (opening, hears) = (Vec::new(), None);
+    Scope { replicas, proposers, crash, successors, impatient, opening, hears, configure }
+}
+
+/// All have voted: one for its own command, three for the other one, which is chosen therefore. That
+/// only the second proposer finds out, while the coordinator settles without waiting.
+fn chosen_by_three(configure: fn(&mut Config)) -> Scope {
+    let opening = vec![(R[2], R[0]), (R[2], R[3])];
+    Scope { opening, hears: Some(R[2]), ..collisions(4, configure) }
+}
+
+/// All have voted for the only command there is. Its proposer may find out, and another takes over.
+fn chosen_and_taken_over(configure: fn(&mut Config)) -> Scope {
+    let (proposers, opening) = (vec![R[2]], vec![(R[2], R[0]), (R[2], R[1])]);
+    Scope { proposers, opening, hears: Some(R[2]), ..take_over(3, configure) }
+}
+
+/// Every replica has seen both commands, in different orders.
+#[cfg(feature = "mutations")]
+fn seen_by_all(configure: fn(&mut Config)) -> Scope {
+    let opening = vec![(R[1], R[0]), (R[2], R[0]), (R[1], R[2]), (R[2], R[1])];
+    Scope { opening, ..collisions(3, configure) }
 }
 
 /// The same, and another takes over from a coordinator that died, or only seems to have.
@@ -63,7 +86,8 @@ fn holds(name: &str, scope: &Scope, states: usize) {
     }
     report(name, &*checker, states, start);
     // Classic rounds take more steps, and with four replicas there are more ways to each.
-    let kinds = if scope.replicas == 3 || states >= STATES_DEEP {
+    let near = scope.replicas == 3 || !scope.opening.is_empty();
+    let kinds = if near || states >= STATES_DEEP {
         &["chosen in a fast round", "chosen in a classic round"][..]
     } else {
         &[]
@@ -79,16 +103,24 @@ fn breaks_with_mistakes(states: usize) {
 
     let small: fn(&mut Config) = |config| config.mutation = Some(Mutation::FastQuorumTooSmall);
     let ignore: fn(&mut Config) = |config| config.mutation = Some(Mutation::IgnoreFastVotes);
+    let fixed: fn(&mut Config) = |config| config.mutation = Some(Mutation::FixedThreshold);
+    let twice: fn(&mut Config) = |config| config.mutation = Some(Mutation::VoteTwice);
     for (name, scope) in [
         ("a classic quorum decides a fast round", collisions(3, small)),
-        ("recovery ignores fast votes", take_over(3, ignore)),
+        ("recovery ignores fast votes", chosen_and_taken_over(ignore)),
+        ("fixed collision threshold", chosen_by_three(fixed)),
+        ("acceptor votes twice in a fast round", seen_by_all(twice)),
     ] {
         let start = Instant::now();
         let checker = explore(&scope, states);
         let path = checker.discovery("agreement");
         let path = path.unwrap_or_else(|| panic!("{name}: agreement should have been violated"));
-        println!("  agreement is violated after {} steps", path.into_actions().len());
-        report(name, &*checker, states, start);
+        println!(
+            "test {name} ... ok (agreement is violated after {} steps, {} states, {:.1} s)",
+            path.into_actions().len(),
+            checker.state_count(),
+            start.elapsed().as_secs_f64()
+        );
     }
 }
 

@@ -38,6 +38,11 @@ pub(crate) struct Scope {
     pub(crate) successors: Vec<ReplicaId>,
     /// Whether the coordinator may settle without votes that are missing.
     pub(crate) impatient: bool,
+    /// A hand-made beginning, if this is not empty: all have proposed, these commands were delivered in
+    /// this order, from the first to the second, and all other commands are lost.
+    pub(crate) opening: Vec<(ReplicaId, ReplicaId)>,
+    /// After it, the only one who hears votes; all do if there is none.
+    pub(crate) hears: Option<ReplicaId>,
     pub(crate) configure: fn(&mut Config),
 }
 
@@ -193,7 +198,28 @@ impl Scope {
             self.apply(&mut state, &Action::Deliver(name));
         }
         assert!(state.replicas[COORDINATOR.index()].is_coordinator());
+        if !self.opening.is_empty() {
+            self.open(&mut state);
+        }
         state
+    }
+
+    fn open(&self, state: &mut State) {
+        for replica in &self.proposers {
+            self.apply(state, &Action::Propose(*replica));
+        }
+        let is_command = |envelope: &Envelope| matches!(envelope.message, Message::Propose { .. });
+        for way in &self.opening {
+            let found = state
+                .network
+                .iter()
+                .find(|(_, envelope)| is_command(envelope) && (envelope.from, envelope.to) == *way);
+            let name = *found.expect("a proposer on the first side").0;
+            self.apply(state, &Action::Deliver(name));
+        }
+        state.network.retain(|_, envelope| {
+            !is_command(envelope) && self.hears.is_none_or(|to| envelope.to == to)
+        });
     }
 
     fn apply(&self, state: &mut State, action: &Action) -> bool {
