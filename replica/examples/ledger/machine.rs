@@ -12,7 +12,7 @@ use panchayat::{
 };
 
 /// Most paise of one payment: a crore of rupees.
-pub(crate) const PAISE_MAX: u64 = 100_000_000_00;
+pub(crate) const PAISE_MAX: u64 = 10_000_000_000;
 
 /// What can be asked of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

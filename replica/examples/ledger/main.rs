@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 const ACCOUNTS: u32 = 30;
 /// The account that everybody buys from.
 const SHOP: u32 = 0;
-const OPENING_PAISE: u64 = 2_000_00;
+const OPENING_PAISE: u64 = 200_000;
 const DELHI: ReplicaId = ReplicaId(1);
 /// Attempts that got no answer, of all clients.
 static RETRIES: AtomicU64 = AtomicU64::new(0);
@@ -100,7 +100,7 @@ async fn pay(cities: Cities, client: u64, payments: u64) -> Result<Vec<(u64, Out
             false => draw.below(ACCOUNTS.into()) as u32,
         };
         let to = if to == from { (from + 1) % ACCOUNTS } else { to };
-        let paise = 1_00 + draw.below(200_00);
+        let paise = 100 + draw.below(20_000);
         let command = Command::Pay { reference, from, to, paise };
         let (request, home) = (requests.next(), client as usize);
         let outcome = match draw.percent(15) {
