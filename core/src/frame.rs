@@ -89,6 +89,13 @@ impl FrameWriter {
     }
 }
 
+/// The group that a frame is for, read without the rest; `None` for a stump or another version.
+pub fn group_of(frame: &[u8]) -> Option<GroupId> {
+    let (version, rest) = frame.split_first()?;
+    let group = u32::from_le_bytes(*rest.first_chunk()?);
+    (*version == FRAME_VERSION).then_some(GroupId(group))
+}
+
 /// Reads the header of a frame. What is left in the reader are its messages.
 ///
 /// # Errors
@@ -127,7 +134,10 @@ mod tests {
         for id in &ids {
             writer.push(id);
         }
-        let (header, mut input) = open_frame(writer.take().unwrap()).unwrap();
+        let frame = writer.take().unwrap();
+        assert_eq!(group_of(&frame), Some(ours.group));
+        assert_eq!((group_of(&frame[..4]), group_of(b"\x09123456")), (None, None));
+        let (header, mut input) = open_frame(frame).unwrap();
         assert_eq!(header, ours);
         assert_eq!(next_message(&mut input), Ok(Some(ids[0])));
         assert_eq!(next_message(&mut input), Ok(Some(ids[1])));

@@ -16,10 +16,10 @@ use panchayat_epaxos::EPaxos;
 use panchayat_storage::{SnapshotConfig, SnapshotStore, StorageError};
 use thiserror::Error;
 
-use crate::builder::ADDRESS;
 use crate::error::{MarkerError, SnapshotUnreadable};
 use crate::local::{LocalCluster, LocalConfig, cluster_id};
 use crate::snapshots::{check, leave_restored};
+use crate::workload::group_of;
 
 /// A backup that was made, or restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn restore_site<S: StateMachine>(
     node: NodeId,
     from: &Path,
 ) -> Result<Backup, BackupError> {
-    let mut places = SnapshotConfig::new(dir, cluster_id(&config.set), node, ADDRESS.group);
+    let mut places = SnapshotConfig::new(dir, cluster_id(&config.set), node, group_of(""));
     places.bytes_per_second_max = None;
     let backend = places.backend.clone();
     let store = SnapshotStore::open(places)?;

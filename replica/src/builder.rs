@@ -1,50 +1,35 @@
 //! Starting a replica.
 
-use std::io;
+use std::fmt;
 use std::net::UdpSocket;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use crossbeam::channel::unbounded;
-use panchayat_consensus::{EpochNumber, GroupId, NodeId, Protocol, ReplicaSet, Span};
-use panchayat_core::detector::Detector;
-use panchayat_core::frame::FrameHeader;
+use panchayat_consensus::{GroupId, NodeId};
 use panchayat_core::{SessionConfig, StateMachine};
-use panchayat_epaxos::EPaxos;
-use panchayat_fastpaxos::FastPaxos;
-use panchayat_multipaxos::MultiPaxos;
 use panchayat_storage::backend::Backend;
 use panchayat_storage::{Durability, JournalConfig};
 use panchayat_transport::identity::{Identity, Subject};
 use panchayat_transport::wan::WanControl;
-use panchayat_transport::{Listen, Mesh, MeshConfig, PeerConfig, RateLimit};
-use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
+use panchayat_transport::{Listen, MeshConfig, PeerConfig, RateLimit};
 
 use crate::cluster::Cluster;
-use crate::door::Door;
-use crate::driver::{Address, Clock, Driver, DurableMark, Outside};
-use crate::error::{StartError, Stopped};
-use crate::handler::Handler;
-use crate::inbox::{Event, Inbox};
+use crate::driver::Clock;
+use crate::error::StartError;
+use crate::host::{self, Launch, Node, Plan, Site, launch};
 use crate::limits::Limits;
-use crate::outbox::Outbox;
-use crate::protocol::{Hosted, ProtocolChoice, Setting};
-use crate::read;
-use crate::records::Records;
-use crate::replica::{Gate, Replica, Running};
-use crate::snapshots::{
-    CatchUp, Desk, Due, Fetcher, Places, SnapshotWriter, Started, Stream, start,
-};
+use crate::protocol::ProtocolChoice;
+use crate::replica::Replica;
+use crate::workload::Workload;
 
-/// The only group there is so far.
-pub(crate) const ADDRESS: Address = Address { group: GroupId(1), epoch: EpochNumber(1) };
+/// Most workloads of one replica.
+const WORKLOADS_MAX: usize = 64;
 
 /// Collects what a replica needs. Made by [`Replica::builder`].
 #[derive(Debug)]
 pub struct Builder {
+    planned: Vec<Planned>,
     cluster: Cluster,
     name: String,
     identity: Identity,
@@ -59,9 +44,25 @@ pub struct Builder {
     has_run_before: bool,
 }
 
+/// A workload that was described, and how to start it once everything else is known.
+struct Planned {
+    workload: Workload,
+    launch: Described,
+}
+
+/// Checks a workload against its builder, and says how it is started.
+type Described = Box<dyn FnOnce(&Builder, Workload) -> Result<Launch, StartError> + Send>;
+
+impl fmt::Debug for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.workload.fmt(f)
+    }
+}
+
 impl Builder {
     pub(crate) fn new(cluster: Cluster, name: &str, identity: Identity, data_dir: PathBuf) -> Self {
         Self {
+            planned: Vec::new(),
             cluster,
             name: name.to_owned(),
             identity,
@@ -132,138 +133,112 @@ impl Builder {
         self
     }
 
+    /// Adds a workload, with `machine` as its state before the first command. All workloads of a
+    /// replica share its mesh and its journal; each has a group, a thread, a protocol and limits of
+    /// its own. All members must have the same ones. Start them with
+    /// [`start_workloads`](Self::start_workloads).
+    pub fn workload<S: StateMachine>(mut self, workload: Workload, machine: S) -> Self {
+        let launch = |builder: &Self, workload: Workload| {
+            workload.check()?;
+            let protocol = workload.protocol.clone().unwrap_or_else(|| builder.protocol.clone());
+            let limits = builder.limits_of(&workload)?;
+            let sessions = workload.sessions.unwrap_or(builder.sessions);
+            sessions.check()?;
+            Ok(launch(Plan { workload, protocol, limits, sessions, machine }))
+        };
+        self.planned.push(Planned { workload, launch: Box::new(launch) });
+        self
+    }
+
     /// Starts the replica with `machine` as the state before the first command: reads its newest
     /// snapshot and its journal, opens its port, and takes part. Needs a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start<S: StateMachine>(self, machine: S) -> Result<Replica<S>, StartError> {
-        match self.protocol.clone() {
-            ProtocolChoice::EPaxos => self.start_as::<EPaxos, S>((), machine).await,
-            ProtocolChoice::MultiPaxos(choice) => {
-                self.start_as::<MultiPaxos, S>(choice, machine).await
-            }
-            ProtocolChoice::FastPaxos(choice) => {
-                self.start_as::<FastPaxos, S>(choice, machine).await
-            }
+        if let Some(Planned { workload, .. }) = self.planned.first() {
+            let name = workload.name().to_owned();
+            let why = "start it with `start_workloads`: `start` is for a single state";
+            return Err(StartError::Workload { name, why });
         }
+        let node = self.workload(Workload::unnamed(), machine).start_all().await?;
+        Ok(Replica::of(node.host, 0).expect("the workload has the type that was just given"))
     }
 
-    async fn start_as<P: Hosted, S: StateMachine>(
-        self,
-        choice: P::Choice,
-        machine: S,
-    ) -> Result<Replica<S>, StartError> {
+    /// Starts the replica with the workloads that were [added](Self::workload).
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub async fn start_workloads(self) -> Result<Node, StartError> {
+        if let Some(unnamed) = self.planned.iter().find(|planned| planned.workload.name() == "") {
+            let name = unnamed.workload.name().to_owned();
+            return Err(StartError::Workload { name, why: "a workload needs a name" });
+        }
+        self.start_all().await
+    }
+
+    pub(crate) async fn start_all(mut self) -> Result<Node, StartError> {
         let seat = self.cluster.seat(&self.name);
         let seat = seat.ok_or_else(|| self.cluster.unknown_member(&self.name))?;
         let node = self.cluster.members[seat.index()].node;
         self.check_identity()?;
         self.limits.check()?;
-        self.sessions.check()?;
-
-        let clock = Clock::new();
-        let rtt_max = self.cluster.longest_round_trip();
-        let setting = Setting { seat, cluster: &self.cluster, limits: self.limits };
-        let config = P::config(&choice, &setting)?;
-        let agreed = terms::<P>(&config, &self.cluster);
-        let header = FrameHeader {
-            group: ADDRESS.group,
-            epoch: ADDRESS.epoch,
-            terms: xxh3_64(agreed.as_bytes()) as u32,
-        };
-        let places = Places {
-            journal: self.journal_config(node),
-            snapshot_bytes_per_second: self.limits.snapshot_bytes_per_second,
-            address: ADDRESS,
-            terms: agreed,
-            sessions: self.sessions,
-            clock,
-        };
-        let opened = tokio::task::spawn_blocking(move || start::<P, S>(places, config, machine));
-        let opened = opened.await.map_err(|panic| StartError::Thread(io::Error::other(panic)))?;
-        let Started { group, journal, store } = opened?;
-        let journal = Arc::new(journal);
-
-        let (inbox, events) = Inbox::new(self.limits);
-        let (asks, readers) = read::channel::<S>(&self.limits);
-        let durable = Arc::new(DurableMark::default());
-        let (mark, bell) = (durable.clone(), inbox.clone());
-        let writer = journal.writer(
-            ADDRESS.group,
-            Box::new(move |word| {
-                mark.set(word);
-                bell.announce_durable();
-            }),
-        );
-        let gate = Gate::default();
+        let launches = self.launches()?;
         let per_second = NonZeroU64::new(self.limits.state_bytes_per_second);
-        let rate = RateLimit::new(per_second.unwrap_or(NonZeroU64::MIN));
-        let states = Stream { inbox: inbox.clone(), address: ADDRESS, rate };
-        let handler = Handler::<S> { inbox: inbox.clone(), gate: gate.clone(), states };
-        let mesh = Mesh::start(self.mesh_config(seat.index()), Arc::new(handler))?;
-
-        let members: Vec<_> = self.cluster.members.iter().map(|member| member.node).collect();
-        let outbox = Outbox::new(mesh.clone(), members.clone(), header);
-        let timeout = suspicion_timeout(rtt_max);
-
-        let stop = Arc::<AtomicBool>::default();
-        let (parts, to_write) = unbounded();
-        let snapshots = SnapshotWriter {
-            store: store.clone(),
-            journal: journal.clone(),
-            group: ADDRESS.group,
-            epoch: ADDRESS.epoch,
-            stop: stop.clone(),
-        };
-        let bell = inbox.clone();
-        let report = move |report| _ = bell.tell(Event::Snapshot(report));
-        let snapshots =
-            snapshots.spawn(&self.name, to_write, report).map_err(StartError::Thread)?;
-        let (sender, news) = unbounded();
-        let users = Arc::new(());
-        let fetcher = Fetcher {
-            mesh: mesh.clone(),
-            store: store.clone(),
-            address: ADDRESS,
-            sessions: self.sessions,
-            inbox: inbox.clone(),
-            news: sender,
-            users: users.clone(),
-            last: Arc::default(),
-        };
-        let runtime = tokio::runtime::Handle::current();
-        let catch_up = CatchUp::new(fetcher, news, runtime, members.clone());
-        let kept = (self.durability != Durability::Memory).then(|| journal.clone());
-        let due = Due::new(kept, &self.limits);
-        let driver = Driver {
-            group,
-            clock,
-            header,
-            strangers: ReplicaSet::EMPTY,
-            detector: Detector::new(seat, members.len(), timeout, clock.now().monotonic),
-            members,
-            events,
-            inbox: inbox.clone(),
-            door: Door::new(Span(self.limits.proposal_wait_max.as_micros() as u64)),
-            mesh: mesh.clone(),
-            durable,
-            outside: Outside::new(Records::new(writer, ADDRESS.epoch), outbox, readers),
-            gate: gate.clone(),
-            desk: Desk::new(parts, stop, due, catch_up),
-        };
-        let thread = spawn(driver, &self.name, &gate).map_err(StartError::Thread)?;
-        Ok(Replica::new(Running {
+        let journal = self.journal_config(node);
+        let mesh = self.mesh_config(seat.index());
+        let site = Site {
+            journal,
+            clock: Clock::new(),
+            runtime: tokio::runtime::Handle::current(),
+            state_rate: RateLimit::new(per_second.unwrap_or(NonZeroU64::MIN)),
+            siblings: host::Siblings::default(),
             name: self.name,
-            inbox,
-            asks,
-            gate,
-            mesh,
-            journal: Mutex::new(Some(journal)),
-            store: Mutex::new(Some(store)),
-            store_users: users,
-            snapshots,
-            thread,
-        }))
+            cluster: self.cluster,
+        };
+        let started = tokio::task::spawn_blocking(move || host::start(&site, mesh, launches));
+        let started = started.await;
+        let host = started.map_err(|panic| StartError::Thread(std::io::Error::other(panic)))??;
+        Ok(Node { host: Arc::new(host) })
+    }
+
+    /// How each workload is started; refuses those that cannot be told apart.
+    fn launches(&mut self) -> Result<Vec<(GroupId, Launch)>, StartError> {
+        let planned = std::mem::take(&mut self.planned);
+        let several = planned.len() > 1;
+        let mut launches: Vec<(GroupId, Launch)> = Vec::new();
+        for Planned { workload, launch } in planned {
+            let (name, group) = (workload.name().to_owned(), workload.group());
+            if launches.iter().any(|(other, _)| *other == group) {
+                let why = "another one has the same name, or by chance the same number: rename it";
+                return Err(StartError::Workload { name, why });
+            }
+            if several && name.is_empty() {
+                return Err(StartError::Workload { name, why: "one of several needs a name" });
+            }
+            launches.push((group, launch(self, workload)?));
+        }
+        if launches.is_empty() || launches.len() > WORKLOADS_MAX {
+            let why = "a replica has at least one workload, and at most 64";
+            return Err(StartError::Workload { name: String::new(), why });
+        }
+        Ok(launches)
+    }
+
+    /// The journal's files are shared, and frames are as long as the builder says.
+    fn limits_of(&self, workload: &Workload) -> Result<Limits, StartError> {
+        let Some(limits) = workload.limits else { return Ok(self.limits) };
+        limits.check()?;
+        if limits.command_bytes_max > self.limits.command_bytes_max {
+            let name = workload.name().to_owned();
+            let why = "its command_bytes_max is above the replica's";
+            return Err(StartError::Workload { name, why });
+        }
+        Ok(Limits {
+            journal_segment_bytes: self.limits.journal_segment_bytes,
+            journal_bytes_max: self.limits.journal_bytes_max,
+            ..limits
+        })
     }
 
     fn journal_config(&self, node: NodeId) -> JournalConfig {
@@ -317,43 +292,4 @@ impl Builder {
         }
         config
     }
-}
-
-/// What all members must agree on, in words: the protocol, and who sits where.
-fn terms<P: Hosted>(config: &P::Config, cluster: &Cluster) -> String {
-    let nodes: Vec<_> = cluster.members.iter().map(|member| member.node.0.to_string()).collect();
-    format!("{} among nodes {}", P::terms(config), nodes.join(", "))
-}
-
-/// Silence for this long is suspected: several heartbeats and round trips.
-fn suspicion_timeout(rtt_max: Span) -> Span {
-    Span::from_ms(1_000).max(Span(rtt_max.0 * 3 + 500_000))
-}
-
-fn spawn<P, S>(
-    driver: Driver<P, S>,
-    name: &str,
-    gate: &Gate,
-) -> std::io::Result<std::thread::JoinHandle<Result<(), Stopped>>>
-where
-    P: Protocol + Send + 'static,
-    P::Message: Send,
-    P::Record: Send,
-    S: StateMachine,
-{
-    let gate = gate.clone();
-    let name = name.to_owned();
-    let mesh = driver.mesh.clone();
-    let runtime = tokio::runtime::Handle::current();
-    std::thread::Builder::new().name(format!("replica-{name}")).spawn(move || {
-        let run = std::panic::AssertUnwindSafe(|| driver.run());
-        let result = std::panic::catch_unwind(run).unwrap_or(Err(Stopped::Panicked));
-        if let Err(stopped) = &result {
-            tracing::error!(replica = name, %stopped, "the replica has stopped voting");
-            // Its heartbeats must not make it look alive.
-            runtime.spawn(async move { mesh.shutdown().await });
-        }
-        gate.close(result.clone().err());
-        result
-    })
 }

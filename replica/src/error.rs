@@ -57,6 +57,23 @@ pub enum StartError {
     /// How long requests are remembered makes no sense.
     #[error("sessions: {0}")]
     Sessions(#[from] SessionConfigError),
+    /// A workload cannot be started as it is described.
+    #[error("workload `{name}`: {why}")]
+    Workload {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The journal holds promises of a workload that was not described.
+    #[error(
+        "the journal holds records of group {group:08x}, but no workload with a name of that group \
+         was described: a replica starts with all the workloads it has had"
+    )]
+    StrayRecords {
+        /// The group.
+        group: u32,
+    },
     /// The limits contradict each other.
     #[error("limits: {0}")]
     Limits(&'static str),

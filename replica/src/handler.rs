@@ -1,14 +1,12 @@
-//! The mesh's way into the replica.
+//! The mesh's way into one workload.
 
 use bytes::Bytes;
 use panchayat_consensus::NodeId;
 use panchayat_core::StateMachine;
-use panchayat_transport::{
-    BoxFuture, BulkSink, ClientIdentity, CloseCode, Delivery, DownReason, Lane, MeshHandler,
-    RequestError,
-};
+use panchayat_transport::{BoxFuture, BulkSink, ClientIdentity, Delivery, RequestError};
 
 use crate::error::ProposeError;
+use crate::host::Inlet;
 use crate::inbox::Inbox;
 use crate::remote;
 use crate::replica::{Gate, submit};
@@ -20,26 +18,18 @@ pub(crate) struct Handler<S: StateMachine> {
     pub(crate) states: Stream<S::Output>,
 }
 
-impl<S: StateMachine> MeshHandler for Handler<S> {
-    fn frame(&self, from: NodeId, _lane: Lane, frame: Bytes) -> Delivery {
+impl<S: StateMachine> Inlet for Handler<S> {
+    fn frame(&self, from: NodeId, frame: Bytes) -> bool {
+        self.inbox.try_frame(from, frame).is_ok()
+    }
+
+    fn frame_or_wait(&self, from: NodeId, frame: Bytes) -> Delivery {
         match self.inbox.try_frame(from, frame) {
             Ok(()) => Delivery::Done,
             Err(frame) => {
                 let inbox = self.inbox.clone();
                 Delivery::Wait(Box::pin(async move { inbox.frame(from, frame).await }))
             }
-        }
-    }
-
-    fn peer_up(&self, peer: NodeId) {
-        tracing::info!(%peer, "link up");
-    }
-
-    fn peer_down(&self, peer: NodeId, reason: DownReason) {
-        if is_orderly(&reason) {
-            tracing::info!(%peer, %reason, "link down");
-        } else {
-            tracing::warn!(%peer, %reason, "link down");
         }
     }
 
@@ -74,12 +64,4 @@ impl<S: StateMachine> MeshHandler for Handler<S> {
     ) -> BoxFuture<Result<(), RequestError>> {
         Box::pin(self.states.clone().serve(from, request, sink))
     }
-}
-
-/// Whether a link went down because one of its ends was told to stop.
-fn is_orderly(reason: &DownReason) -> bool {
-    matches!(
-        reason,
-        DownReason::ClosedByUs(CloseCode::Shutdown) | DownReason::ClosedByPeer(CloseCode::Shutdown)
-    )
 }

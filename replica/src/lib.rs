@@ -29,6 +29,7 @@
 //! | talk to a replica from outside | [`RemoteClient`] |
 //! | try again without applying twice | [`Replica::session`] |
 //! | read, compute, and write only if nothing has changed | [`transact`] |
+//! | run several states, each with a protocol of its own | [`Workload`], [`LocalNodes`], [`KvRouter`] |
 //! | write your own replicated state | [`StateMachine`], tested by [`conformance`] |
 
 #![forbid(unsafe_code)]
@@ -41,11 +42,13 @@ mod door;
 mod driver;
 mod error;
 mod handler;
+mod host;
 mod inbox;
 mod limits;
 mod local;
 mod local_faults;
 mod local_links;
+mod local_nodes;
 mod metrics;
 mod outbox;
 mod protocol;
@@ -53,23 +56,31 @@ mod read;
 mod records;
 mod remote;
 mod replica;
+mod router;
 mod session;
 mod snapshots;
 pub mod transact;
+mod workload;
 
 pub use applied::Applied;
 pub use backup::{Backup, BackupError};
 pub use builder::Builder;
 pub use cluster::{Cluster, Member};
 pub use error::{MarkerError, ProposeError, SnapshotUnreadable, StartError, Stopped};
+pub use host::{NoWorkload, Node, NodeMetrics};
 pub use limits::Limits;
 pub use local::{LocalCluster, LocalConfig, LocalError};
+pub use local_nodes::LocalNodes;
 pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
-pub use protocol::{FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice, ProtocolError};
+pub use protocol::{
+    FastPaxosChoice, Leader, MultiPaxosChoice, NoProtocol, ProtocolChoice, ProtocolError,
+};
 pub use read::ReadError;
 pub use remote::{RemoteClient, RemoteError};
 pub use replica::Replica;
+pub use router::{KvRouter, RouteError};
 pub use session::{Requests, Session};
+pub use workload::Workload;
 
 pub use panchayat_consensus::{
     ClientId, ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, QuorumError, Quorums,

@@ -4,12 +4,14 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use panchayat_consensus::{NodeId, ReplicaId};
-use panchayat_core::StateMachine;
 use panchayat_storage::Durability;
 use tokio::task::JoinHandle;
 
-use crate::local::{LocalCluster, LocalError};
+use crate::builder::Builder;
+use crate::host::Node;
+use crate::local::LocalError;
 use crate::local_links::LocalLinks;
+use crate::local_nodes::LocalNodes;
 
 /// Whether a replica was killed.
 #[derive(Debug, Default)]
@@ -19,7 +21,7 @@ pub(crate) struct Killed {
     pub(crate) ending: Option<JoinHandle<()>>,
 }
 
-impl<S: StateMachine> LocalCluster<S> {
+impl LocalNodes {
     /// Kills a replica: it takes part no more, and what it had in flight has an unknown outcome.
     /// With emulated links nothing leaves it from this moment on, so that its peers hear no
     /// goodbye; without them its connections are closed. A replica that is killed already stays
@@ -33,19 +35,36 @@ impl<S: StateMachine> LocalCluster<S> {
             return;
         }
         self.each_peer(seat, LocalLinks::cut);
-        self.killed[seat].ending = Some(tokio::spawn(self.replicas[seat].abandon()));
+        let host = self.nodes[seat].host.clone();
+        host.abandon();
+        self.killed[seat].ending = Some(tokio::spawn(async move {
+            // How its journal was doing matters to nobody any more.
+            let _ = host.end().await;
+        }));
     }
 
-    /// Starts a killed replica again at its address, from its journal, with `machine` as the state
-    /// before the first command. Waits until the killed one has given back its port and its
-    /// journal, not until links are up.
+    /// Starts a killed replica again at its address, from its journal, with the workloads that `add`
+    /// gives to its builder. Waits until the killed one has given back its port and its journal, not
+    /// until links are up.
     ///
     /// # Errors
     /// [`LocalError`]; the replica stays killed.
     ///
     /// # Panics
     /// If there is no such seat.
-    pub async fn restart(&mut self, seat: ReplicaId, machine: S) -> Result<(), LocalError> {
+    pub async fn restart(
+        &mut self,
+        seat: ReplicaId,
+        add: impl FnOnce(&str, Builder) -> Builder,
+    ) -> Result<(), LocalError> {
+        self.restart_with(seat, add).await.map(drop)
+    }
+
+    pub(crate) async fn restart_with(
+        &mut self,
+        seat: ReplicaId,
+        add: impl FnOnce(&str, Builder) -> Builder,
+    ) -> Result<&Node, LocalError> {
         let seat = seat.index();
         let name = || self.cluster.members[seat].name.clone();
         if !self.killed[seat].dead {
@@ -62,15 +81,16 @@ impl<S: StateMachine> LocalCluster<S> {
         let socket = UdpSocket::bind(addr).map_err(|source| LocalError::Bind { addr, source })?;
         // Before it starts, so that its first packets are not lost.
         self.each_peer(seat, LocalLinks::heal);
-        match self.start_one(seat, socket, machine, true).await {
-            Ok(replica) => self.replicas[seat] = replica,
+        let name = name();
+        match self.start_one(seat, socket, true, |builder| add(&name, builder)).await {
+            Ok(node) => self.nodes[seat] = node,
             Err(error) => {
                 self.each_peer(seat, LocalLinks::cut);
                 return Err(error);
             }
         }
         self.killed[seat].dead = false;
-        Ok(())
+        Ok(&self.nodes[seat])
     }
 
     /// Whether the replica was killed and not restarted.

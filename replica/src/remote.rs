@@ -4,8 +4,10 @@
 //! a response is the command's output, or why there is none.
 //!
 //! ```text
-//! request = 0, command | 1, client 16, sequence (varint), issued_at (varint), command
+//! request   = 2, group 4, attempt | attempt
+//! attempt   = 0, command | 1, client 16, sequence (varint), issued_at (varint), command
 //! ```
+//! Without a group it is for the workload of a replica that has only one, without a name.
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -14,18 +16,20 @@ use bytes::Bytes;
 use panchayat_consensus::wire::{
     Decode, DecodeError, Encode, Reader, Writer, from_bytes, to_bytes,
 };
-use panchayat_consensus::{NodeId, Request};
+use panchayat_consensus::{GroupId, NodeId, Request};
 use panchayat_core::{Doubt, StateMachine};
 use panchayat_transport::identity::Identity;
 use panchayat_transport::{Client, ClientConfig, ClientError};
 use thiserror::Error;
 
 use crate::error::ProposeError;
+use crate::workload::group_of;
 
 /// A connection of a client to one replica.
 #[derive(Clone, Debug)]
 pub struct RemoteClient<S> {
     client: Client,
+    group: Option<GroupId>,
     machine: PhantomData<fn() -> S>,
 }
 
@@ -67,7 +71,14 @@ impl<S: StateMachine> RemoteClient<S> {
         config: ClientConfig,
     ) -> Result<Self, ClientError> {
         let client = Client::connect(addr, node, identity, config).await?;
-        Ok(Self { client, machine: PhantomData })
+        Ok(Self { client, group: None, machine: PhantomData })
+    }
+
+    /// The same connection for another workload of that replica, with a state of another type
+    /// perhaps. If the replica has none of that name, requests are rejected.
+    pub fn workload<T: StateMachine>(&self, name: &str) -> RemoteClient<T> {
+        let client = self.client.clone();
+        RemoteClient { client, group: Some(group_of(name)), machine: PhantomData }
     }
 
     /// Proposes `command` at the replica; its output once it is executed there.
@@ -97,7 +108,7 @@ impl<S: StateMachine> RemoteClient<S> {
         request: Option<Request>,
         command: &S::Command,
     ) -> Result<S::Output, RemoteError> {
-        let response = self.client.request(write_request(request, command)).await?;
+        let response = self.client.request(write_request(self.group, request, command)).await?;
         let Response(result) = from_bytes(response)?;
         Ok(result?)
     }
@@ -108,14 +119,32 @@ impl<S: StateMachine> RemoteClient<S> {
     }
 }
 
-fn write_request(request: Option<Request>, command: &impl Encode) -> Bytes {
+fn write_request(group: Option<GroupId>, request: Option<Request>, command: &impl Encode) -> Bytes {
     let mut out = Writer::default();
+    if let Some(group) = group {
+        out.put_u8(ADDRESSED);
+        out.put_u32(group.0);
+    }
     out.put_u8(u8::from(request.is_some()));
     if let Some(request) = request {
         request.encode(&mut out);
     }
     command.encode(&mut out);
     out.finish()
+}
+
+/// The tag before a group.
+const ADDRESSED: u8 = 2;
+
+/// The group that a request is for, and the rest of it.
+pub(crate) fn addressed(request: Bytes) -> (GroupId, Bytes) {
+    match request.split_first() {
+        Some((&ADDRESSED, rest)) => match rest.first_chunk() {
+            Some(group) => (GroupId(u32::from_le_bytes(*group)), request.slice(5..)),
+            None => (group_of(""), request),
+        },
+        _ => (group_of(""), request),
+    }
 }
 
 pub(crate) fn read_request<C: Decode>(bytes: Bytes) -> Result<(Option<Request>, C), DecodeError> {
@@ -251,7 +280,10 @@ mod tests {
         let command = KvCommand::One(KvOp::Get { key: "k".into() });
         let name = Request { client: ClientId(1 << 100), sequence: 7, issued_at: WallTime(9) };
         for request in [None, Some(name)] {
-            let bytes = write_request(request, &command);
+            let addressed_to = write_request(Some(GroupId(7)), request, &command);
+            let bytes = write_request(None, request, &command);
+            assert_eq!(addressed(addressed_to), (GroupId(7), bytes.clone()));
+            assert_eq!(addressed(bytes.clone()), (GroupId(1), bytes.clone()));
             let (read, op) = read_request::<KvCommand>(bytes.clone()).unwrap();
             assert_eq!((read, op), (request, command.clone()));
             let mut longer = bytes.to_vec();

@@ -4,13 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use panchayat_consensus::wire::to_bytes;
 use panchayat_consensus::{Command, ReadLevel, Request};
 use panchayat_core::{Reading, StateMachine};
-use panchayat_storage::{Journal, JournalFailed, SnapshotStore};
 use panchayat_transport::Mesh;
 use panchayat_transport::identity::Identity;
 use parking_lot::Mutex;
@@ -21,32 +19,26 @@ use crate::backup::{Backup, BackupError};
 use crate::builder::Builder;
 use crate::cluster::Cluster;
 use crate::error::{ProposeError, Stopped};
+use crate::host::Host;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
 use crate::read::{Asks, ReadError};
 use crate::session::Session;
 
-/// A running replica. Clones share it; it stops by [`shutdown`](Self::shutdown), or abruptly when
-/// the last clone is dropped.
+/// A running replica, or one workload of it. Clones share it; it stops by
+/// [`shutdown`](Self::shutdown), or abruptly when the last clone is dropped.
 pub struct Replica<S: StateMachine> {
-    running: Arc<Running<S>>,
+    host: Arc<Host>,
+    /// Which workload of the host.
+    at: usize,
+    port: Arc<Port<S>>,
 }
 
-pub(crate) struct Running<S: StateMachine> {
-    pub(crate) name: String,
+/// Where the callers of a workload come in.
+pub(crate) struct Port<S: StateMachine> {
     pub(crate) inbox: Inbox<S::Output>,
     pub(crate) asks: Asks<S>,
     pub(crate) gate: Gate,
-    pub(crate) mesh: Mesh,
-    /// Taken by a shutdown in order.
-    pub(crate) journal: Mutex<Option<Arc<Journal>>>,
-    /// Taken like the journal.
-    pub(crate) store: Mutex<Option<SnapshotStore>>,
-    /// How often it is in use elsewhere.
-    pub(crate) store_users: Arc<()>,
-    /// Writes snapshots until the replica's thread ends.
-    pub(crate) snapshots: JoinHandle<()>,
-    pub(crate) thread: JoinHandle<Result<(), Stopped>>,
 }
 
 /// Whether proposals are still taken, and why not.
@@ -70,6 +62,11 @@ impl Gate {
         self.full.store(full, Ordering::Relaxed);
     }
 
+    /// Why it was closed, if not on purpose.
+    pub(crate) fn stopped(&self) -> Option<Stopped> {
+        self.stopped.lock().clone()
+    }
+
     fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
@@ -80,6 +77,11 @@ impl Gate {
 }
 
 impl<S: StateMachine> Replica<S> {
+    /// Whether it is a handle of the same workload of the same replica.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.port, &other.port)
+    }
+
     /// Begins to describe the replica called `name` of `cluster`, with its certificate and the
     /// directory that holds its journal.
     pub fn builder(
@@ -91,8 +93,10 @@ impl<S: StateMachine> Replica<S> {
         Builder::new(cluster, name, identity, data_dir.into())
     }
 
-    pub(crate) fn new(running: Running<S>) -> Self {
-        Self { running: Arc::new(running) }
+    /// The workload at a place of `host`, if that is its state machine.
+    pub(crate) fn of(host: Arc<Host>, at: usize) -> Option<Self> {
+        let port = host.members.get(at)?.port.clone().downcast().ok()?;
+        Some(Self { host, at, port })
     }
 
     /// Proposes `command`. The output comes when it has been executed here, after everything it
@@ -113,7 +117,7 @@ impl<S: StateMachine> Replica<S> {
         &self,
         command: &S::Command,
     ) -> Result<Applied<S::Output>, ProposeError> {
-        let result = submit::<S>(&self.running.inbox, &self.running.gate, command, None)?;
+        let result = submit::<S>(&self.port.inbox, &self.port.gate, command, None)?;
         result.await.unwrap_or(Err(ProposeError::Unknown))
     }
 
@@ -136,8 +140,8 @@ impl<S: StateMachine> Replica<S> {
         request: Request,
         command: &S::Command,
     ) -> Result<S::Output, ProposeError> {
-        let running = &self.running;
-        let result = submit::<S>(&running.inbox, &running.gate, command, Some(request))?;
+        let Port { inbox, gate, .. } = &*self.port;
+        let result = submit::<S>(inbox, gate, command, Some(request))?;
         let applied = result.await.unwrap_or(Err(ProposeError::Unknown));
         applied.map(|applied| applied.output)
     }
@@ -153,21 +157,21 @@ impl<S: StateMachine> Replica<S> {
         query: S::Query,
         level: ReadLevel,
     ) -> Result<Reading<S::Answer>, ReadError> {
-        if self.running.gate.is_closed() {
+        if self.port.gate.is_closed() {
             return Err(ReadError::Shutdown);
         }
-        let announce = || self.running.inbox.tell(Event::Read);
-        self.running.asks.ask(query, level, announce).await
+        let announce = || self.port.inbox.tell(Event::Read);
+        self.port.asks.ask(query, level, announce).await
     }
 
     /// The replica's name.
     pub fn name(&self) -> &str {
-        &self.running.name
+        &self.host.name
     }
 
     /// The mesh, for its address and its links.
     pub fn mesh(&self) -> &Mesh {
-        &self.running.mesh
+        &self.host.mesh
     }
 
     /// Takes a snapshot of the state as it is now, and copies it to the new file `to`, verified:
@@ -178,12 +182,13 @@ impl<S: StateMachine> Replica<S> {
     /// [`BackupError`]; `to` is then not there, unless it was before.
     pub async fn back_up(&self, to: &Path) -> Result<Backup, BackupError> {
         let (reply, done) = oneshot::channel();
-        if !self.running.inbox.tell(Event::TakeSnapshot(reply)) {
+        if !self.port.inbox.tell(Event::TakeSnapshot(reply)) {
             return Err(BackupError::Stopped);
         }
         done.await.map_err(|_| BackupError::Stopped)?;
-        let store = self.running.store.lock().clone().ok_or(BackupError::Stopped)?;
-        let (to, user) = (to.to_owned(), self.running.store_users.clone());
+        let member = &self.host.members[self.at];
+        let store = member.store.lock().clone().ok_or(BackupError::Stopped)?;
+        let (to, user) = (to.to_owned(), member.store_users.clone());
         let exported = tokio::task::spawn_blocking(move || {
             let exported = store.export(&to);
             drop((store, user));
@@ -195,81 +200,28 @@ impl<S: StateMachine> Replica<S> {
 
     /// Numbers, as of now. `None` if the replica has stopped.
     pub async fn metrics(&self) -> Option<Metrics> {
-        let (reply, answer) = oneshot::channel();
-        if !self.running.inbox.tell(Event::Measure(reply)) {
-            return None;
-        }
-        let core = answer.await.ok()?;
-        let journal = self.running.journal.lock().clone()?;
+        let core = self.host.measure(&self.host.members[self.at]).await?;
+        let journal = self.host.journal.lock().clone()?;
         let journal_file_bytes = journal.segments().iter().map(|segment| segment.bytes).sum();
-        let (mesh, journal) = (self.running.mesh.stats(), journal.stats());
+        let (mesh, journal) = (self.host.mesh.stats(), journal.stats());
         Some(Metrics { core, mesh, journal, journal_file_bytes })
     }
 
     /// Why the replica stopped by itself; `None` while it runs, or if it was told to.
     pub fn stopped(&self) -> Option<Stopped> {
-        self.running.gate.stopped.lock().clone()
-    }
-
-    /// Takes no more proposals; those in flight go on.
-    pub(crate) fn close(&self) {
-        self.running.gate.close(None);
+        self.port.gate.stopped()
     }
 
     /// Stops in order: takes no more proposals, finishes those in flight, syncs the journal, and
     /// leaves the mesh. Proposals that cannot finish, because no quorum answers, hold it up: use a
     /// timeout and drop the replica.
     ///
+    /// All workloads of the replica stop.
+    ///
     /// # Errors
     /// Why the replica had stopped by itself before.
     pub async fn shutdown(self) -> Result<(), Stopped> {
-        self.running.gate.close(None);
-        self.running.inbox.tell(Event::Shutdown);
-        self.end().await
-    }
-
-    /// Stops at once and finishes nothing; every caller in flight learns that the outcome is
-    /// unknown. The future gives back the port and the journal.
-    pub(crate) fn abandon(&self) -> impl Future<Output = ()> + Send + use<S> {
-        self.running.gate.close(None);
-        self.running.inbox.tell(Event::Abandon);
-        let replica = self.clone();
-        async move {
-            // How its journal was doing matters to nobody any more.
-            let _ = replica.end().await;
-        }
-    }
-
-    /// Waits for the thread, and gives back everything that the replica held.
-    async fn end(&self) -> Result<(), Stopped> {
-        let running = &self.running;
-        while !running.thread.is_finished() || !running.snapshots.is_finished() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        running.mesh.shutdown().await;
-        *running.store.lock() = None;
-        while Arc::strong_count(&running.store_users) > 1 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        let journal = running.journal.lock().take();
-        if let Some(journal) = journal
-            && let Ok(Err(failed)) = tokio::task::spawn_blocking(|| close(journal)).await
-        {
-            return Err(failed.into());
-        }
-        let stopped = running.gate.stopped.lock().clone();
-        stopped.map_or(Ok(()), Err)
-    }
-}
-
-/// Closes a journal that nobody else uses any more, but for metrics just being taken.
-fn close(mut journal: Arc<Journal>) -> Result<(), JournalFailed> {
-    loop {
-        match Arc::try_unwrap(journal) {
-            Ok(journal) => return journal.close().map(|_| ()),
-            Err(shared) => journal = shared,
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        self.host.shutdown().await
     }
 }
 
@@ -298,19 +250,12 @@ pub(crate) fn submit<S: StateMachine>(
 
 impl<S: StateMachine> Clone for Replica<S> {
     fn clone(&self) -> Self {
-        Self { running: self.running.clone() }
+        Self { host: self.host.clone(), at: self.at, port: self.port.clone() }
     }
 }
 
 impl<S: StateMachine> fmt::Debug for Replica<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replica").field("name", &self.running.name).finish_non_exhaustive()
-    }
-}
-
-impl<S: StateMachine> Drop for Running<S> {
-    fn drop(&mut self) {
-        self.gate.close(None);
-        self.inbox.tell(Event::Abandon);
+        f.debug_struct("Replica").field("name", &self.host.name).finish_non_exhaustive()
     }
 }

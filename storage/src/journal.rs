@@ -169,6 +169,12 @@ impl Journal {
         Ok(before.saturating_sub(self.segments().iter().filter(|s| s.number >= needed).count()))
     }
 
+    /// Whether the oldest segment is kept for `group`, perhaps among others: then a new snapshot of
+    /// it is what lets the journal be cut, even if it has written nothing for long.
+    pub fn is_pinned_by(&self, group: GroupId) -> bool {
+        self.shared.queue.lock().pins_oldest(group)
+    }
+
     /// Ends the segment being written, so that a journal shorter than a segment can be cut, too.
     /// Waits until the next one is in use; gives its number. Does nothing if no record was
     /// written to the current one.

@@ -259,6 +259,12 @@ impl Queue {
         Some(self.segments.iter().find(needed).or(self.segments.last())?.number)
     }
 
+    /// Whether `group` is among those for which the oldest segment is kept.
+    pub(crate) fn pins_oldest(&self, group: GroupId) -> bool {
+        let released = self.released.get(&group).copied().unwrap_or(0);
+        self.segments.first().is_some_and(|oldest| released <= oldest.number)
+    }
+
     /// Waits on `condvar` for at most `timeout`; for ever if there is none. False at the timeout.
     pub(crate) fn wait(
         queue: &mut parking_lot::MutexGuard<'_, Self>,

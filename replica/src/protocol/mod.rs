@@ -10,6 +10,7 @@ mod error;
 mod fastpaxos;
 mod leader;
 mod multipaxos;
+mod spoken;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use error::ProtocolError;
 pub use fastpaxos::FastPaxosChoice;
 pub use leader::Leader;
 pub use multipaxos::MultiPaxosChoice;
+pub use spoken::NoProtocol;
 
 /// Which protocol orders a cluster's commands. All members must be started with the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

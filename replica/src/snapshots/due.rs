@@ -1,8 +1,10 @@
-//! When the next snapshot is due: after so many bytes of records, or before the journal is full.
+//! When the next snapshot is due: after so many bytes of records, or before the journal is full. The
+//! journal is shared: full it is cut by a snapshot of the group that pins its oldest segment.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use panchayat_consensus::GroupId;
 use panchayat_storage::Journal;
 
 use crate::limits::Limits;
@@ -21,6 +23,7 @@ const SEGMENTS_AHEAD: u64 = 2;
 pub(crate) struct Due {
     /// `None` if the journal keeps nothing: then nothing has to be cut.
     journal: Option<Arc<Journal>>,
+    group: GroupId,
     record_bytes_max: u64,
     file_bytes_max: u64,
     /// Bytes of records written when the last snapshot was begun.
@@ -30,13 +33,14 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    /// `journal` is that of the replica, if it keeps one.
-    pub(crate) fn new(journal: Option<Arc<Journal>>, limits: &Limits) -> Self {
+    /// `journal` is that of the replica, if it keeps one, with `group` among those that write it.
+    pub(crate) fn new(journal: Option<Arc<Journal>>, group: GroupId, limits: &Limits) -> Self {
         let bound = limits.journal_bytes_max;
         let reserve = SEGMENTS_AHEAD * limits.journal_segment_bytes;
         let grown = limits.snapshot_journal_bytes.saturating_mul(FILES_PER_RECORDS);
         Self {
             journal,
+            group,
             record_bytes_max: limits.snapshot_journal_bytes,
             file_bytes_max: grown.min(bound.saturating_sub(reserve)),
             begun_at: 0,
@@ -51,7 +55,7 @@ impl Due {
         if self.bytes_since(written) >= self.record_bytes_max {
             return true;
         }
-        if written == self.begun_at || self.looked.elapsed() < LOOK_INTERVAL {
+        if self.looked.elapsed() < LOOK_INTERVAL {
             return false;
         }
         self.looked = Instant::now();
@@ -60,7 +64,9 @@ impl Due {
         // A snapshot frees whole segments only: in the one where the last was begun it frees none.
         let newest = segments.last().map(|segment| segment.number);
         let frees = segments.len() > 1 && newest != self.last_begun;
-        frees && bytes >= self.file_bytes_max
+        // Another group's snapshot would let it be cut no further than this group's last one. So a
+        // group that pins the oldest segment takes one, even if it has written nothing since.
+        frees && bytes >= self.file_bytes_max && journal.is_pinned_by(self.group)
     }
 
     /// Bytes of records since the last one was begun.

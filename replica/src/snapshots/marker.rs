@@ -11,7 +11,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use panchayat_consensus::{ClusterId, NodeId};
+use panchayat_consensus::{ClusterId, GroupId, NodeId};
 use panchayat_storage::backend::Backend;
 use thiserror::Error;
 
@@ -84,12 +84,21 @@ pub enum MarkerError {
 /// Whose directory it is, and under which terms its replica has promised what it has.
 #[derive(Debug)]
 pub(super) struct Note<'a> {
+    /// Each group has a note of its own: a workload may be added later.
+    pub(super) group: GroupId,
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
     pub(super) terms: &'a str,
 }
 
 impl Note<'_> {
+    fn file(&self) -> String {
+        match self.group {
+            GroupId(1) => FILE.to_owned(),
+            GroupId(named) => format!("{FILE}-{named:08x}"),
+        }
+    }
+
     fn text(&self) -> String {
         format!("{FIRST_LINE}{FORMAT}\n{}\n{}\n", self.owner(), self.terms)
     }
@@ -105,7 +114,7 @@ pub(super) fn is_there(
     dir: &Path,
     note: &Note<'_>,
 ) -> Result<bool, MarkerError> {
-    let path = dir.join(FILE);
+    let path = dir.join(note.file());
     let read = backend.open_to_read(&path).and_then(|file| file.read_all(FILE_BYTES_MAX));
     let bytes = match read {
         Ok(bytes) => bytes,
@@ -135,7 +144,7 @@ pub(super) fn is_there(
 
 /// Leaves the note, durably.
 pub(super) fn leave(backend: &dyn Backend, dir: &Path, note: &Note<'_>) -> Result<(), MarkerError> {
-    put(backend, dir, FILE, &note.text())
+    put(backend, dir, &note.file(), &note.text())
 }
 
 /// Notes, durably, that the snapshot with this checksum was put into `dir` from a backup, as the
@@ -195,7 +204,8 @@ mod tests {
 
     use super::*;
 
-    const NOTE: Note<'_> = Note { cluster: ClusterId(7), node: NodeId(1), terms: "as agreed" };
+    const NOTE: Note<'_> =
+        Note { group: GroupId(1), cluster: ClusterId(7), node: NodeId(1), terms: "as agreed" };
 
     #[test]
     fn a_note_survives_power_loss_and_is_of_one_node_only() {
@@ -210,6 +220,8 @@ mod tests {
             let other = is_there(&disk, dir, &other).unwrap_err();
             assert!(matches!(other, MarkerError::Other { .. }), "{other}");
         }
+        let added = Note { group: GroupId(0x8000_0007), ..NOTE };
+        assert!(!is_there(&disk, dir, &added).unwrap(), "each group has a note of its own");
         let changed = is_there(&disk, dir, &Note { terms: "changed", ..NOTE }).unwrap_err();
         assert!(matches!(&changed, MarkerError::Terms { .. }), "{changed}");
         let text = changed.to_string();

@@ -50,6 +50,13 @@ pub(super) enum Head {
     State(TransferId, u64),
 }
 
+/// The group that a request is for, read without the rest; `None` for a stump or another format.
+pub(crate) fn group_of(request: &[u8]) -> Option<GroupId> {
+    let (format, rest) = request.split_first()?;
+    let group = u32::from_le_bytes(*rest.first_chunk()?);
+    (*format == FORMAT).then_some(GroupId(group))
+}
+
 impl Head {
     /// With its length in front.
     pub(super) fn framed(&self) -> Bytes {
@@ -166,6 +173,7 @@ mod tests {
             let request = StateRequest { address, ask };
             let bytes = to_bytes(&request);
             assert_eq!(from_bytes::<StateRequest>(bytes.clone()), Ok(request));
+            assert_eq!(group_of(&bytes), Some(GroupId(1)));
             for end in 0..bytes.len() {
                 assert!(from_bytes::<StateRequest>(bytes.slice(..end)).is_err());
             }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use panchayat_consensus::wire::{Decode, from_bytes};
 use panchayat_consensus::{Now, Protocol};
-use panchayat_core::journal::Entry;
+use panchayat_core::journal::{Entry, Record};
 use panchayat_core::{Base, Group, SessionConfig, StateMachine};
 use panchayat_storage::backend::MemoryDisk;
 use panchayat_storage::{
-    Durability, Journal, JournalConfig, JournalPosition, Replay, SnapshotConfig, SnapshotStore,
+    Durability, Journal, JournalConfig, JournalPosition, SnapshotConfig, SnapshotStore,
 };
 
 use super::decode::decode;
@@ -25,7 +25,7 @@ use crate::error::StartError;
 /// Where the snapshots of a replica are that keeps nothing on disk: they are only for peers.
 const MEMORY_DIR: &str = "/memory";
 
-/// Where everything is, and how it is kept.
+/// Where everything of a group is, and how it is kept.
 pub(crate) struct Places {
     pub(crate) journal: JournalConfig,
     /// How fast snapshots are written, in bytes per second.
@@ -37,27 +37,34 @@ pub(crate) struct Places {
     pub(crate) clock: Clock,
 }
 
+/// A group that has read its snapshot, and wants the records behind it.
+pub(crate) struct Loaded<P: Protocol, S: StateMachine> {
+    places: Places,
+    base: Base<S, P::Record>,
+    store: SnapshotStore,
+    /// The snapshot in `base`, if there is one.
+    file: Option<PathBuf>,
+    /// Whether the group has run here before.
+    known: bool,
+    position: JournalPosition,
+}
+
 /// What a replica goes on with.
 pub(crate) struct Started<P: Protocol, S: StateMachine> {
     pub(crate) group: Group<P, S>,
-    pub(crate) journal: Journal,
     pub(crate) store: SnapshotStore,
 }
 
-/// Opens what is there, or begins with `machine`. Takes long; it must not run on the runtime.
-pub(crate) fn start<P: Protocol, S: StateMachine>(
+/// Reads the newest snapshot, or begins with `machine`. Takes long; it must not run on the runtime.
+pub(crate) fn load<P: Protocol, S: StateMachine>(
     places: Places,
-    config: P::Config,
     machine: S,
-) -> Result<Started<P, S>, StartError> {
-    let Places { mut journal, address, sessions, clock, .. } = places;
-    let keeps = journal.durability != Durability::Memory;
-    let (backend, dir) = (Arc::clone(&journal.backend), journal.dir.clone());
-    let (cluster, node) = (journal.cluster, journal.node);
-    let note = Note { cluster, node, terms: &places.terms };
-    let known = keeps && marker::is_there(&*backend, &dir, &note)?;
-
-    let mut beside = SnapshotConfig::beside(&journal, address.group);
+) -> Result<Loaded<P, S>, StartError> {
+    let Places { journal, address, sessions, .. } = &places;
+    let (backend, dir) = (&*journal.backend, &journal.dir);
+    let keeps = places.keeps();
+    let known = keeps && marker::is_there(backend, dir, &places.note())?;
+    let mut beside = SnapshotConfig::beside(journal, address.group);
     beside.bytes_per_second_max = Some(places.snapshot_bytes_per_second);
     if !keeps {
         (beside.dir, beside.backend) = (MEMORY_DIR.into(), Arc::new(MemoryDisk::default()));
@@ -65,51 +72,82 @@ pub(crate) fn start<P: Protocol, S: StateMachine>(
     }
     let store = SnapshotStore::open(beside)?;
     let stored = store.latest()?;
-    let mut base = Base::birth(machine, sessions);
+    let mut base = Base::birth(machine, *sessions);
     let (mut position, mut file) = (JournalPosition::START, None);
     if let Some(stored) = &stored {
         let info = stored.info();
         info.header.check_epoch(address.epoch).map_err(|error| stored.refused(error.into()))?;
         // A state from a backup is one to begin with: its promises were made in another life.
-        let own = !keeps || !marker::is_restored(&*backend, &dir, info.checksum)?;
-        if own && info.owner.promises_of != node {
+        let own = !keeps || !marker::is_restored(backend, dir, info.checksum)?;
+        if own && info.owner.promises_of != journal.node {
             return Err(StartError::Imported { file: stored.path().to_owned() });
         }
-        let decoded = decode::<P, S>(stored, sessions, own)?;
+        let decoded = decode::<P, S>(stored, *sessions, own)?;
         (base.machine, base.sessions, base.image) =
             (decoded.machine, decoded.sessions, decoded.image);
         if own {
             position = info.owner.journal;
             file = Some(stored.path().to_owned());
-            journal.must_exist = true;
         }
     }
-    journal.must_exist |= known;
-    let (journal, replay) = Journal::open(journal)?;
-    let replay = replay.after([(address.group, position)])?;
-    let group = restore(config, base, replay, address, file, clock.now())?;
-    if keeps {
-        // What an earlier run could not remove any more.
-        journal.release(address.group, position)?;
-        if !known {
-            marker::leave(&*backend, &dir, &note)?;
-        }
+    Ok(Loaded { places, base, store, file, known, position })
+}
+
+impl Places {
+    fn keeps(&self) -> bool {
+        self.journal.durability != Durability::Memory
     }
-    Ok(Started { group, journal, store })
+
+    fn note(&self) -> Note<'_> {
+        let JournalConfig { cluster, node, .. } = self.journal;
+        Note { group: self.address.group, cluster, node, terms: &self.terms }
+    }
+}
+
+impl<P: Protocol, S: StateMachine> Loaded<P, S> {
+    /// From where on the group needs the journal.
+    pub(crate) fn position(&self) -> JournalPosition {
+        self.position
+    }
+
+    /// Whether there must be a journal.
+    pub(crate) fn has_run(&self) -> bool {
+        self.known || self.file.is_some()
+    }
+
+    /// Takes the records of the group behind its snapshot, each with its number in the journal.
+    pub(crate) fn restore(
+        self,
+        config: P::Config,
+        journal: &Journal,
+        records: impl Iterator<Item = (usize, Record)>,
+    ) -> Result<Started<P, S>, StartError> {
+        let Self { places, base, store, file, known, position } = self;
+        let now = places.clock.now();
+        let group = restore(config, base, records, places.address, file, now)?;
+        if places.keeps() {
+            // What an earlier run could not remove any more.
+            journal.release(places.address.group, position)?;
+            if !known {
+                let JournalConfig { backend, dir, .. } = &places.journal;
+                marker::leave(&**backend, dir, &places.note())?;
+            }
+        }
+        Ok(Started { group, store })
+    }
 }
 
 /// `file` is the snapshot in `base`, if there is one.
 fn restore<P: Protocol, S: StateMachine>(
     config: P::Config,
     mut base: Base<S, P::Record>,
-    replay: Replay,
+    records: impl Iterator<Item = (usize, Record)>,
     address: Address,
     file: Option<PathBuf>,
     now: Now,
 ) -> Result<Group<P, S>, StartError> {
     let mut failed = None;
-    let mut entries =
-        Entries { replay, address, index: 0, failed: &mut failed, entry: PhantomData };
+    let mut entries = Entries { records, address, failed: &mut failed, entry: PhantomData };
     let mut first = None;
     if let Some(file) = file {
         // The store numbers its files, the group its snapshots. The position of a snapshot is the
@@ -128,38 +166,31 @@ fn restore<P: Protocol, S: StateMachine>(
 }
 
 /// The entries of one group and epoch, decoded as they are asked for. It ends at an error.
-struct Entries<'a, R> {
-    replay: Replay,
+struct Entries<'a, I, R> {
+    records: I,
     address: Address,
-    index: usize,
     failed: &'a mut Option<StartError>,
     entry: PhantomData<R>,
 }
 
-impl<R: Decode> Entries<'_, R> {
-    fn read(&mut self) -> Result<Option<Entry<R>>, StartError> {
-        for record in self.replay.by_ref() {
-            let (record, index) = (record?, self.index);
-            self.index += 1;
-            if (record.group, record.epoch) == (self.address.group, self.address.epoch) {
-                let decoded = from_bytes(record.payload);
-                return decoded.map(Some).map_err(|source| StartError::Record { index, source });
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl<R: Decode> Iterator for Entries<'_, R> {
+impl<I: Iterator<Item = (usize, Record)>, R: Decode> Iterator for Entries<'_, I, R> {
     type Item = Entry<R>;
 
     fn next(&mut self) -> Option<Entry<R>> {
         if self.failed.is_some() {
             return None;
         }
-        self.read().unwrap_or_else(|error| {
-            *self.failed = Some(error);
-            None
-        })
+        let address = self.address;
+        let ours = |(_, record): &(_, Record)| {
+            (record.group, record.epoch) == (address.group, address.epoch)
+        };
+        let (index, record) = self.records.find(ours)?;
+        match from_bytes(record.payload) {
+            Ok(entry) => Some(entry),
+            Err(source) => {
+                *self.failed = Some(StartError::Record { index, source });
+                None
+            }
+        }
     }
 }

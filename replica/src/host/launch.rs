@@ -1,0 +1,229 @@
+//! One workload, from its snapshot to its thread.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crossbeam::channel::unbounded;
+use panchayat_consensus::{EpochNumber, Protocol, ReplicaSet, Span};
+use panchayat_core::detector::Detector;
+use panchayat_core::frame::FrameHeader;
+use panchayat_core::{SessionConfig, StateMachine};
+use panchayat_epaxos::EPaxos;
+use panchayat_fastpaxos::FastPaxos;
+use panchayat_multipaxos::MultiPaxos;
+use panchayat_storage::Durability;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::start::{Lobby, Needs, NotStarted, Site};
+use super::{Member, Order};
+use crate::cluster::Cluster;
+use crate::door::Door;
+use crate::driver::{Address, Driver, DurableMark, Outside};
+use crate::error::{StartError, Stopped};
+use crate::handler::Handler;
+use crate::inbox::{Event, Inbox};
+use crate::limits::Limits;
+use crate::outbox::Outbox;
+use crate::protocol::{Hosted, ProtocolChoice, Setting};
+use crate::read;
+use crate::records::Records;
+use crate::replica::{Gate, Port};
+use crate::snapshots::{
+    CatchUp, Desk, Due, Fetcher, Places, SnapshotWriter, Started, Stream, load,
+};
+use crate::workload::Workload;
+
+/// A workload with everything that is decided about it before it starts.
+pub(crate) struct Plan<S> {
+    pub(crate) workload: Workload,
+    pub(crate) protocol: ProtocolChoice,
+    pub(crate) limits: Limits,
+    pub(crate) sessions: SessionConfig,
+    pub(crate) machine: S,
+}
+
+/// Starts a workload, whatever its types.
+pub(crate) type Launch = Box<dyn FnOnce(&Site, Lobby) -> Result<Member, NotStarted> + Send>;
+
+/// The epoch that every group is in: there is no other yet.
+const EPOCH: EpochNumber = EpochNumber(1);
+
+/// How `plan` is started.
+pub(crate) fn launch<S: StateMachine>(plan: Plan<S>) -> Launch {
+    Box::new(|site, lobby| match plan.protocol.clone() {
+        ProtocolChoice::EPaxos => run::<EPaxos, S>(plan, (), site, lobby),
+        ProtocolChoice::MultiPaxos(choice) => run::<MultiPaxos, S>(plan, choice, site, lobby),
+        ProtocolChoice::FastPaxos(choice) => run::<FastPaxos, S>(plan, choice, site, lobby),
+    })
+}
+
+fn run<P: Hosted, S: StateMachine>(
+    plan: Plan<S>,
+    choice: P::Choice,
+    site: &Site,
+    lobby: Lobby,
+) -> Result<Member, NotStarted> {
+    let Site { name, cluster, clock, runtime, siblings, .. } = site;
+    let Plan { workload, limits, sessions, machine, .. } = plan;
+    let seat = cluster.seat(name).ok_or_else(|| NotStarted::own(cluster.unknown_member(name)))?;
+    let setting = Setting { seat, cluster, limits };
+    let config = P::config(&choice, &setting).map_err(NotStarted::own)?;
+    let terms = terms::<P>(&config, cluster);
+    let address = Address { group: workload.group(), epoch: EPOCH };
+    let header = FrameHeader {
+        group: address.group,
+        epoch: address.epoch,
+        terms: xxh3_64(terms.as_bytes()) as u32,
+    };
+    let places = Places {
+        journal: site.journal.clone(),
+        snapshot_bytes_per_second: limits.snapshot_bytes_per_second,
+        address,
+        terms,
+        sessions,
+        clock: *clock,
+    };
+    let loaded = load::<P, S>(places, machine).map_err(NotStarted::own)?;
+    let needs = Needs { position: loaded.position(), has_run: loaded.has_run() };
+    lobby.needs.send(needs).map_err(|_| NotStarted::GivenUp)?;
+    let (journal, records) = lobby.opened.recv().map_err(|_| NotStarted::GivenUp)?;
+    let restored = loaded.restore(config, &journal, records.into_iter());
+    let Started { group, store } = restored.map_err(NotStarted::own)?;
+
+    let (inbox, events) = Inbox::new(limits);
+    let (asks, readers) = read::channel::<S>(&limits);
+    let durable = Arc::new(DurableMark::default());
+    let (mark, bell) = (durable.clone(), inbox.clone());
+    let on_durable = Box::new(move |word| {
+        mark.set(word);
+        bell.announce_durable();
+    });
+    let writer = journal.writer(address.group, on_durable);
+    let gate = Gate::default();
+    let rate = site.state_rate.clone();
+    let states = Stream { inbox: inbox.clone(), address, rate };
+    let handler = Handler::<S> { inbox: inbox.clone(), gate: gate.clone(), states };
+    lobby.inlet.send(Arc::new(handler)).map_err(|_| NotStarted::GivenUp)?;
+    let mesh = lobby.mesh.recv().map_err(|_| NotStarted::GivenUp)?;
+
+    let members: Vec<_> = cluster.members.iter().map(|member| member.node).collect();
+    let outbox = Outbox::new(mesh.clone(), members.clone(), header);
+    let timeout = suspicion_timeout(cluster.longest_round_trip());
+    let stop = Arc::<AtomicBool>::default();
+    let (parts, to_write) = unbounded();
+    let snapshots = SnapshotWriter {
+        store: store.clone(),
+        journal: journal.clone(),
+        group: address.group,
+        epoch: address.epoch,
+        stop: stop.clone(),
+    };
+    let thread_name = thread_name(site, &workload);
+    let bell = inbox.clone();
+    let report = move |report| _ = bell.tell(Event::Snapshot(report));
+    let refused = |error| NotStarted::own(StartError::Thread(error));
+    let snapshots = snapshots.spawn(&thread_name, to_write, report).map_err(refused)?;
+    let (sender, news) = unbounded();
+    let users = Arc::new(());
+    let fetcher = Fetcher {
+        mesh: mesh.clone(),
+        store: store.clone(),
+        address,
+        sessions,
+        inbox: inbox.clone(),
+        news: sender,
+        users: users.clone(),
+        last: Arc::default(),
+    };
+    let catch_up = CatchUp::new(fetcher, news, runtime.clone(), members.clone());
+    let kept = (site.journal.durability != Durability::Memory).then(|| journal.clone());
+    let due = Due::new(kept, address.group, &limits);
+    let driver = Driver {
+        group,
+        clock: *clock,
+        header,
+        strangers: ReplicaSet::EMPTY,
+        detector: Detector::new(seat, members.len(), timeout, clock.now().monotonic),
+        members,
+        events,
+        inbox: inbox.clone(),
+        door: Door::new(Span(limits.proposal_wait_max.as_micros() as u64)),
+        mesh,
+        durable,
+        outside: Outside::new(Records::new(writer, address.epoch), outbox, readers),
+        gate: gate.clone(),
+        desk: Desk::new(parts, stop, due, catch_up),
+    };
+    let (bell, sibling) = (inbox.clone(), gate.clone());
+    siblings.join(move |why| {
+        sibling.close(Some(why.clone()));
+        bell.tell(Event::Abandon);
+    });
+    let thread = spawn(driver, thread_name, site, &gate).map_err(refused)?;
+    let orders = inbox.clone();
+    let tell = move |order| {
+        orders.tell(match order {
+            Order::Shutdown => Event::Shutdown,
+            Order::Abandon => Event::Abandon,
+            Order::Measure(reply) => Event::Measure(reply),
+        })
+    };
+    Ok(Member {
+        workload: workload.name().to_owned(),
+        gate: gate.clone(),
+        tell: Box::new(tell),
+        store: Mutex::new(Some(store)),
+        store_users: users,
+        snapshots,
+        thread,
+        port: Arc::new(Port::<S> { inbox, asks, gate }),
+    })
+}
+
+/// What all members must agree on, in words: the protocol, and who sits where.
+fn terms<P: Hosted>(config: &P::Config, cluster: &Cluster) -> String {
+    let nodes: Vec<_> = cluster.members.iter().map(|member| member.node.0.to_string()).collect();
+    format!("{} among nodes {}", P::terms(config), nodes.join(", "))
+}
+
+/// Silence for this long is suspected: several heartbeats and round trips.
+fn suspicion_timeout(rtt_max: Span) -> Span {
+    Span::from_ms(1_000).max(Span(rtt_max.0 * 3 + 500_000))
+}
+
+fn thread_name(site: &Site, workload: &Workload) -> String {
+    match workload.name() {
+        "" => site.name.clone(),
+        name => format!("{}-{name}", site.name),
+    }
+}
+
+fn spawn<P, S>(
+    driver: Driver<P, S>,
+    name: String,
+    site: &Site,
+    gate: &Gate,
+) -> io::Result<std::thread::JoinHandle<Result<(), Stopped>>>
+where
+    P: Protocol + Send + 'static,
+    P::Message: Send,
+    P::Record: Send,
+    S: StateMachine,
+{
+    let (gate, siblings, runtime) = (gate.clone(), site.siblings.clone(), site.runtime.clone());
+    let mesh = driver.mesh.clone();
+    std::thread::Builder::new().name(format!("replica-{name}")).spawn(move || {
+        let run = std::panic::AssertUnwindSafe(|| driver.run());
+        let result = std::panic::catch_unwind(run).unwrap_or(Err(Stopped::Panicked));
+        if let Err(stopped) = &result {
+            tracing::error!(replica = name, %stopped, "the replica has stopped voting");
+            // Its heartbeats must not make it look alive, nor the other workloads without it.
+            runtime.spawn(async move { mesh.shutdown().await });
+            siblings.stop(stopped);
+        }
+        gate.close(result.clone().err());
+        result
+    })
+}
