@@ -115,6 +115,34 @@ fn a_leader_lost_at_any_moment_between_a_reads_slot_and_its_answer_makes_none_st
     assert!(served > 10_000, "only {served} reads were answered");
 }
 
+/// A leader that was stopped forgives the others their silence, but its lease has run out meanwhile:
+/// what it is asked first when it comes back is not answered from before.
+#[test]
+fn a_leader_that_was_stopped_has_no_lease_from_before() {
+    let mut replaced = 0;
+    for stopped in (20..1_500).step_by(20) {
+        let mut world = cluster(3, quiet(3), |config| {
+            config.lease = Some(Lease { span: Span::from_ms(200), clock_error_ppm: 500 });
+            config.timing.election_timeout = Span::from_ms(100);
+        });
+        world.start();
+        world.run_until(300 * MS);
+        assert_eq!(world.leader(), Some(0));
+        let back_at = world.now + stopped * MS;
+        // Before anything that waits for it.
+        world.at(back_at, Action::Read(0, Way::Lease));
+        world.act(Action::Pause(0, stopped * MS));
+        while world.now < back_at + 300 * MS {
+            world.propose(1);
+            world.read(0, Way::Lease);
+            world.run_until(world.now + 10 * MS);
+        }
+        replaced += u64::from(world.leader() != Some(0));
+        assert!(world.reads_served.contains_key(&Way::Lease) || world.leader() != Some(0));
+    }
+    assert!(replaced > 10, "only {replaced} were replaced meanwhile");
+}
+
 #[test]
 fn no_lease_read_is_stale_while_clocks_keep_within_the_bound() {
     for ppm in [-500, 0, 500] {
