@@ -148,7 +148,7 @@ async fn what_does_not_belong_together_is_refused() {
     assert!(matches!(fewer.await, StartError::StrayRecords { .. }));
     for names in [["twice", "twice"], ["", "b"], ["A", "b"]] {
         let add = |_: &str, builder: Builder| {
-            let [one, other] = names.map(|name| Workload::new(name));
+            let [one, other] = names.map(Workload::new);
             builder.workload(one, KvStore::default()).workload(other, KvStore::default())
         };
         let fresh = tempfile::tempdir().unwrap();
