@@ -6,6 +6,7 @@
 //! and on nothing else of Panchayat.
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 mod ballot;
 mod command;

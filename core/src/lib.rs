@@ -7,6 +7,7 @@
 //! [`conformance`] the tests that state machines of other people must pass.
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 pub mod conformance;
 pub mod cow;

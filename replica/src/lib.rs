@@ -22,6 +22,8 @@
 //! # });
 //! ```
 //!
+//! [`guide`] has a page for each idea.
+//!
 //! | to | use |
 //! |---|---|
 //! | run one replica in a program of your own | [`Replica::builder`] |
@@ -33,6 +35,7 @@
 //! | write your own replicated state | [`StateMachine`], tested by [`conformance`] |
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 mod applied;
 mod backup;
@@ -41,6 +44,7 @@ mod cluster;
 mod door;
 mod driver;
 mod error;
+pub mod guide;
 mod handler;
 mod host;
 mod inbox;

@@ -25,6 +25,7 @@
 //! A replica that reports state must wait for the callback; nothing here sends anything.
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 pub mod backend;
 mod committer;

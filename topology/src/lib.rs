@@ -20,6 +20,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 pub mod latency;
 pub mod leader;
