@@ -178,6 +178,14 @@ impl RecoveryEvidence {
     pub fn forget(&mut self, replica: ReplicaId) {
         self.decided.retain(|(other, _), _| *other != replica);
         self.open.retain(|(other, _), _| *other != replica);
+        // A ballot whose joining was lost, and of which nobody has heard, may be joined once more; and
+        // what the replica had to say then may be lost with it.
+        for ((_, ballot), attempt) in &mut self.attempts {
+            if ballot.owner() == Some(replica) {
+                attempt.reports.retain(|(from, _)| *from != replica);
+                attempt.answers.retain(|(from, _)| *from != replica);
+            }
+        }
     }
 
     /// `at` accepts `value` for `id` at its own `ballot`.

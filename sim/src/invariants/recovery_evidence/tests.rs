@@ -178,3 +178,15 @@ fn another_wait_or_a_late_report_ends_a_wait() {
         assert_eq!(may(&check), outcome, "{phase:?} from {late}");
     }
 }
+
+#[test]
+fn a_ballot_joined_again_after_its_joining_was_lost_counts_what_is_left() {
+    // Before it died it had accepted a command, which was lost with the joining.
+    let mut check = told(&[(1, Phase::Accepted)]);
+    check.forget(ME);
+    check.joined(ME, id(), ballot(), || report(Phase::Initial));
+    for replica in [2, 3] {
+        check.reported(ReplicaId(replica), id(), ballot(), report(Phase::Initial));
+    }
+    assert!(allows(&check, &nop()) && !allows(&check, &command()));
+}
