@@ -108,6 +108,13 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
     /// call. To be repeated while the transfer goes on.
     fn hold(&mut self, now: Now);
 
+    /// Hands leadership to `to`, if there is such a thing and this replica has it; says whether it
+    /// begins to.
+    fn hand_over(&mut self, to: ReplicaId, now: Now, effects: &mut EffectsOf<Self>) -> bool {
+        let _ = (to, now, effects);
+        false
+    }
+
     /// No command that executes here from now on was proposed at this time or before.
     fn proposed_after(&self) -> WallTime;
 

@@ -440,6 +440,23 @@ impl Protocol for MultiPaxos {
         self.hold_slots(now);
     }
 
+    fn hand_over(&mut self, to: ReplicaId, now: Now, effects: &mut Fx) -> bool {
+        self.transfer(to, now, effects)
+    }
+
+    fn status(&self) -> Option<String> {
+        let undecided = self.log.highest() - self.chosen;
+        let in_flight = self.pending.len();
+        Some(match (&self.role, self.leader()) {
+            (Role::Leader(leadership), _) => format!(
+                "leads at {:?}; {undecided} slots undecided, {in_flight} own commands in flight",
+                leadership.ballot
+            ),
+            (_, Some(leader)) => format!("follows {leader}; {in_flight} own commands in flight"),
+            (_, None) => format!("knows no leader; {in_flight} own commands wait for one"),
+        })
+    }
+
     fn proposed_after(&self) -> WallTime {
         self.proposed_at
     }

@@ -296,6 +296,10 @@ where
                     Event::Durable => self.inbox.durable_heard(),
                     Event::Snapshot(report) => self.desk.heard(report, &mut self.group)?,
                     Event::State(asked) => self.desk.asked(asked, &mut self.group, now),
+                    Event::HandOver(to, reply) => {
+                        // A caller that went away does not want to know.
+                        let _ = reply.send(!blocked && self.group.hand_over(now, to));
+                    }
                     Event::TakeSnapshot(reply) => self.desk.wanted(reply),
                     Event::StateNews => {
                         let written = self.outside.records.bytes;

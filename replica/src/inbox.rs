@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use panchayat_consensus::{Command, NodeId};
+use panchayat_consensus::{Command, NodeId, ReplicaId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::applied::Applied;
@@ -53,6 +53,8 @@ pub(crate) enum Event<O> {
     State(Asked),
     /// Somebody wants a snapshot: its number when it is durable.
     TakeSnapshot(oneshot::Sender<u64>),
+    /// Leadership is to go to that member. Whether it will is answered.
+    HandOver(ReplicaId, oneshot::Sender<bool>),
     /// A transfer of a peer's state has come to an end.
     StateNews,
     /// Finish what is in flight, then stop.

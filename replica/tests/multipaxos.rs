@@ -49,6 +49,27 @@ async fn a_lost_leader_is_replaced_and_leads_again_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_on_request_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = start(dir.path(), &multipaxos(Leader::Auto), Durability::Memory).await;
+    put_many(&cluster, &[MUMBAI, DELHI, BANGALORE], 0, 60).await;
+    let at = |seat: ReplicaId| &cluster.replicas()[seat.index()];
+    assert!(!at(BANGALORE).hand_over(DELHI).await, "only who leads can");
+    assert!(!at(MUMBAI).hand_over(MUMBAI).await, "and not to itself");
+    assert!(at(MUMBAI).hand_over(DELHI).await);
+    let leads = async || {
+        let status = at(DELHI).metrics().await.unwrap().core.status;
+        status.is_some_and(|status| status.starts_with("leads"))
+    };
+    eventually("the successor leads", leads).await;
+    assert_eq!(counter(&cluster, MUMBAI, "transferred").await, 1);
+    put_many(&cluster, &[MUMBAI, DELHI, BANGALORE], 1, 60).await;
+    assert!(counter(&cluster, DELHI, "led").await >= 60);
+    caught_up(&cluster).await;
+    cluster.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_cut_off_and_back_does_not_depose_the_leader() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = start(dir.path(), &multipaxos(Leader::Auto), Durability::Memory).await;

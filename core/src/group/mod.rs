@@ -40,7 +40,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use panchayat_consensus::{
     Command, Durable, EffectsOf, Execution, Gated, Input, NotApplied, Now, Output, Protocol,
-    RecordSeq, Time, Token, WallTime,
+    RecordSeq, ReplicaId, Time, Token, WallTime,
 };
 
 pub use answer::{Answer, Doubt};
@@ -267,6 +267,11 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             self.installing = None;
             self.wake = Some(Time(0));
         }
+    }
+
+    /// Hands leadership to `to`; false if this replica has none to hand over.
+    pub fn hand_over(&mut self, now: Now, to: ReplicaId) -> bool {
+        !self.is_installing() && self.protocol.hand_over(to, now, &mut self.effects)
     }
 
     /// Whether a member's state with this `handover` is still of use here.
