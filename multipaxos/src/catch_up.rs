@@ -112,7 +112,7 @@ impl MultiPaxos {
         for (slot, entry) in (first..).zip(entries) {
             let unknown = !self.log.get(slot).is_some_and(|state| state.chosen);
             if slot > self.chosen && slot <= reach && unknown {
-                self.doubt_leadership(slot, &entry, now);
+                self.doubt_leadership(slot, &entry, now, fx);
                 let state = self.log.ensure(slot);
                 state.entry = Some(entry.clone());
                 state.chosen = true;
@@ -128,9 +128,9 @@ impl MultiPaxos {
     }
 
     /// What was chosen is not what this replica as leader proposed: another has taken its place.
-    fn doubt_leadership(&mut self, slot: Slot, entry: &Entry, now: Now) {
-        if matches!(self.role, Role::Leader(_)) && self.log.entry(slot) != Some(entry) {
-            self.stand_aside(now);
+    fn doubt_leadership(&mut self, slot: Slot, entry: &Entry, now: Now, fx: &mut Fx) {
+        if self.log.entry(slot) != Some(entry) {
+            self.resign(now, fx);
         }
     }
 
@@ -138,6 +138,12 @@ impl MultiPaxos {
         if !entries.is_empty() {
             fx.persist(Record::Learned { first, entries });
         }
+    }
+
+    /// Those whose state this replica needs, and that can give it. What only the dead had executed
+    /// is not lost: a quorum voted for it, and whoever is left finds that out as a leader does.
+    pub(crate) fn states_ahead(&self) -> ReplicaSet {
+        self.catch_up.gone.minus(self.suspected)
     }
 
     pub(crate) fn on_gone(&mut self, from: ReplicaId, base: Slot) {

@@ -195,7 +195,7 @@ impl MultiPaxos {
     /// Tries to lead at once, without asking whether others would help and whoever leads now. Only a
     /// lease stands against it. For operators and models; elections need nobody to call it.
     pub fn stand(&mut self, now: Now, effects: &mut Fx) {
-        if self.is_leader() || !self.catch_up.gone.is_empty() {
+        if self.is_leader() || !self.states_ahead().is_empty() {
             return;
         }
         let ballot = self.seen.max(self.promised).next_for(self.me());
@@ -208,7 +208,7 @@ impl MultiPaxos {
     /// Without a quorum in sight, or without the state a leader needs, asking is vain.
     fn may_win(&self) -> bool {
         let alive = self.config.quorums.n() - self.suspected.len();
-        alive >= self.config.quorums.q1() && self.catch_up.gone.is_empty()
+        alive >= self.config.quorums.q1() && self.states_ahead().is_empty()
     }
 
     /// The pre-vote.
@@ -232,6 +232,12 @@ impl MultiPaxos {
         now: Now,
         fx: &mut Fx,
     ) {
+        if self.following.is_some_and(|led| led.owner() == Some(from) && led < ballot) {
+            // Who asks for help leads no longer: it has restarted, or stood aside unheard. Should this be
+            // a word from before it led, its next heartbeat mends that; a lease stays as it is.
+            self.following = None;
+            self.standing.quiet_until = now.monotonic;
+        }
         if ballot < self.promised {
             self.refuse(from, ballot, fx);
         } else if ballot > self.promised && self.leader_is_gone(now) && chosen >= self.log.base() {

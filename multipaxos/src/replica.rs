@@ -433,7 +433,7 @@ impl Protocol for MultiPaxos {
     }
 
     fn needs_state(&self) -> ReplicaSet {
-        self.catch_up.gone
+        self.states_ahead()
     }
 
     fn hold(&mut self, now: Now) {

@@ -111,6 +111,18 @@ mod tests {
         MultiPaxos::restore(config, records, now, &mut Fx::default())
     }
 
+    /// Beyond a gap a slot may be chosen and not executed. An image of that moment keeps the vote too, or
+    /// its acceptor would vote again when it is asked again.
+    #[test]
+    fn an_image_keeps_votes_for_what_is_chosen_beyond_a_gap() {
+        let ballot = Ballot::INITIAL.next_for(ReplicaId(1));
+        let vote = Record::Accepted { ballot, first: 5, entries: vec![Entry::Nop], chosen: 0 };
+        let learned = Record::Learned { first: 5, entries: vec![Entry::Nop] };
+        let again = restored(restored(vec![vote, learned]).image());
+        assert_eq!(again.vote(5), Some((ballot, &Entry::Nop)));
+        assert_eq!(again.chosen_entry(5), Some(&Entry::Nop));
+    }
+
     /// A crash between a state taken over and its snapshot brings back votes that were overruled.
     #[test]
     fn what_was_chosen_in_a_state_that_is_lost_again_says_nothing_of_older_votes() {

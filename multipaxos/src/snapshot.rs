@@ -25,21 +25,22 @@ impl MultiPaxos {
         ];
         let mut run: Vec<Entry> = Vec::new();
         let (mut run_first, mut run_ballot, mut bytes) = (0, None, 0);
-        for (slot, state) in self.log.above(upto) {
-            // What is chosen needs no vote any more.
-            let ballot = (!state.chosen).then_some(state.accepted);
-            let goes_on = state.entry.is_some()
-                && ballot == run_ballot
+        // A vote binds also where something is known to be chosen: nobody votes twice.
+        let votes = self.log.above(upto).filter(|(_, state)| !state.accepted.is_initial());
+        let votes = votes.map(|(slot, state)| (slot, Some(state.accepted), &state.entry));
+        let chosen = self.log.above(upto).filter(|(_, state)| state.chosen);
+        let chosen = chosen.map(|(slot, state)| (slot, None, &state.entry));
+        for (slot, ballot, entry) in votes.chain(chosen) {
+            let Some(entry) = entry else { continue };
+            let goes_on = ballot == run_ballot
                 && run_first + run.len() as u64 == slot
                 && bytes < self.config.limits.batch_bytes_max;
             if !goes_on {
                 image.extend(of_run(run_first, std::mem::take(&mut run), run_ballot));
                 (run_first, run_ballot, bytes) = (slot, ballot, 0);
             }
-            if let Some(entry) = &state.entry {
-                bytes += entry.bytes();
-                run.push(entry.clone());
-            }
+            bytes += entry.bytes();
+            run.push(entry.clone());
         }
         image.extend(of_run(run_first, run, run_ballot));
         image
@@ -49,6 +50,7 @@ impl MultiPaxos {
     pub(crate) fn adopt(&mut self, handover: Vec<Record>, now: Now, fx: &mut Fx) {
         for record in handover {
             if matches!(&record, Record::Snapshot { upto, .. } if *upto > self.chosen) {
+                self.resign(now, fx);
                 if !matches!(self.role, Role::Follower) {
                     self.stand_aside(now);
                 }

@@ -276,6 +276,28 @@ fn one_cut_link_costs_neither_the_leader_nor_the_news() {
     assert_eq!(upto(2), upto(0), "it learns from the third");
 }
 
+/// Its peers have not missed it, and would go on waiting for it. They hear from itself that it leads no
+/// more. With production timeouts over links of 40 ms.
+#[test]
+fn a_leader_that_is_back_before_it_was_missed_is_replaced_as_soon_as_a_dead_one() {
+    for n in [3, 5] {
+        let mut world = cluster(n, quiet(n), |config| {
+            config.timing = Timing::for_rtt(Span::from_ms(40));
+        });
+        world.weather.one_way.iter_mut().flatten().for_each(|way| *way *= 4);
+        world.weather.detector = 1_000 * MS;
+        world.start();
+        world.run_until(1_000 * MS);
+        assert_eq!(world.leader(), Some(0));
+        world.act(Action::Crash(0));
+        world.act(Action::Restart(0));
+        world.propose(1);
+        let back = world.now;
+        assert!(world.run_until_done(back + 2_000 * MS, World::is_settled), "n={n}");
+        println!("n={n}: served again after {} ms", (world.now - back) / MS);
+    }
+}
+
 #[test]
 fn one_and_two_replicas_are_enough_for_a_log() {
     for n in [1, 2] {
