@@ -234,6 +234,9 @@ fn snapshot_and_journal_meet_whenever_the_power_fails() {
     assert!(findings.cut > findings.lives / 3, "{findings:?}");
 }
 
+/// How often a mistake may go unnoticed before nobody is said to notice it.
+const EXPLORATIONS_MAX: usize = 12;
+
 #[test]
 fn leaving_out_any_one_sync_is_noticed() {
     for site in [
@@ -244,9 +247,13 @@ fn leaving_out_any_one_sync_is_noticed() {
         Site::Batch,
         Site::Removal,
     ] {
-        let (findings, elided) = explore(Some(site), true);
-        assert!(elided > 0, "{site:?} was never synced");
-        assert!(!findings.lost.is_empty(), "nobody misses the sync {site:?}");
-        println!("without the sync {site:?}: {}", findings.lost[0]);
+        // Threads take turns as they please: one exploration may miss the moment that shows it.
+        let mut lost = (0..EXPLORATIONS_MAX).filter_map(|_| {
+            let (findings, elided) = explore(Some(site), true);
+            assert!(elided > 0, "{site:?} was never synced");
+            findings.lost.into_iter().next()
+        });
+        let lost = lost.next().unwrap_or_else(|| panic!("nobody misses the sync {site:?}"));
+        println!("without the sync {site:?}: {lost}");
     }
 }
