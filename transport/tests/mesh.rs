@@ -192,7 +192,8 @@ async fn a_peer_that_restarts_in_order_comes_back() {
     let old = nodes.remove(1);
     end(vec![old]).await;
     for node in &nodes {
-        until("down", || !node.mesh.is_up(B)).await;
+        // The handler is told just after the mesh knows.
+        until("down", || !node.mesh.is_up(B) && !node.seen.downs(B).is_empty()).await;
         assert_eq!(node.seen.downs(B), [DownReason::ClosedByPeer(CloseCode::Shutdown)]);
     }
     nodes.push(plan.start(B));
