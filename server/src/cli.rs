@@ -241,6 +241,10 @@ pub(crate) struct Sim {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(3..=9))]
     pub(crate) replicas: usize,
 
+    /// What clients ask for
+    #[arg(long, value_enum, default_value_t = LoadName::Drawn)]
+    pub(crate) load: LoadName,
+
     /// Which seeds: a range, its end excluded, or one
     #[arg(long, value_name = "A..B", default_value = "0..100", value_parser = seeds)]
     pub(crate) seeds: std::ops::Range<u64>,
@@ -262,6 +266,20 @@ pub(crate) struct Sim {
     pub(crate) json: bool,
 }
 
+impl Sim {
+    /// The line that shows a seed again.
+    pub(crate) fn shown_again(&self, seed: u64) -> String {
+        let (protocol, replicas) = (self.protocol.name(), self.replicas);
+        let load = match self.load {
+            LoadName::Drawn => String::new(),
+            load => format!(" --load {}", load.name()),
+        };
+        format!(
+            "panchayat sim --protocol {protocol} --replicas {replicas}{load} --seeds {seed} --trace"
+        )
+    }
+}
+
 const SIM_HELP: &str = "\
 Exit codes:
   0  no violation
@@ -274,6 +292,7 @@ Examples:
   panchayat sim --replicas 3 --seeds 0..20000 --resume runs-3.json
   panchayat sim --protocol multipaxos --replicas 5 --seeds 0..1000
   panchayat sim --protocol fastpaxos --replicas 4 --seeds 0..1000
+  panchayat sim --replicas 3 --load ledger --seeds 0..10000
   panchayat sim --replicas 5 --seeds 17 --trace";
 
 /// `A..B`, or one seed.
@@ -532,6 +551,33 @@ impl ProtocolName {
             Self::Epaxos => "epaxos",
             Self::Multipaxos => "multipaxos",
             Self::Fastpaxos => "fastpaxos",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadName {
+    /// Whatever each seed draws
+    Drawn,
+    /// Money moved between accounts in every seed, and requests retried at other replicas
+    Ledger,
+}
+
+impl LoadName {
+    /// What it is called on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Drawn => "drawn",
+            Self::Ledger => "ledger",
+        }
+    }
+}
+
+impl From<LoadName> for panchayat_sim::Load {
+    fn from(name: LoadName) -> Self {
+        match name {
+            LoadName::Drawn => Self::Drawn,
+            LoadName::Ledger => Self::Ledger,
         }
     }
 }

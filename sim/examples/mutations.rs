@@ -4,7 +4,7 @@
 //! ```text
 //! cargo run --release -p panchayat-sim --features mutations --example mutations -- 500 [NAME]
 //! cargo run --release -p panchayat-sim --features mutations --example mutations -- \
-//!     --protocol multipaxos 500 [NAME]
+//!     --protocol multipaxos --load ledger 500 [NAME]
 //! ```
 
 use std::error::Error;
@@ -13,14 +13,14 @@ use panchayat_core::mutation::Mutation as GroupMutation;
 use panchayat_epaxos::EPaxos;
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
-use panchayat_sim::{Setup, Subject, Violation, run_setup};
+use panchayat_sim::{Load, Options, Setup, Subject, Violation, run_setup};
 
 /// Makes a run's replicas wrong.
 type Spoil = Box<dyn Fn(&mut Setup)>;
 
-fn first<P: Subject>(spoil: &Spoil, replicas: usize, seeds_max: u64) -> Option<(u64, Violation)> {
+fn first<P: Subject>(spoil: &Spoil, options: Options, seeds_max: u64) -> Option<(u64, Violation)> {
     (0..seeds_max).find_map(|seed| {
-        let mut setup = P::draw(seed, replicas);
+        let mut setup = options.setup::<P>(seed);
         spoil(&mut setup);
         let report = run_setup::<P>(seed, setup, false);
         report.violation.map(|violation| (seed + 1, violation))
@@ -34,8 +34,17 @@ fn cell(found: Option<(u64, Violation)>, seeds_max: u64) -> String {
     }
 }
 
+/// What the command line asks for.
+struct Asked {
+    load: Load,
+    seeds_max: u64,
+    /// What names are to contain.
+    wanted: String,
+}
+
 /// The table of a protocol whose mistakes are called `names`, in their order.
-fn table<P: Subject>(names: Vec<&'static str>, replicas: [usize; 3], seeds_max: u64, wanted: &str) {
+fn table<P: Subject>(names: Vec<&'static str>, replicas: [usize; 3], asked: &Asked) {
+    let Asked { load, seeds_max, wanted } = asked;
     let [a, b, c] = replicas;
     println!("| mutation | seeds to catch, n={a} | n={b} | n={c} |\n|---|---|---|---|");
     let protocol = names.into_iter().enumerate().map(|(number, name)| {
@@ -47,7 +56,10 @@ fn table<P: Subject>(names: Vec<&'static str>, replicas: [usize; 3], seeds_max: 
         (mutation.name(), spoil)
     });
     for (name, spoil) in protocol.chain(group).filter(|(name, _)| name.contains(wanted)) {
-        let cells = replicas.map(|n| cell(first::<P>(&spoil, n, seeds_max), seeds_max));
+        let cells = replicas.map(|n| {
+            let options = Options { load: *load, ..Options::new(n) };
+            cell(first::<P>(&spoil, options, *seeds_max), *seeds_max)
+        });
         println!("| {name} | {} |", cells.join(" | "));
     }
 }
@@ -61,21 +73,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         protocol = words.get(1).ok_or("--protocol NAME")?.clone();
         words.drain(..2);
     }
+    let mut load = Load::Drawn;
+    if words.first().is_some_and(|word| word == "--load") {
+        load = match words.get(1).map(String::as_str) {
+            Some("ledger") => Load::Ledger,
+            Some("drawn") => Load::Drawn,
+            _ => return Err("--load drawn|ledger".into()),
+        };
+        words.drain(..2);
+    }
     let seeds_max = words.first().map_or(Ok(300), |word| word.parse())?;
-    let wanted = words.get(1).map_or("", |word| word);
+    let asked = Asked { load, seeds_max, wanted: words.get(1).cloned().unwrap_or_default() };
     match protocol.as_str() {
         "epaxos" => {
             let names = panchayat_epaxos::Mutation::ALL.iter().map(|known| known.name());
-            table::<EPaxos>(names.collect(), [3, 5, 7], seeds_max, wanted);
+            table::<EPaxos>(names.collect(), [3, 5, 7], &asked);
         }
         "multipaxos" => {
             let names = panchayat_multipaxos::Mutation::ALL.iter().map(|known| known.name());
-            table::<MultiPaxos>(names.collect(), [3, 5, 7], seeds_max, wanted);
+            table::<MultiPaxos>(names.collect(), [3, 5, 7], &asked);
         }
         "fastpaxos" => {
             let names = panchayat_fastpaxos::Mutation::ALL.iter().map(|known| known.name());
             // Where quorums differ most from majorities.
-            table::<FastPaxos>(names.collect(), [3, 4, 5], seeds_max, wanted);
+            table::<FastPaxos>(names.collect(), [3, 4, 5], &asked);
         }
         other => return Err(format!("no protocol is called {other}").into()),
     }

@@ -70,7 +70,7 @@ fn run<P: Subject>(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn trace<P: Subject>(arguments: &Arguments, wanted: Option<&str>) {
-    let options = Options { replicas: arguments.replicas, text: true };
+    let options = Options { text: true, ..Options::new(arguments.replicas) };
     let report = run_seed::<P>(arguments.seeds.start, &options);
     match (&report.violation, wanted) {
         (_, Some(wanted)) => {

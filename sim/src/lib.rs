@@ -56,7 +56,7 @@ pub use required::{
     ENOUGH, LONG_RUN, Missing, Required, SHORT_RUN, missing_coverage, required_coverage,
 };
 pub use rng::Rng;
-pub use run::{Options, Strength, Summary, run_range, run_seed, run_setup};
+pub use run::{Load, Options, Strength, Summary, run_range, run_seed, run_setup};
 pub use setup::{Setup, SyncTime};
 pub use subject::{Checks, Place, Seat, Subject, Tuning};
 pub use trace::{Line, Trace};

@@ -9,15 +9,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::flaw::{Flaw, Invariant};
 use crate::judge::judge;
 use crate::report::{Coverage, Report, Violation};
+use crate::rng::Rng;
 use crate::setup::Setup;
 use crate::subject::{Checks, Subject};
 use crate::world::World;
+
+/// What clients ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Load {
+    /// Whatever the seed draws.
+    #[default]
+    Drawn,
+    /// Every seed has accounts, and clients that try again at other replicas.
+    Ledger,
+}
 
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Replicas, from 3.
     pub replicas: usize,
+    /// What is asked of them.
+    pub load: Load,
     /// Whether to keep a readable trace.
     pub text: bool,
 }
@@ -25,7 +38,16 @@ pub struct Options {
 impl Options {
     /// `replicas` replicas, no text.
     pub fn new(replicas: usize) -> Self {
-        Self { replicas, text: false }
+        Self { replicas, load: Load::Drawn, text: false }
+    }
+
+    /// The run of a seed.
+    pub fn setup<P: Subject>(&self, seed: u64) -> Setup {
+        let mut setup = P::draw(seed, self.replicas);
+        if self.load == Load::Ledger {
+            setup.workload.carry_ledger(&mut Rng::new(seed, "ledger"));
+        }
+        setup
     }
 }
 
@@ -55,7 +77,7 @@ pub struct Strength {
 
 /// Runs the run that `seed` draws.
 pub fn run_seed<P: Subject>(seed: u64, options: &Options) -> Report {
-    run_setup::<P>(seed, P::draw(seed, options.replicas), options.text)
+    run_setup::<P>(seed, options.setup::<P>(seed), options.text)
 }
 
 /// Runs `setup`; `seed` decides what is left to chance.

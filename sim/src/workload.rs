@@ -97,6 +97,12 @@ impl Workload {
         }
     }
 
+    /// Has accounts to move money between, whatever was drawn, and requests that are retried.
+    pub(crate) fn carry_ledger(&mut self, rng: &mut Rng) {
+        self.accounts = *rng.pick(&[2, 3, 8]);
+        self.retries = true;
+    }
+
     /// Draws a command whose written values are all called `name`. `seen` is what the client last
     /// saw of a register.
     pub fn command(

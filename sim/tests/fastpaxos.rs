@@ -39,7 +39,7 @@ fn a_hundred_seeds_of_five_replicas() {
 fn the_same_seed_is_the_same_run_to_the_byte() {
     for seed in 0..6 {
         for replicas in [3, 4] {
-            let text = Options { replicas, text: true };
+            let text = Options { text: true, ..Options::new(replicas) };
             let first = run_seed::<FastPaxos>(seed, &text);
             let again = run_seed::<FastPaxos>(seed, &text);
             assert_eq!(first.lines, again.lines, "seed {seed}");

@@ -34,7 +34,7 @@ fn a_hundred_seeds_of_five_replicas() {
 fn the_same_seed_is_the_same_run_to_the_byte() {
     for seed in 0..8 {
         for replicas in [3, 5] {
-            let text = Options { replicas, text: true };
+            let text = Options { text: true, ..Options::new(replicas) };
             let first = run_seed::<MultiPaxos>(seed, &text);
             let again = run_seed::<MultiPaxos>(seed, &text);
             assert_eq!(first.lines, again.lines, "seed {seed}");

@@ -2,7 +2,7 @@
 //! seed must be the same run.
 
 use panchayat_epaxos::EPaxos;
-use panchayat_sim::{Options, Summary, missing_coverage, run_range, run_seed};
+use panchayat_sim::{Load, Options, Summary, missing_coverage, run_range, run_seed};
 
 const SEEDS: std::ops::Range<u64> = 0..100;
 
@@ -59,7 +59,7 @@ fn a_hundred_seeds_of_five_replicas() {
 fn the_same_seed_is_the_same_run_to_the_byte() {
     for seed in 0..12 {
         for replicas in [3, 5] {
-            let text = Options { replicas, text: true };
+            let text = Options { text: true, ..Options::new(replicas) };
             let first = run_seed::<EPaxos>(seed, &text);
             let again = run_seed::<EPaxos>(seed, &text);
             assert_eq!(first.lines, again.lines, "seed {seed}");
@@ -77,4 +77,20 @@ fn the_same_seed_is_the_same_run_to_the_byte() {
 fn another_seed_is_another_run() {
     let hash = |seed| run_seed::<EPaxos>(seed, &Options::new(3)).trace_hash;
     assert_ne!(hash(1), hash(2));
+}
+
+#[test]
+fn every_seed_can_be_made_to_carry_the_ledger() {
+    let options = Options { load: Load::Ledger, ..Options::new(3) };
+    let mut retried = 0;
+    for seed in 0..30 {
+        let setup = options.setup::<EPaxos>(seed);
+        assert!(setup.workload.accounts > 1 && setup.workload.retries, "seed {seed}");
+        let report = run_seed::<EPaxos>(seed, &options);
+        assert_eq!(report.violation, None);
+        let judged = report.coverage.0.get("judged_account_reads").copied().unwrap_or(0);
+        assert!(judged > 0, "seed {seed}");
+        retried += report.coverage.0.get("requests_retried").copied().unwrap_or(0);
+    }
+    assert!(retried > 100, "{retried} attempts at other replicas");
 }

@@ -29,6 +29,7 @@ const EXPLAINED_LINES: usize = 60;
 struct Outcome<'a> {
     commit: &'a str,
     protocol: &'a str,
+    load: &'a str,
     replicas: usize,
     seeds: &'a [Range<u64>],
     runs: u64,
@@ -71,7 +72,7 @@ fn run_protocol<P: Subject>(arguments: &cli::Sim) -> Result<ExitCode, CliError> 
         arguments.seeds.end.saturating_sub(arguments.seeds.start) - left(&done, arguments),
     );
     for chunk in done.missing(&arguments.seeds, CHUNK) {
-        let options = Options::new(arguments.replicas);
+        let options = options(arguments);
         let summary = run_range::<P>(chunk.clone(), arguments.jobs, &options, |report| {
             bar.inc(1);
             if let Some(violation) = &report.violation {
@@ -96,6 +97,10 @@ fn run_protocol<P: Subject>(arguments: &cli::Sim) -> Result<ExitCode, CliError> 
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
+fn options(arguments: &cli::Sim) -> Options {
+    Options { load: arguments.load.into(), ..Options::new(arguments.replicas) }
+}
+
 fn left(done: &Done, arguments: &cli::Sim) -> u64 {
     done.missing(&arguments.seeds, CHUNK).iter().map(|chunk| chunk.end - chunk.start).sum()
 }
@@ -107,12 +112,7 @@ fn missing<P: Subject>(arguments: &cli::Sim, done: &Done) -> Vec<Missing> {
 
 /// What was violated, and the line that shows it again.
 fn told(arguments: &cli::Sim, violation: &Violation) -> String {
-    format!(
-        "violation: {violation}\n  panchayat sim --protocol {} --replicas {} --seeds {} --trace",
-        arguments.protocol.name(),
-        violation.replicas,
-        violation.seed
-    )
+    format!("violation: {violation}\n  {}", arguments.shown_again(violation.seed))
 }
 
 fn progress_bar(arguments: &cli::Sim) -> ProgressBar {
@@ -127,7 +127,7 @@ fn progress_bar(arguments: &cli::Sim) -> ProgressBar {
 
 /// One seed with everything that happened, or what of it led to the violation.
 fn trace<P: Subject>(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
-    let options = Options { replicas: arguments.replicas, text: true };
+    let options = Options { text: true, ..options(arguments) };
     let report = run_seed::<P>(arguments.seeds.start, &options);
     let mut out = std::io::stdout().lock();
     let mut print = || match &report.violation {
@@ -152,6 +152,7 @@ fn print_json(arguments: &cli::Sim, done: &Done, ok: bool) -> std::io::Result<()
     let outcome = Outcome {
         commit: panchayat_bench::COMMIT,
         protocol: arguments.protocol.name(),
+        load: arguments.load.name(),
         replicas: arguments.replicas,
         seeds: &done.seeds,
         runs: done.runs(),

@@ -13,9 +13,11 @@ use crate::errors::CliError;
 /// What has been run so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Done {
-    /// The commit that ran, which protocol, and how many replicas. Runs of another do not add up.
+    /// The commit that ran, which protocol and load, and how many replicas. Runs of another do not
+    /// add up.
     commit: String,
     protocol: String,
+    load: String,
     replicas: usize,
     /// Disjoint, ascending.
     pub(crate) seeds: Vec<Range<u64>>,
@@ -75,14 +77,17 @@ impl Done {
             Err(error) => return Err(failed(error.to_string())),
         };
         let done: Self = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
-        let (protocol, replicas) = (wanted.protocol.name(), wanted.replicas);
-        let same = (done.protocol.as_str(), done.replicas) == (protocol, replicas);
+        let (protocol, load, replicas) =
+            (wanted.protocol.name(), wanted.load.name(), wanted.replicas);
+        let held = (done.protocol.as_str(), done.load.as_str(), done.replicas);
+        let same = held == (protocol, load, replicas);
         if done.commit != panchayat_bench::COMMIT || !same {
             return Err(failed(format!(
-                "it holds runs of {} replicas of {} at commit {}, which do not add up with \
-                 {replicas} of {protocol} at {}",
+                "it holds runs of {} replicas of {} under {} load at commit {}, which do not add \
+                 up with {replicas} of {protocol} under {load} load at {}",
                 done.replicas,
                 done.protocol,
+                done.load,
                 done.commit,
                 panchayat_bench::COMMIT
             )));
@@ -94,6 +99,7 @@ impl Done {
     pub(crate) fn save(&mut self, path: &Path, of: &cli::Sim) -> Result<(), CliError> {
         self.commit = panchayat_bench::COMMIT.to_owned();
         self.protocol = of.protocol.name().to_owned();
+        self.load = of.load.name().to_owned();
         self.replicas = of.replicas;
         let beside = path.with_extension("new");
         let failed = |error: std::io::Error| CliError::Resume {
@@ -173,13 +179,20 @@ mod tests {
 
     #[test]
     fn a_saved_run_comes_back_and_one_of_another_size_or_protocol_is_refused() {
-        let sim = |protocol, replicas| {
-            let words = ["panchayat", "sim", "--protocol", protocol, "--replicas", replicas];
+        let sim_of = |protocol, replicas, load| {
+            let words = [
+                ["panchayat", "sim"],
+                ["--protocol", protocol],
+                ["--replicas", replicas],
+                ["--load", load],
+            ]
+            .concat();
             match cli::Cli::parse_from(words).command {
                 cli::Command::Sim(sim) => sim,
                 other => panic!("{other:?}"),
             }
         };
+        let sim = |protocol, replicas| sim_of(protocol, replicas, "drawn");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("runs.json");
         let (three, five) = (sim("epaxos", "3"), sim("epaxos", "5"));
@@ -188,6 +201,7 @@ mod tests {
         done.save(&path, &three).unwrap();
         assert_eq!(Done::load(&path, &three).unwrap().seeds, [0..7]);
         Done::load(&path, &sim("multipaxos", "3")).unwrap_err();
+        Done::load(&path, &sim_of("epaxos", "3", "ledger")).unwrap_err();
         let refused = Done::load(&path, &five).unwrap_err().to_string();
         assert!(refused.contains("runs of 3 replicas"), "{refused}");
     }

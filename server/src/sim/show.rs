@@ -26,9 +26,10 @@ pub(super) fn print(arguments: &cli::Sim, done: &Done, missing: &[Missing]) -> s
     let runs = done.runs();
     writeln!(
         out,
-        "{}, {} replicas, commit {}: {runs} seeds in {:.1} s, {:.1} seeds/s with {} jobs",
+        "{}, {} replicas, {} load, commit {}: {runs} seeds in {:.1} s, {:.1} seeds/s with {} jobs",
         arguments.protocol.name(),
         arguments.replicas,
+        arguments.load.name(),
         panchayat_bench::COMMIT,
         done.seconds,
         runs as f64 / done.seconds.max(1e-9),
@@ -42,14 +43,7 @@ pub(super) fn print(arguments: &cli::Sim, done: &Done, missing: &[Missing]) -> s
         done.median(|strength| strength.crashes),
     )?;
     for found in &done.violations {
-        writeln!(
-            out,
-            "VIOLATION {}\n  panchayat sim --protocol {} --replicas {} --seeds {} --trace",
-            found.text,
-            arguments.protocol.name(),
-            arguments.replicas,
-            found.seed
-        )?;
+        writeln!(out, "VIOLATION {}\n  {}", found.text, arguments.shown_again(found.seed))?;
     }
     for missing in missing {
         writeln!(out, "MISSING {missing}")?;
