@@ -9,7 +9,13 @@ use panchayat::backend::UnsyncedInMemory;
 use panchayat::identity::Identity;
 use panchayat::kv::KvStore;
 use panchayat::topology::{Matrix, Topology};
-use panchayat::{Cluster, ClusterId, Leader, Limits, MultiPaxosChoice, ProtocolChoice, Replica};
+use panchayat::{
+    Builder, Cluster, ClusterId, FastPaxosChoice, Leader, Limits, MultiPaxosChoice, Node,
+    ProtocolChoice, Replica, Stopped, Workload,
+};
+
+use crate::exchange::Exchange;
+use crate::{orders, payments};
 
 /// The first argument of such a process.
 pub(crate) const ARGUMENT: &str = "--run-replica";
@@ -17,7 +23,8 @@ pub(crate) const ARGUMENT: &str = "--run-replica";
 /// What the process prints when it serves.
 pub(crate) const READY: &str = "ready";
 
-/// Where it writes how many snapshots it has taken, and how many states taken over.
+/// Where it writes how many snapshots each of its states has taken, and how often it was taken over
+/// from a peer.
 pub(crate) const FIGURES: &str = "figures";
 
 /// How long it may take to stop in order.
@@ -66,6 +73,58 @@ pub(crate) fn protocol_of(name: &str) -> ProtocolChoice {
     }
 }
 
+/// In the place of a protocol: several states, each under a protocol of its own.
+pub(crate) const WORKLOADS: &str = "workloads";
+
+/// The workload of alerts.
+pub(crate) const ALERTS: &str = "alerts";
+
+/// Payments on EPaxos, orders led from Mumbai, and alerts on Fast Paxos.
+fn workloads(builder: Builder) -> Builder {
+    let led = MultiPaxosChoice { leader: Leader::At("mumbai".into()), ..Default::default() };
+    let orders = Workload::new(orders::NAME).protocol(ProtocolChoice::MultiPaxos(led));
+    let fast = ProtocolChoice::FastPaxos(FastPaxosChoice::default());
+    let paid = Workload::new(payments::NAME).protocol(ProtocolChoice::EPaxos);
+    builder
+        .workload(paid, KvStore::default())
+        .workload(orders, Exchange::default())
+        .workload(Workload::new(ALERTS).protocol(fast), KvStore::default())
+}
+
+/// What runs in this process.
+enum Running {
+    One(Replica<KvStore>),
+    Several(Node),
+}
+
+impl Running {
+    /// Snapshots taken and states taken over, by workload. `None` once it has stopped by itself.
+    async fn figures(&self) -> Option<Vec<(u64, u64)>> {
+        let cores = match self {
+            Self::One(replica) => vec![replica.metrics().await?.core],
+            Self::Several(node) => {
+                node.metrics().await?.workloads.into_iter().map(|(_, core)| core).collect()
+            }
+        };
+        let figures = cores.iter().map(|core| &core.snapshots);
+        Some(figures.map(|snapshots| (snapshots.taken, snapshots.states_taken_over)).collect())
+    }
+
+    fn stopped(&self) -> Option<Stopped> {
+        match self {
+            Self::One(replica) => replica.stopped(),
+            Self::Several(node) => node.stopped(),
+        }
+    }
+
+    async fn shutdown(self) -> Result<(), Stopped> {
+        match self {
+            Self::One(replica) => replica.shutdown().await,
+            Self::Several(node) => node.shutdown().await,
+        }
+    }
+}
+
 /// The same led from `city`, if it is led at all.
 pub(crate) fn led_from(name: &str, city: &str) -> ProtocolChoice {
     let mut protocol = protocol_of(name);
@@ -89,12 +148,15 @@ pub(crate) fn run(arguments: &[String]) {
     let identity = Identity::load(&dir.join("identity")).expect("an identity");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let started = Replica::<KvStore>::builder(cluster, &name, identity, dir.join("journal"))
+        let builder = Replica::<KvStore>::builder(cluster, &name, identity, dir.join("journal"))
             .backend(Arc::new(UnsyncedInMemory::new()))
-            .limits(limits(kind))
-            .protocol(protocol_of(protocol))
-            .start(KvStore::default())
-            .await;
+            .limits(limits(kind));
+        let started = if protocol == WORKLOADS {
+            workloads(builder).start_workloads().await.map(Running::Several)
+        } else {
+            let builder = builder.protocol(protocol_of(protocol));
+            builder.start(KvStore::default()).await.map(Running::One)
+        };
         let replica = started.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         println!("{READY}");
         let terminated = tokio::signal::unix::SignalKind::terminate();
@@ -110,11 +172,11 @@ pub(crate) fn run(arguments: &[String]) {
                 }
             }
             // A replica that stops by itself ends the process with an error.
-            let Some(metrics) = replica.metrics().await else {
+            let Some(workloads) = replica.figures().await else {
                 panic!("{name} stopped: {:?}", replica.stopped());
             };
-            let snapshots = &metrics.core.snapshots;
-            let text = format!("{} {}", snapshots.taken, snapshots.states_taken_over);
+            let texts = workloads.iter().map(|(taken, over)| format!("{taken} {over}"));
+            let text = texts.collect::<Vec<_>>().join("\n");
             // Beside, so that nobody reads half of it.
             let beside = figures.with_extension("new");
             std::fs::write(&beside, text).expect("written");

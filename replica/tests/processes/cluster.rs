@@ -73,12 +73,21 @@ impl Processes {
         assert!(status.success(), "a replica told to stop ended with {status}");
     }
 
-    /// Snapshots taken and states taken over by the run of a replica that goes on.
+    /// Snapshots taken and states taken over by the run of a replica that goes on, of its only
+    /// workload or its first.
     pub(crate) fn figures(&self, seat: usize) -> (u64, u64) {
+        self.figures_of_all(seat).first().copied().unwrap_or_default()
+    }
+
+    /// The same of every workload, in the order in which they are described.
+    pub(crate) fn figures_of_all(&self, seat: usize) -> Vec<(u64, u64)> {
         let path = self.dir.path().join(seat.to_string()).join(child::FIGURES);
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let mut numbers = text.split(' ').filter_map(|number| number.parse().ok());
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+        let pair = |line: &str| {
+            let (taken, over) = line.split_once(' ')?;
+            Some((taken.parse().ok()?, over.parse().ok()?))
+        };
+        text.lines().filter_map(pair).collect()
     }
 
     /// SIGSTOP.

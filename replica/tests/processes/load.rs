@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 const KEYS: u64 = 4;
 /// Without progress for this long a scenario has failed.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 pub(crate) struct Load {
     shared: Arc<Shared>,
@@ -25,6 +25,8 @@ pub(crate) struct Load {
 struct Shared {
     cluster: Cluster,
     identity: Identity,
+    /// Whose lists; `None` for the only workload of the replicas.
+    workload: Option<&'static str>,
     start: Instant,
     stop: AtomicBool,
     next_element: AtomicU64,
@@ -35,10 +37,21 @@ struct Shared {
 impl Load {
     /// Starts `clients` of them, spread over the replicas.
     pub(crate) fn start(cluster: &Cluster, identity: &Identity, clients: u64) -> Self {
+        Self::start_at(cluster, identity, clients, None)
+    }
+
+    /// The same for one of several workloads.
+    pub(crate) fn start_at(
+        cluster: &Cluster,
+        identity: &Identity,
+        clients: u64,
+        workload: Option<&'static str>,
+    ) -> Self {
         let seats = cluster.members.len();
         let shared = Arc::new(Shared {
             cluster: cluster.clone(),
             identity: identity.clone(),
+            workload,
             start: Instant::now(),
             stop: AtomicBool::new(false),
             next_element: AtomicU64::new(1),
@@ -87,7 +100,7 @@ impl Load {
     }
 }
 
-async fn wait_until(count: impl Fn() -> u64, more: u64, when: &str) {
+pub(crate) async fn wait_until(count: impl Fn() -> u64, more: u64, when: &str) {
     let (from, deadline) = (count(), Instant::now() + PATIENCE);
     while count() < from + more {
         assert!(Instant::now() < deadline, "{when}: {} of {more} in time", count() - from);
@@ -138,7 +151,12 @@ impl Shared {
             let attempt =
                 RemoteClient::connect(member.addr, member.node, &self.identity, config.clone());
             match attempt.await {
-                Ok(client) => return Some(client),
+                Ok(client) => {
+                    return Some(match self.workload {
+                        Some(name) => client.workload(name),
+                        None => client,
+                    });
+                }
                 Err(_) if Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -208,7 +226,7 @@ fn lists(ops: &[TxnOp<u64>], outputs: &[KvOutput]) -> Lists {
         .collect()
 }
 
-fn elements(list: &[u8]) -> Vec<u64> {
+pub(crate) fn elements(list: &[u8]) -> Vec<u64> {
     assert!(list.len().is_multiple_of(8), "a torn list");
     let (chunks, _) = list.as_chunks::<8>();
     chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()

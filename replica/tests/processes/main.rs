@@ -4,15 +4,23 @@
 //! The journals keep unsynced bytes in the memory of the process ([`UnsyncedInMemory`]), so that
 //! `kill -9` loses exactly what a power cut may lose. Leaving out any one sync makes these fail.
 //!
-//! Every scenario runs here under every protocol, one after the other: they time nothing, but they need the machine.
+//! Every scenario runs here under every protocol, one after the other: they time nothing, but they
+//! need the machine. Those of `workloads` have all protocols at once, in every replica.
 //!
 //! [`UnsyncedInMemory`]: panchayat::backend::UnsyncedInMemory
 
 #![forbid(unsafe_code)]
 
+mod asking;
 mod child;
 mod cluster;
+#[path = "../../examples/orderbook/machine.rs"]
+#[allow(dead_code, unused_imports, reason = "an example, with tests of its own")]
+mod exchange;
 mod load;
+mod orders;
+mod payments;
+mod workloads;
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +29,7 @@ use load::Load;
 use panchayat::kv::KvStore;
 use panchayat::{LocalCluster, LocalConfig, Topology};
 
-type Scenario = fn(&tokio::runtime::Runtime, &'static str);
+pub(crate) type Scenario = fn(&tokio::runtime::Runtime, &'static str);
 
 const SCENARIOS: &[(&str, Scenario)] = &[
     ("all_replicas_killed_mid_load_lose_nothing_acknowledged", kill_all),
@@ -44,12 +52,21 @@ fn main() {
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut passed = 0;
+    let ignored = arguments.iter().any(|argument| argument == "--ignored");
+    let with_ignored = arguments.iter().any(|argument| argument == "--include-ignored");
     let scenarios = child::PROTOCOLS.into_iter().flat_map(|protocol| {
-        let named = move |(name, scenario)| (protocol, format!("{protocol}::{name}"), scenario);
+        let named =
+            move |(name, scenario)| (protocol, format!("{protocol}::{name}"), scenario, false);
         SCENARIOS.iter().copied().map(named)
     });
-    for (protocol, name, scenario) in scenarios {
+    let of_workloads = workloads::SCENARIOS.iter().map(|(name, scenario, long)| {
+        (child::WORKLOADS, format!("{}::{name}", child::WORKLOADS), *scenario, *long)
+    });
+    for (protocol, name, scenario, long) in scenarios.chain(of_workloads) {
         if filter.is_some_and(|filter| !name.contains(filter.as_str())) {
+            continue;
+        }
+        if !with_ignored && long != ignored {
             continue;
         }
         if list {
