@@ -26,7 +26,8 @@
 //!
 //! **Limits.** Everything that can grow has one, in [`Limits`](crate::Limits) and
 //! [`SessionConfig`](crate::SessionConfig). At a limit callers get `Overloaded` at once, not latency
-//! without end.
+//! without end. `cargo run --release -p panchayat --example flood` adds up what the limits of three
+//! cities allow, lets a producer that never waits loose on them, and fails if they hold more.
 //!
 //! **Disk.** Snapshots are taken by themselves, and the journal is cut below them. A full disk refuses
 //! proposals with a clear error and goes on when there is space. A failed sync stops the replica: it
