@@ -21,11 +21,13 @@ pub(crate) struct Delays {
     pub(crate) inbound: Vec<Option<i64>>,
     /// From this member to each, as they say.
     outbound: Vec<Option<i64>>,
+    /// By how much commands of each member come here after their time.
+    late: Vec<i64>,
 }
 
 impl Delays {
     pub(crate) fn new(n: usize) -> Self {
-        Self { inbound: vec![None; n], outbound: vec![None; n] }
+        Self { inbound: vec![None; n], outbound: vec![None; n], late: vec![0; n] }
     }
 
     /// Takes a sample; says whether it is the first of that member. An estimate further from it than
@@ -34,9 +36,14 @@ impl Delays {
         let known = &mut self.inbound[from.index()];
         let first = known.is_none();
         let near = known.filter(|known| known - delay <= wait_max.0 as i64);
-        *known = Some(near.map_or(delay, |known| delay.max(known - (known - delay) / FALL)));
+        *known = Some(near.map_or(delay, |known| towards(known, delay)));
         first
     }
+}
+
+/// An estimate after one more sample.
+fn towards(known: i64, sample: i64) -> i64 {
+    sample.max(known - (known - sample) / FALL)
 }
 
 impl FastPaxos {
@@ -73,6 +80,35 @@ impl FastPaxos {
         let delays = members.map(|member| self.delays.outbound[member.index()]);
         let last = delays.chain([Some(0)]).try_fold(i64::MIN, |last, delay| Some(last.max(delay?)));
         self.after(last, now)
+    }
+
+    /// For how long after `due` the vote for a command of `origin` may wait for others that should
+    /// be before it and come late.
+    ///
+    /// Whoever is not in the fast quorum that a command was timed for gets it after its time, and
+    /// between that and its arrival votes for others. Once its counter disagrees, the votes of all others
+    /// are needed, the furthest too. But nobody waits for its vote on what comes late, nor for
+    /// an origin's own vote before those of the quorum are back.
+    pub(crate) fn leeway(&mut self, origin: ReplicaId, due: WallTime, now: Now) -> Span {
+        let late = now.wall.0.saturating_sub(due.0);
+        let sensible = late <= self.config.timing.arrival_wait_max.0;
+        if due == WallTime(0) || !sensible {
+            return Span(0);
+        }
+        if origin != self.me() {
+            let known = &mut self.delays.late[origin.index()];
+            *known = towards(*known, late as i64);
+            if late == 0 {
+                return Span(0);
+            }
+        }
+        let heard = self.others().minus(self.suspected);
+        let latest = heard.iter().map(|member| self.delays.late[member.index()]).max();
+        let mut back: Vec<i64> = self.delays.inbound.iter().copied().flatten().collect();
+        back.sort_unstable();
+        let last = self.config.quorums.fast().checked_sub(2);
+        let back = last.and_then(|last| back.get(last).copied());
+        Span(latest.unwrap_or(0).min(back.unwrap_or(0)).max(0) as u64)
     }
 
     fn after(&self, delay: Option<i64>, now: Now) -> WallTime {

@@ -117,23 +117,13 @@ impl FastPaxos {
         for (slot, entry) in (first..).zip(entries) {
             let unknown = self.log.chosen(slot).is_none();
             if slot > self.chosen && slot <= self.reach() && unknown {
-                self.doubt_coordination(slot, &entry, now);
                 self.counters.chosen_by_asking += 1;
-                self.decide(slot, entry.name(), None, fx);
+                self.decide(slot, entry.name(), None, now, fx);
                 if self.log.chosen(slot).is_none() {
                     self.choose(slot, entry, fx);
                 }
                 self.advance(now, fx);
             }
-        }
-    }
-
-    /// What was chosen is not what this replica as coordinator proposed: another has taken over.
-    fn doubt_coordination(&mut self, slot: Slot, entry: &Entry, now: Now) {
-        if let Role::Coordinator(coordinator) = &self.role
-            && coordinator.settled.get(&slot).is_some_and(|settled| settled != entry)
-        {
-            self.stand_aside(now);
         }
     }
 

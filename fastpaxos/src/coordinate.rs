@@ -182,10 +182,16 @@ impl FastPaxos {
         }
     }
 
-    /// Proposes `entry` in the classic round of `slot`, which nothing forbids.
+    /// Proposes `entry` in the classic round of `slot`, which nothing forbids. If something else is
+    /// chosen there, a later coordinator did that, and nothing comes of proposals here.
     pub(crate) fn settle(&mut self, slot: Slot, entry: Entry) {
+        let decided = self.log.get(slot).and_then(|state| state.decided);
         let Role::Coordinator(coordinator) = &mut self.role else { return };
         let ballot = coordinator.ballot;
+        if decided.is_some_and(|decided| decided != entry.name()) {
+            coordinator.proposed = coordinator.proposed.max(slot);
+            return;
+        }
         assert!(!coordinator.settled.contains_key(&slot), "slot {slot} settled twice");
         if let Some(submission) = entry.submission() {
             coordinator.settled_keys.insert(submission.key(), slot);

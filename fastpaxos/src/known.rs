@@ -1,9 +1,9 @@
 //! Commands that arrived here and are not executed: votes name them, so they must be kept until
 //! the log says what became of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use panchayat_consensus::{Ballot, Slot, Time, WallTime};
+use panchayat_consensus::{Ballot, Slot, Span, Time, WallTime};
 
 use crate::entry::{Key, Submission, bytes_of};
 
@@ -13,17 +13,28 @@ pub(crate) struct Held {
     pub(crate) submission: Submission,
     /// The slot of the last vote for it in a fast round, and that round's ballot.
     pub(crate) placed: Option<(Ballot, Slot)>,
-    /// Whether it waits for its time or for a slot.
+    /// Whether it waits for its vote to be due or for a slot.
     pub(crate) queued: bool,
+}
+
+/// How long a command waits.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Waiting {
+    /// By the wall clock: when the vote for it is due.
+    vote_due: WallTime,
+    /// By the monotonic clock: no longer than this, whatever the wall clock says.
+    until: Time,
 }
 
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Known {
     commands: BTreeMap<Key, Held>,
     bytes: usize,
-    /// Those that wait for their time to arrive, and until when at most.
-    waiting: BTreeMap<(WallTime, Key), Time>,
-    /// Those whose time has come, in that order.
+    /// Those that wait, in the order of the times they should have arrived at.
+    waiting: BTreeMap<(WallTime, Key), Waiting>,
+    /// When the vote for each of them is due, the soonest first, and what it waits as.
+    votes_due: BTreeSet<(WallTime, (WallTime, Key))>,
+    /// Those whose vote is due, in that order.
     ready: VecDeque<Key>,
 }
 
@@ -66,31 +77,53 @@ impl Known {
         gone.into_iter().for_each(|key| self.remove(key));
     }
 
-    /// Lets a command wait until `due`, though not longer than `until`.
-    pub(crate) fn wait(&mut self, due: WallTime, key: Key, until: Time) {
+    /// Lets a command that should have arrived at `due` wait until its vote is due, `leeway` later,
+    /// though not longer than `until`.
+    pub(crate) fn wait(&mut self, due: WallTime, leeway: Span, key: Key, until: Time) {
         if let Some(held) = self.commands.get_mut(&key)
             && !std::mem::replace(&mut held.queued, true)
         {
-            self.waiting.insert((due, key), until);
+            let vote_due = WallTime(due.0.saturating_add(leeway.0));
+            self.waiting.insert((due, key), Waiting { vote_due, until });
+            self.votes_due.insert((vote_due, (due, key)));
         }
     }
 
-    /// Makes those ready whose time has come and is before `limit`.
-    pub(crate) fn release(&mut self, wall: WallTime, now: Time, limit: WallTime) {
-        while let Some(((due, key), until)) = self.waiting.first_key_value() {
-            if *due >= limit || (*due > wall && *until > now) {
+    /// Makes those ready whose vote is due, and whatever comes before them in order.
+    pub(crate) fn release(&mut self, wall: WallTime, now: Time) {
+        let due = self.votes_due.iter().take_while(|(vote_due, _)| *vote_due <= wall);
+        let last = due.map(|(_, place)| *place).max();
+        while let Some((place, waiting)) = self.waiting.first_key_value() {
+            if Some(*place) > last && waiting.until > now {
                 break;
             }
-            self.ready.push_back(*key);
-            self.waiting.pop_first();
+            self.release_first();
         }
     }
 
-    /// When the next one's time comes, by the monotonic clock.
+    /// Makes those ready that should have arrived before `limit`, and by now.
+    pub(crate) fn release_before(&mut self, limit: WallTime, wall: WallTime, now: Time) {
+        while let Some(((due, _), waiting)) = self.waiting.first_key_value() {
+            if *due >= limit || (*due > wall && waiting.until > now) {
+                break;
+            }
+            self.release_first();
+        }
+    }
+
+    fn release_first(&mut self) {
+        if let Some((place, waiting)) = self.waiting.pop_first() {
+            self.votes_due.remove(&(waiting.vote_due, place));
+            self.ready.push_back(place.1);
+        }
+    }
+
+    /// When the next vote is due, by the monotonic clock.
     pub(crate) fn next_due(&self, wall: WallTime, now: Time) -> Option<Time> {
-        let ((due, _), until) = self.waiting.first_key_value()?;
-        let by_wall = Time(now.0.saturating_add(due.0.saturating_sub(wall.0)));
-        Some(by_wall.min(*until))
+        let (vote_due, _) = self.votes_due.first()?;
+        let (_, first) = self.waiting.first_key_value()?;
+        let by_wall = Time(now.0.saturating_add(vote_due.0.saturating_sub(wall.0)));
+        Some(by_wall.min(first.until))
     }
 
     /// The first that is ready and still wanted.

@@ -45,7 +45,7 @@ impl FastPaxos {
                 coordinator.touched.insert(slot);
             }
             if let Some((round, name)) = self.voted(slot) {
-                self.decide(slot, name, Some(round), fx);
+                self.decide(slot, name, Some(round), now, fx);
             }
         }
         self.advance(now, fx);
@@ -69,11 +69,19 @@ impl FastPaxos {
     }
 
     /// `name` is chosen in `slot`, by votes in `round` or, without one, on somebody's word.
-    pub(crate) fn decide(&mut self, slot: Slot, name: Name, round: Option<Round>, fx: &mut Fx) {
-        let state = self.log.ensure(slot);
-        if state.decided.is_some() {
+    pub(crate) fn decide(
+        &mut self,
+        slot: Slot,
+        name: Name,
+        round: Option<Round>,
+        now: Now,
+        fx: &mut Fx,
+    ) {
+        if self.log.ensure(slot).decided.is_some() {
             return;
         }
+        self.doubt_coordination(slot, name, now);
+        let state = self.log.ensure(slot);
         state.decided = Some(name);
         state.votes = Vec::new();
         let counters = &mut self.counters;
@@ -90,6 +98,16 @@ impl FastPaxos {
             }
         }
         self.resolve(slot, fx);
+    }
+
+    /// What is chosen is not what this replica as coordinator proposed: another has taken over. From
+    /// here on its word about what is chosen would be taken for what it proposed.
+    fn doubt_coordination(&mut self, slot: Slot, name: Name, now: Now) {
+        if let Role::Coordinator(coordinator) = &self.role
+            && coordinator.settled.get(&slot).is_some_and(|settled| settled.name() != name)
+        {
+            self.stand_aside(now);
+        }
     }
 
     /// Tells the proposer, which is here, that its command is chosen.
@@ -145,12 +163,13 @@ impl FastPaxos {
             let Some(state) = self.log.get(slot).filter(|state| state.decided.is_none()) else {
                 continue;
             };
+            let any_vote = self.mutated(Mutation::WordOnOtherVotes);
             if let Some((round, entry)) = &state.vote
-                && *round == Round::classic(ballot)
+                && (*round == Round::classic(ballot) || any_vote)
             {
                 let name = entry.name();
                 self.counters.chosen_by_word += 1;
-                self.decide(slot, name, None, fx);
+                self.decide(slot, name, None, now, fx);
             }
         }
         self.advance(now, fx);

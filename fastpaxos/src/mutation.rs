@@ -57,6 +57,8 @@ mutations! {
     TruncateAboveSnapshot "truncation above the snapshot",
     /// A command that won two slots is applied twice.
     NoDeduplication "command applied in both slots it won",
+    /// What the coordinator says is chosen is taken to be what was voted for, in whatever round.
+    WordOnOtherVotes "coordinator's word taken for votes of other rounds",
     /// Numbers of commands start again after a restart.
     NumbersReused "command numbers reused after a restart",
 }

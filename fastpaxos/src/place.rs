@@ -1,7 +1,7 @@
 //! Giving slots to commands: by voting for them in a fast round, or by leading them in a classic
 //! one.
 
-use panchayat_consensus::{Now, Slot, WallTime};
+use panchayat_consensus::{Now, Slot};
 
 use crate::entry::{Entry, Key};
 use crate::mutation::Mutation;
@@ -15,15 +15,15 @@ impl FastPaxos {
         self.fast.from > 0 && heard && self.needs_no_state()
     }
 
-    /// Gives slots to commands whose time has come, as far as there is room; closes what is to be
+    /// Gives slots to commands whose vote is due, as far as there is room; closes what is to be
     /// closed in its turn among them.
     pub(crate) fn place(&mut self, now: Now, fx: &mut Fx) {
         if let Some(closing) = self.fast.closing.take_if(|closing| closing.is_due(now)) {
-            self.known.release(now.wall, now.monotonic, closing.due);
+            self.known.release_before(closing.due, now.wall, now.monotonic);
             self.place_ready();
             self.close_now(closing, fx);
         }
-        self.known.release(now.wall, now.monotonic, WallTime(u64::MAX));
+        self.known.release(now.wall, now.monotonic);
         self.place_ready();
     }
 

@@ -110,7 +110,8 @@ impl FastPaxos {
             self.advance(now, fx);
             return;
         }
+        let leeway = self.leeway(origin, due, now);
         let until = now.monotonic + self.config.timing.arrival_wait_max;
-        self.known.wait(due, key, until);
+        self.known.wait(due, leeway, key, until);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Time, WallTime};
+use panchayat_consensus::{After, Ballot, Now, ReplicaId, ReplicaSet, Slot, Span, Time, WallTime};
 
 use crate::coordinate::Coordinator;
 use crate::entry::Entry;
@@ -252,7 +252,7 @@ impl FastPaxos {
     fn lead_known(&mut self, now: Now) {
         if self.fast.from == 0 {
             for key in self.known.keys() {
-                self.known.wait(WallTime(0), key, now.monotonic);
+                self.known.wait(WallTime(0), Span(0), key, now.monotonic);
             }
         }
     }

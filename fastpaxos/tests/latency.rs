@@ -111,3 +111,39 @@ fn a_missing_vote_is_not_waited_for_for_ever() {
     let took = answered.committed.0 - answered.proposed;
     assert!(took <= 2 * delay + 100 * MS, "{took} µs");
 }
+
+/// Medians by city with one client in each at once, all of which have their next command as soon as
+/// they have an answer. `jitter` as `Weather` has it.
+fn closed_loop(cities: &[usize], jitter: (f64, f64)) -> Vec<Us> {
+    let mut world = cluster(cities, net::Weather { jitter, ..ideal(cities) }, 1, |_| {});
+    let end = world.now + 20_000 * MS;
+    (0..cities.len()).for_each(|city| _ = world.propose(city));
+    let mut seen = 0;
+    while world.now < end {
+        world.run_until(world.now + 50);
+        while let Some(answered) = world.answered.get(seen) {
+            seen += 1;
+            world.propose(answered.node);
+        }
+    }
+    let median = |city: usize| {
+        let of = world.answered.iter().filter(|answered| answered.node == city);
+        let mut times: Vec<Us> = of.map(|a| a.committed.0 - a.proposed).collect();
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    (0..cities.len()).map(median).collect()
+}
+
+/// Commands meet all the time, and acceptors agree on their order: also the one outside of the quorum
+/// that a command was timed for. If it did not, Delhi's median would be that of its furthest city.
+#[test]
+fn a_client_in_every_city_is_served_as_one_alone() {
+    for cities in [INDIA3, INDIA5] {
+        let alone = fast_form(cities);
+        assert_eq!(closed_loop(cities, (0.0, 0.0)), alone);
+        for (found, alone) in closed_loop(cities, (100.0, 0.7)).into_iter().zip(alone) {
+            assert!(found <= alone + alone / 20, "{found} µs, alone {alone} µs");
+        }
+    }
+}

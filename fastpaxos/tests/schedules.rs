@@ -4,7 +4,11 @@ mod net;
 
 use net::geo::{INDIA3, cluster, ideal};
 use net::{Action, MS, Us, World};
-use panchayat_consensus::{Protocol, ReplicaId};
+use panchayat_consensus::{
+    Command, Durable, EffectsOf, Footprint, Input, KeyHash, Mode, Now, Output, Protocol, ReplicaId,
+    Span, Time, Token, WallTime,
+};
+use panchayat_fastpaxos::{Config, Entry, FastPaxos, FastQuorums, Message, Name, Round};
 
 /// One coordinates, and has executed and forgotten what the others have voted for and not learned;
 /// they are told that it is gone, and before anybody can take over a state, its only owner dies for
@@ -131,4 +135,105 @@ fn clocks_that_jump_cost_a_bounded_wait_and_no_more() {
     let orders = world.nodes.iter().map(|node| &node.process.as_ref().unwrap().state.order);
     let orders: Vec<_> = orders.collect();
     assert!(orders.windows(2).all(|two| two[0] == two[1]));
+}
+
+/// One of five, whose disk takes no time.
+struct Lone {
+    replica: FastPaxos,
+    effects: EffectsOf<FastPaxos>,
+    now: Time,
+}
+
+impl Lone {
+    fn new(seat: u8) -> Self {
+        let quorums = FastQuorums::for_replicas(5).unwrap();
+        let config = Config::new(ReplicaId(seat), quorums, Span::from_ms(40));
+        let now = Now { monotonic: Time(1), wall: WallTime(1) };
+        let mut effects = EffectsOf::<FastPaxos>::default();
+        let replica = FastPaxos::restore(config, [], now, &mut effects);
+        Self { replica, effects, now: now.monotonic }
+    }
+
+    /// What it says to `to` after `input`.
+    fn step(&mut self, input: Input<Message>, to: u8) -> Vec<Message> {
+        let now = Now { monotonic: self.now, wall: WallTime(self.now.0) };
+        self.replica.step(now, input, &mut self.effects);
+        let durable = Durable(self.effects.last_record());
+        self.effects.take_records().for_each(drop);
+        self.replica.step(now, Input::Durable(durable), &mut self.effects);
+        self.replica.check_invariants();
+        let outputs: Vec<_> = self.effects.take_outputs().collect();
+        let said = outputs.into_iter().filter_map(|output| match output.open(durable) {
+            Ok(Output::Send { to: all, message }) if all.contains(ReplicaId(to)) => Some(message),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    fn hear(&mut self, from: u8, message: Message, to: u8) -> Vec<Message> {
+        self.step(Input::Receive { from: ReplicaId(from), message }, to)
+    }
+}
+
+/// Mumbai coordinates in classic rounds and gives slots to two commands; Delhi alone votes for them.
+/// The other three, without either of them, follow another, which finds nothing and fills the second
+/// slot. Mumbai hears nothing of that but their votes, `before` its proposals or after. What it says
+/// then is chosen is not what it proposed, and Delhi must not take the one for the other.
+fn deposed_unheard(before: bool) {
+    let (mut mumbai, mut delhi) = (Lone::new(0), Lone::new(1));
+    let said = [3, 4].map(|far| mumbai.step(Input::PeerSuspected(ReplicaId(far)), 1));
+    let asked = said.into_iter().flatten().find_map(|message| match message {
+        Message::PreVote { ballot, .. } => Some(ballot),
+        _ => None,
+    });
+    let ballot = asked.expect("it stands");
+    for member in [1, 2] {
+        mumbai.hear(member, Message::PreVoteOk { ballot }, 1);
+    }
+    for member in [1, 2] {
+        let promise = Message::Reported { ballot, upto: 0, from: 1, reports: Vec::new(), next: 0 };
+        mumbai.hear(member, promise, 1);
+    }
+    assert!(mumbai.replica.is_coordinator());
+    let later = Round::classic(ballot.next_for(ReplicaId(2)));
+    let hear_votes = |mumbai: &mut Lone, slot, name| {
+        for member in [2, 3, 4] {
+            let votes = Message::Votes { round: later, first: slot, names: vec![name] };
+            mumbai.hear(member, votes, 1);
+        }
+    };
+    if before {
+        hear_votes(&mut mumbai, 2, Name::Nop);
+    }
+    for token in 1..=2 {
+        let footprint = Footprint::new([(KeyHash(7), Mode::Write)]);
+        let command = Command::new(footprint, None, vec![7].into());
+        for message in mumbai.step(Input::Propose { token: Token(token), command }, 1) {
+            delhi.hear(0, message, 0);
+        }
+    }
+    let voted = |lone: &Lone, slot| lone.replica.vote(slot).map(|(_, entry)| entry.clone());
+    let first = voted(&delhi, 1).expect("Delhi votes for the first");
+    assert_eq!(voted(&delhi, 2).is_some(), !before);
+
+    hear_votes(&mut mumbai, 1, first.name());
+    if !before {
+        hear_votes(&mut mumbai, 2, Name::Nop);
+    }
+    assert_eq!(mumbai.replica.chosen_entry(1), Some(&first));
+    assert_eq!(mumbai.replica.chosen_entry(2), Some(&Entry::Nop));
+    for _ in 0..100 {
+        mumbai.now = mumbai.now + Span::from_ms(20);
+        delhi.now = mumbai.now;
+        for message in mumbai.step(Input::Wake, 1) {
+            delhi.hear(0, message, 0);
+        }
+        assert!(matches!(delhi.replica.chosen_entry(2), None | Some(Entry::Nop)), "{before}");
+    }
+}
+
+#[test]
+fn one_deposed_unheard_does_not_vouch_for_what_others_chose() {
+    deposed_unheard(false);
+    deposed_unheard(true);
 }
