@@ -8,6 +8,7 @@
 //! | answers with their times, for runs in which something fails | [`trace`] |
 //! | a whole cluster under load, with a report that checks itself | [`geo`] |
 //! | what a command costs where nothing is far away | [`loopback`] |
+//! | the same cluster in virtual time | [`simulated`] |
 //! | processor time by thread, memory | [`machine`] |
 //!
 //! Every figure comes with its conditions, and every run measures its own error: what the
@@ -21,6 +22,7 @@ pub mod histogram;
 pub mod load;
 pub mod loopback;
 pub mod machine;
+pub mod simulated;
 pub mod trace;
 mod traffic;
 pub mod workload;

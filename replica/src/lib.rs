@@ -78,6 +78,7 @@ pub use local_nodes::LocalNodes;
 pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
 pub use protocol::{
     FastPaxosChoice, Leader, MultiPaxosChoice, NoProtocol, ProtocolChoice, ProtocolError,
+    configured,
 };
 pub use read::ReadError;
 pub use remote::{RemoteClient, RemoteError};

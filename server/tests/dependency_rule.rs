@@ -29,7 +29,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("panchayat-sim", &["consensus", "core", "epaxos", "multipaxos", "fastpaxos"]),
-    ("panchayat-bench", &["panchayat", "sim", "consensus", "core", "epaxos", "topology"]),
+    (
+        "panchayat-bench",
+        // In virtual time a protocol is run by its type, as by the simulator.
+        &["panchayat", "sim", "consensus", "core", "epaxos", "multipaxos", "fastpaxos", "topology"],
+    ),
     (
         "panchayat-server",
         // The simulator runs a protocol by its type, so who chooses one names it.

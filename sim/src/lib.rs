@@ -27,6 +27,7 @@ mod flaw;
 pub mod history;
 pub mod invariants;
 mod judge;
+pub mod lab;
 pub mod log;
 mod multipaxos;
 mod network;

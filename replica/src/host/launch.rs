@@ -26,6 +26,7 @@ use crate::handler::Handler;
 use crate::inbox::{Event, Inbox};
 use crate::limits::Limits;
 use crate::outbox::Outbox;
+use crate::protocol::configured::suspicion_after;
 use crate::protocol::{Hosted, ProtocolChoice, Setting};
 use crate::read;
 use crate::records::Records;
@@ -110,7 +111,7 @@ fn run<P: Hosted, S: StateMachine>(
 
     let members: Vec<_> = cluster.members.iter().map(|member| member.node).collect();
     let outbox = Outbox::new(mesh.clone(), members.clone(), header);
-    let timeout = suspicion_timeout(cluster.longest_round_trip());
+    let timeout = suspicion_after(cluster.longest_round_trip());
     let stop = Arc::<AtomicBool>::default();
     let (parts, to_write) = unbounded();
     let snapshots = SnapshotWriter {
@@ -186,11 +187,6 @@ fn run<P: Hosted, S: StateMachine>(
 fn terms<P: Hosted>(config: &P::Config, cluster: &Cluster) -> String {
     let nodes: Vec<_> = cluster.members.iter().map(|member| member.node.0.to_string()).collect();
     format!("{} among nodes {}", P::terms(config), nodes.join(", "))
-}
-
-/// Silence for this long is suspected: several heartbeats and round trips.
-fn suspicion_timeout(rtt_max: Span) -> Span {
-    Span::from_ms(1_000).max(Span(rtt_max.0 * 3 + 500_000))
 }
 
 fn thread_name(site: &Site, workload: &Workload) -> String {

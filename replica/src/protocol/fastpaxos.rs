@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use panchayat_consensus::{Quorums, ReplicaId};
+use panchayat_consensus::{Quorums, ReplicaId, Span};
 use panchayat_fastpaxos::{Config, FastPaxos, FastQuorums};
 use panchayat_topology::leader::Learning;
 use panchayat_topology::{Matrix, latency};
 
 use super::leader::first;
 use super::{Hosted, Leader, ProtocolError, Setting, round_trips};
+use crate::limits::Limits;
 
 /// What can be chosen of Fast Paxos. All members must be started with the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,22 @@ impl FastPaxosChoice {
         Ok(predicted.expect("the quorum fits the group, and the seat is one of it"))
     }
 
+    /// The configuration of one replica.
+    pub(super) fn config(
+        &self,
+        seat: ReplicaId,
+        round_trips: &Matrix,
+        rtt_max: Span,
+        limits: &Limits,
+    ) -> Result<Config, ProtocolError> {
+        let mut config = Config::new(seat, self.sizes(round_trips.len())?, rtt_max);
+        config.ranking = self.ranking(round_trips)?;
+        config.limits.retained_slots_max = limits.retained_max as u64;
+        config.limits.retained_bytes_max = limits.retained_bytes_max;
+        config.check()?;
+        Ok(config)
+    }
+
     fn sizes(&self, n: usize) -> Result<FastQuorums, ProtocolError> {
         // A group of the size that every protocol needs.
         Quorums::for_replicas(n)?;
@@ -64,14 +81,8 @@ impl Hosted for FastPaxos {
     type Choice = FastPaxosChoice;
 
     fn config(choice: &FastPaxosChoice, setting: &Setting<'_>) -> Result<Config, ProtocolError> {
-        let cluster = setting.cluster;
-        let quorums = choice.sizes(cluster.members.len())?;
-        let mut config = Config::new(setting.seat, quorums, cluster.longest_round_trip());
-        config.ranking = choice.ranking(&round_trips(cluster)?)?;
-        config.limits.retained_slots_max = setting.limits.retained_max as u64;
-        config.limits.retained_bytes_max = setting.limits.retained_bytes_max;
-        config.check()?;
-        Ok(config)
+        let rtt_max = setting.cluster.longest_round_trip();
+        choice.config(setting.seat, &round_trips(setting.cluster)?, rtt_max, &setting.limits)
     }
 
     fn terms(config: &Config) -> String {

@@ -5,6 +5,7 @@
 //! what all members must agree on. A further protocol is one file, one variant of
 //! [`ProtocolChoice`], and one line in the builder.
 
+pub mod configured;
 mod epaxos;
 mod error;
 mod fastpaxos;

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use panchayat_consensus::{Quorums, ReplicaId};
+use panchayat_consensus::{Quorums, ReplicaId, Span};
 use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, Lease, MultiPaxos, Placement};
 use panchayat_topology::{Matrix, latency, leader};
 
 use super::leader::first;
 use super::{Hosted, Leader, ProtocolError, Setting, round_trips};
+use crate::limits::Limits;
 
 /// What can be chosen of Multi-Paxos. All members must be started with the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,24 @@ impl MultiPaxosChoice {
         Ok(predicted.expect("the quorum fits the group, and both seats are of it"))
     }
 
+    /// The configuration of one replica.
+    pub(super) fn config(
+        &self,
+        seat: ReplicaId,
+        round_trips: &Matrix,
+        rtt_max: Span,
+        limits: &Limits,
+    ) -> Result<Config, ProtocolError> {
+        let mut config = Config::new(seat, self.flexible(round_trips.len())?, rtt_max);
+        config.placement = self.placement(round_trips)?;
+        config.learning = self.learning;
+        config.lease = self.lease;
+        config.limits.retained_slots_max = limits.retained_max as u64;
+        config.limits.retained_bytes_max = limits.retained_bytes_max;
+        config.check()?;
+        Ok(config)
+    }
+
     fn flexible(&self, n: usize) -> Result<FlexibleQuorums, ProtocolError> {
         // A group of the size that every protocol needs.
         Quorums::for_replicas(n)?;
@@ -92,16 +111,8 @@ impl Hosted for MultiPaxos {
     type Choice = MultiPaxosChoice;
 
     fn config(choice: &MultiPaxosChoice, setting: &Setting<'_>) -> Result<Config, ProtocolError> {
-        let cluster = setting.cluster;
-        let quorums = choice.flexible(cluster.members.len())?;
-        let mut config = Config::new(setting.seat, quorums, cluster.longest_round_trip());
-        config.placement = choice.placement(&round_trips(cluster)?)?;
-        config.learning = choice.learning;
-        config.lease = choice.lease;
-        config.limits.retained_slots_max = setting.limits.retained_max as u64;
-        config.limits.retained_bytes_max = setting.limits.retained_bytes_max;
-        config.check()?;
-        Ok(config)
+        let rtt_max = setting.cluster.longest_round_trip();
+        choice.config(setting.seat, &round_trips(setting.cluster)?, rtt_max, &setting.limits)
     }
 
     fn terms(config: &Config) -> String {

@@ -1,44 +1,46 @@
-//! Which commands clients send: how keys are chosen, and how often commands conflict.
+//! Which commands clients send: what the seed talks' applications and YCSB would, and a plain mix
+//! with a stated share of conflicts.
 //!
-//! Every command is a [`KvOp::Mix`]: the key's value becomes a hash of the old value and the
-//! command's id. So any two commands on one key that execute in different orders at two replicas
-//! leave different states, and comparing state hashes at the end of a run finds it.
+//! | name | what it stands for | commands |
+//! |---|---|---|
+//! | `mix` | any conflict rate | hash writes, a stated share of them on one key |
+//! | `upi` | payments | transfer between two accounts if the payer has the money |
+//! | `tatkal` | a rush on seats | compare-and-set of a seat that must be free |
+//! | `orderbook` | an exchange | append to a symbol's book, and the order itself |
+//! | `inventory` | order states | compare-and-set from one state to the next |
+//! | `config` | settings | reads, and now and then a write |
+//! | `popularity` | likes and views | commuting additions, and now and then a read |
+//! | `ycsb-a` … `ycsb-f` | the six mixes of the Yahoo! Cloud Serving Benchmark | reads, updates, inserts, scans |
+//!
+//! A workload is independent of who sends it: the real and the simulated engine, and load over any
+//! protocol, take the same streams. Commands depend on the seed and the client's number alone,
+//! never on answers, so the same seed gives the same load whatever the latencies are.
 
-use std::sync::Arc;
+mod config;
+mod inventory;
+mod keys;
+mod kind;
+mod mix;
+mod orderbook;
+mod popularity;
+mod tatkal;
+mod upi;
+mod ycsb;
 
 use bytes::Bytes;
-use panchayat::kv::{KvCommand, KvOp, VALUE_BYTES_MAX};
+use panchayat::kv::{KvCommand, VALUE_BYTES_MAX};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use thiserror::Error;
 
-/// Most keys a workload can choose from: the table for skewed choices has a number for each.
-pub const KEYS_MAX: u32 = 10_000_000;
-
-/// The key that conflicting commands share. No other choice gives it.
-const HOT_KEY: &[u8] = b"hot";
-
-/// How the keys of commands that need not conflict are chosen.
-#[derive(Clone, Debug)]
-pub enum KeyChoice {
-    /// Every key is as likely as any other.
-    Uniform {
-        /// How many keys there are.
-        keys: u32,
-    },
-    /// The k-th most popular key has a share proportional to k^−theta.
-    Zipf(Arc<Zipf>),
-}
-
-/// Zipf's law over a number of keys, as a table of cumulative shares: exact for every theta.
-#[derive(Clone, Debug)]
-pub struct Zipf {
-    cumulative: Vec<f64>,
-}
+pub use keys::{KEYS_MAX, KeyChoice, Zipf};
+pub use kind::{Kind, Shape, UnknownKind};
+pub use ycsb::Ycsb;
 
 /// What clients send. [`stream`](Self::stream) gives each of them a sequence of its own.
 #[derive(Clone, Debug)]
 pub struct Workload {
+    kind: Kind,
     keys: KeyChoice,
     conflict_share: f64,
     payload_bytes: usize,
@@ -49,8 +51,11 @@ pub struct Workload {
 #[derive(Clone, Debug)]
 pub struct Stream {
     workload: Workload,
+    client: u64,
     rng: Xoshiro256PlusPlus,
     salt: Bytes,
+    /// Commands so far, by the few workloads in which a client goes on where it was.
+    step: u64,
 }
 
 /// Why a workload was refused.
@@ -71,72 +76,9 @@ pub enum WorkloadError {
     Payload(usize),
 }
 
-impl KeyChoice {
-    /// Every one of `keys` keys is as likely as any other.
-    ///
-    /// # Errors
-    /// [`WorkloadError::Keys`].
-    pub fn uniform(keys: u32) -> Result<Self, WorkloadError> {
-        check_keys(keys)?;
-        Ok(Self::Uniform { keys })
-    }
-
-    /// Zipf's law with exponent `theta` over `keys` keys.
-    ///
-    /// # Errors
-    /// [`WorkloadError::Keys`] or [`WorkloadError::Theta`].
-    pub fn zipf(keys: u32, theta: f64) -> Result<Self, WorkloadError> {
-        check_keys(keys)?;
-        if !(0.0..=10.0).contains(&theta) {
-            return Err(WorkloadError::Theta(theta));
-        }
-        Ok(Self::Zipf(Arc::new(Zipf::new(keys, theta))))
-    }
-
-    fn draw(&self, rng: &mut impl RngCore) -> u32 {
-        match self {
-            // The bias of a remainder of 64 bits by 24 is below 10^-12.
-            Self::Uniform { keys } => (rng.next_u64() % u64::from(*keys)) as u32,
-            Self::Zipf(zipf) => zipf.draw(rng),
-        }
-    }
-}
-
-fn check_keys(keys: u32) -> Result<(), WorkloadError> {
-    if (1..=KEYS_MAX).contains(&keys) { Ok(()) } else { Err(WorkloadError::Keys(keys)) }
-}
-
-impl Zipf {
-    fn new(keys: u32, theta: f64) -> Self {
-        let mut sum = 0.0;
-        let shares = (1..=keys).map(|rank| f64::from(rank).powf(-theta));
-        let mut cumulative: Vec<f64> = shares
-            .map(|share| {
-                sum += share;
-                sum
-            })
-            .collect();
-        for share in &mut cumulative {
-            *share /= sum;
-        }
-        Self { cumulative }
-    }
-
-    fn draw(&self, rng: &mut impl RngCore) -> u32 {
-        let at = unit(rng);
-        let rank = self.cumulative.partition_point(|share| *share <= at);
-        rank.min(self.cumulative.len() - 1) as u32
-    }
-}
-
-/// Uniform in [0, 1), 53 bits.
-fn unit(rng: &mut impl RngCore) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-}
-
 impl Workload {
-    /// Commands of which `conflict_percent` % write one common key and the others write keys
-    /// drawn from `keys`, each carrying `payload_bytes`.
+    /// A `mix`: commands of which `conflict_percent` % write one common key and the others write
+    /// keys drawn from `keys`, each carrying `payload_bytes`.
     ///
     /// # Errors
     /// [`WorkloadError`].
@@ -152,7 +94,23 @@ impl Workload {
         if payload_bytes > VALUE_BYTES_MAX {
             return Err(WorkloadError::Payload(payload_bytes));
         }
-        Ok(Self { keys, conflict_share: conflict_percent / 100.0, payload_bytes, seed })
+        let conflict_share = conflict_percent / 100.0;
+        Ok(Self { kind: Kind::Mix, keys, conflict_share, payload_bytes, seed })
+    }
+
+    /// A workload of this kind and shape.
+    ///
+    /// # Errors
+    /// [`WorkloadError`].
+    pub fn of(kind: Kind, shape: &Shape, seed: u64) -> Result<Self, WorkloadError> {
+        let keys = KeyChoice::of(shape.keys, shape.zipf)?;
+        let workload = Self::new(keys, shape.conflict_percent, shape.payload_bytes, seed)?;
+        Ok(Self { kind, ..workload })
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The commands of the client with this number. The same seed and number give the same.
@@ -161,26 +119,50 @@ impl Workload {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(mixed);
         let mut salt = vec![0; self.payload_bytes];
         rng.fill_bytes(&mut salt);
-        Stream { workload: self.clone(), rng, salt: salt.into() }
+        Stream { workload: self.clone(), client, rng, salt: salt.into(), step: 0 }
     }
 }
 
 impl Stream {
     /// The next command.
     pub fn command(&mut self) -> KvCommand {
-        let key = if unit(&mut self.rng) < self.workload.conflict_share {
-            Bytes::from_static(HOT_KEY)
-        } else {
-            let key = self.workload.keys.draw(&mut self.rng);
-            Bytes::copy_from_slice(&key.to_be_bytes())
-        };
-        KvCommand::One(KvOp::Mix { key, salt: self.salt.clone() })
+        self.step += 1;
+        match self.workload.kind {
+            Kind::Mix => mix::command(self),
+            Kind::Upi => upi::command(self),
+            Kind::Tatkal => tatkal::command(self),
+            Kind::OrderBook => orderbook::command(self),
+            Kind::Inventory => inventory::command(self),
+            Kind::Config => config::command(self),
+            Kind::Popularity => popularity::command(self),
+            Kind::Ycsb(mix) => ycsb::command(self, mix),
+        }
     }
+
+    /// One of the workload's keys, by its popularity.
+    fn draw(&mut self) -> u32 {
+        self.workload.keys.draw(&mut self.rng)
+    }
+
+    fn unit(&mut self) -> f64 {
+        keys::unit(&mut self.rng)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        keys::below(&mut self.rng, end)
+    }
+}
+
+/// `space/number`, as it would be written in a client.
+fn key(space: &str, number: impl std::fmt::Display) -> Bytes {
+    format!("{space}/{number}").into()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+
+    use panchayat::kv::KvOp;
 
     use super::*;
 
@@ -199,7 +181,7 @@ mod tests {
         for percent in [0.0, 2.0, 50.0, 100.0] {
             let workload = Workload::new(keys.clone(), percent, 16, 7).unwrap();
             let counts = keys_of(&mut workload.stream(3), 100_000);
-            let hot = counts.get(HOT_KEY).copied().unwrap_or_default() as f64;
+            let hot = counts.get(mix::HOT_KEY).copied().unwrap_or_default() as f64;
             assert!((hot - percent * 1e3).abs() <= 500.0, "{hot} at {percent} %");
         }
     }

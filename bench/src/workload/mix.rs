@@ -1,0 +1,22 @@
+//! `mix`: a stated share of conflicts.
+//!
+//! Every command is a [`KvOp::Mix`]: the key's value becomes a hash of the old value and the
+//! command's id. So any two commands on one key that execute in different orders at two replicas
+//! leave different states, and comparing state hashes at the end of a run finds it.
+
+use bytes::Bytes;
+use panchayat::kv::{KvCommand, KvOp};
+
+use super::Stream;
+
+/// The key that conflicting commands share. No other choice gives it.
+pub(super) const HOT_KEY: &[u8] = b"hot";
+
+pub(super) fn command(stream: &mut Stream) -> KvCommand {
+    let key = if stream.unit() < stream.workload.conflict_share {
+        Bytes::from_static(HOT_KEY)
+    } else {
+        Bytes::copy_from_slice(&stream.draw().to_be_bytes())
+    };
+    KvCommand::One(KvOp::Mix { key, salt: stream.salt.clone() })
+}
