@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use panchayat_consensus::{ClusterId, NodeId};
 use parking_lot::{Mutex, RwLock};
+use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     AsyncTimer, AsyncUdpSocket, Endpoint, IdleTimeout, MtuDiscoveryConfig, Runtime,
@@ -126,6 +127,12 @@ pub(crate) fn all_streams_bytes(limits: &Limits) -> u64 {
     u64::from(limits.lane_window_bytes).saturating_mul(LANES as u64 + 1 + transfers)
 }
 
+/// How many datagrams of the longest kind a new connection may have in flight. quinn reckons in
+/// those of 1,200 bytes: as soon as it has found that longer ones pass, a single probe for still
+/// longer ones fills its first window. Whatever is to be sent then waits for a round trip; and a
+/// connection that is closed meanwhile is closed without a word to the peer (quinn issue 2785).
+const INITIAL_DATAGRAMS: u64 = 4;
+
 /// QUIC's settings for one connection.
 pub(crate) fn transport_config(
     limits: &Limits,
@@ -152,8 +159,11 @@ pub(crate) fn transport_config(
     let fairness = true;
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(limits.datagram_bytes_max);
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(INITIAL_DATAGRAMS * u64::from(limits.datagram_bytes_max));
     let mut config = TransportConfig::default();
     config
+        .congestion_controller_factory(Arc::new(congestion))
         .max_concurrent_bidi_streams(bidirectional.into())
         .max_concurrent_uni_streams(unidirectional.into())
         .stream_receive_window(limits.lane_window_bytes.into())

@@ -264,7 +264,9 @@ async fn peers_can_be_added_moved_and_removed() {
     // The first of A's sockets is gone; B only needs A's certificate, not its address.
     until("up", || a.mesh.is_up(B) && b.mesh.is_up(A)).await;
     assert!(a.mesh.remove_peer(B));
-    until("down", || !b.mesh.is_up(A)).await;
+    // The handler is told just after the mesh knows.
+    let told = || !a.seen.downs(B).is_empty() && !b.seen.downs(A).is_empty();
+    until("down", || !b.mesh.is_up(A) && told()).await;
     assert_eq!(a.seen.downs(B), [DownReason::Removed]);
     assert_eq!(b.seen.downs(A), [DownReason::ClosedByPeer(CloseCode::Removed)]);
     until("forgotten", || a.mesh.send(B, Lane::Bulk, Bytes::new()) == Err(SendError::UnknownPeer))
