@@ -123,6 +123,12 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
         Vec::new()
     }
 
+    /// The member that leads or coordinates, as far as this replica knows: itself, if it does. `None` if
+    /// it knows of none, or a protocol has none.
+    fn leader(&self) -> Option<ReplicaId> {
+        None
+    }
+
     /// How this replica stands, for people: what the protocol does just now, and why it is slow if
     /// it is. `None` if a protocol has nothing to say.
     fn status(&self) -> Option<String> {

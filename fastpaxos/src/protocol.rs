@@ -4,7 +4,7 @@
 use std::hash::{Hash, Hasher};
 
 use panchayat_consensus::{
-    Assurance, Command, Input, Now, Protocol, ReadRefusal, ReplicaSet, WallTime,
+    Assurance, Command, Input, Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, WallTime,
 };
 
 use crate::config::Config;
@@ -82,6 +82,10 @@ impl Protocol for FastPaxos {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         FastPaxos::counters(self).named().collect()
+    }
+
+    fn leader(&self) -> Option<ReplicaId> {
+        self.coordinator()
     }
 
     fn status(&self) -> Option<String> {

@@ -444,6 +444,10 @@ impl Protocol for MultiPaxos {
         self.transfer(to, now, effects)
     }
 
+    fn leader(&self) -> Option<ReplicaId> {
+        MultiPaxos::leader(self)
+    }
+
     fn status(&self) -> Option<String> {
         let undecided = self.log.highest() - self.chosen;
         let in_flight = self.pending.len();

@@ -430,6 +430,7 @@ where
             executed: self.group.executed(),
             in_flight: self.outside.waiting.len() + self.door.len(),
             held: self.group.held(),
+            leader: self.group.protocol().leader(),
             status: self.group.protocol().status(),
             protocol: self.group.protocol().counters(),
             messages_sent: outbox.messages_sent,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use panchayat_consensus::ReplicaId;
 use panchayat_core::StateHash;
 use panchayat_storage::JournalStats;
 use panchayat_transport::MeshStats;
@@ -17,6 +18,8 @@ pub struct CoreMetrics {
     pub in_flight: usize,
     /// Effects waiting for the disk.
     pub held: usize,
+    /// Who leads or coordinates, as far as the replica knows; `None` for a protocol without one.
+    pub leader: Option<ReplicaId>,
     /// How the protocol stands, for people: which rounds Fast Paxos runs, say, and why.
     pub status: Option<String>,
     /// The protocol's own counters, by name.

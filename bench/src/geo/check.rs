@@ -33,7 +33,7 @@ impl Check {
     }
 }
 
-/// Everything that can be said about `report` of a run of `config`, led by `leader`.
+/// Everything that can be said about `report` of a run of `config`, led by `leader` as it began.
 /// `formula_applies`: without jitter, loss, conflict and queueing, so that the closed form predicts
 /// the median.
 pub(super) fn checks(
@@ -62,8 +62,8 @@ pub(super) fn checks(
     checks.extend(kills.filter(|kill| !kill.recovery.is_empty()).map(recovery));
     let sites: Vec<_> = report.sites.iter().map(|site| site.site.as_str()).collect();
     let leader = leader.map(|seat| sites[seat.index()]);
-    if leader.is_some_and(|leader| can_lead(leader, &sites, &config.faults)) {
-        checks.push(undeposed(report));
+    if let Some(leader) = leader.filter(|leader| can_lead(leader, &sites, &config.faults)) {
+        checks.push(undeposed(report, leader));
     }
     if formula_applies {
         let sync_ms = report.disk.map_or(0.0, |disk| disk.sync_p50_ms);
@@ -158,14 +158,14 @@ fn can_lead(leader: &str, sites: &[&str], faults: &[Fault]) -> bool {
 }
 
 /// Load and the troubles of others are no reason for an election.
-fn undeposed(report: &Report) -> Check {
+fn undeposed(report: &Report, leader: &str) -> Check {
     let count = |name| report.counters.get(name).copied().unwrap_or_default();
     let names = ["elections_won", "prepares", "pre_votes", "resigned", "transferred"];
     let figures: Vec<_> = names.map(|name| format!("{name} {}", count(name))).into();
     Check::new(
         "no election: the leader was there all the time",
         count("elections_won") + count("prepares") == 0,
-        figures.join(", "),
+        format!("{leader} led; {}", figures.join(", ")),
     )
 }
 

@@ -208,7 +208,8 @@ impl Run<'_> {
             ok: same_state(&settled),
         };
         let quiet = formula_applies(config)?;
-        report.checks = check::checks(&report, config, self.distances.leader, quiet);
+        let leader = leader(&at_begin).or(self.distances.leader);
+        report.checks = check::checks(&report, config, leader, quiet);
         Ok(report)
     }
 }
@@ -221,6 +222,16 @@ fn stand(at: Duration, names: &[String], metrics: &[Option<Metrics>]) -> Vec<Sta
         Some(Standing { at_ms: ms(at), site: site.clone(), status })
     });
     standing.collect()
+}
+
+/// Who says that it leads itself, if one does. Not always whom the protocol prefers: Fast Paxos keeps
+/// the coordinator it has.
+fn leader(metrics: &[Option<Metrics>]) -> Option<ReplicaId> {
+    let seats = (0u8..).map(ReplicaId).zip(metrics);
+    let leads = |metrics: &Metrics, seat| metrics.core.leader == Some(seat);
+    let mut leading = seats.filter(|(seat, m)| m.as_ref().is_some_and(|m| leads(m, *seat)));
+    let (seat, _) = leading.next()?;
+    leading.next().is_none().then_some(seat)
 }
 
 /// Empty for a replica that is dead.
