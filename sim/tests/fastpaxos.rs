@@ -59,6 +59,7 @@ fn the_same_seed_is_the_same_run_to_the_byte() {
 /// - 191: own votes for slots further ahead than others may speak of were not counted, and a
 ///   coordinator's own votes, once lost, were not said again.
 /// - 1448: an image left out votes for what was chosen beyond a gap, and their acceptor voted again.
+/// - 5034: a run that was lost before it was written was held to the names it had given.
 ///
 /// With four:
 /// - 51: with one gone and collisions in nearly every slot, each was waited for in vain.
@@ -76,6 +77,7 @@ fn seeds_that_found_something_stay_quiet() {
         (3, 7),
         (3, 191),
         (3, 1_448),
+        (3, 5_034),
         (4, 51),
         (4, 680),
         (4, 987),

@@ -162,6 +162,7 @@ impl Checks<FastPaxos> for FastPaxosChecks {
             Message::Accept { ballot, first, entries } => {
                 self.log.leads(at, *ballot)?;
                 for (slot, value) in values_of(*first, entries) {
+                    self.log.names.value(at, value)?;
                     self.log.values.proposed(at, LogRound::classic(*ballot), slot, value)?;
                 }
             }

@@ -41,7 +41,18 @@ impl LogNames {
         self.proposed.insert((at.replica, body(command)));
     }
 
-    /// Somebody speaks of a value.
+    /// A value is written down. Its name is not given yet: it may be lost, and everything with it that
+    /// says which names were given.
+    ///
+    /// # Errors
+    /// No client of its origin proposed it.
+    pub fn written(&self, at: Place, value: Value) -> Result<(), Flaw> {
+        value.command.map_or(Ok(()), |(name, body)| {
+            self.submitted(at.replica, name.origin, name.number, body)
+        })
+    }
+
+    /// Somebody speaks of a value, in a message or in what is durable.
     ///
     /// # Errors
     /// No client of its origin proposed it, or its name is another command's.
@@ -63,16 +74,27 @@ impl LogNames {
         body: u64,
     ) -> Result<(), Flaw> {
         let at = at.replica;
-        if !self.proposed.contains(&(origin, body)) {
-            let text = format!("{at} speaks of command {number} of {origin}, proposed by nobody");
-            return Err(Flaw::general(Invariant::Validity, text));
-        }
+        self.submitted(at, origin, number, body)?;
         let known = *self.bodies.entry((origin, number)).or_insert(body);
         if known != body {
             let text = format!("{at} calls a second command number {number} of {origin}");
             return Err(Flaw::general(Invariant::Validity, text));
         }
         Ok(())
+    }
+
+    fn submitted(
+        &self,
+        at: ReplicaId,
+        origin: ReplicaId,
+        number: u64,
+        body: u64,
+    ) -> Result<(), Flaw> {
+        if self.proposed.contains(&(origin, body)) {
+            return Ok(());
+        }
+        let text = format!("{at} speaks of command {number} of {origin}, proposed by nobody");
+        Err(Flaw::general(Invariant::Validity, text))
     }
 }
 
@@ -104,5 +126,10 @@ mod tests {
         check.value(at, value(1, 1, b"a")).unwrap_err();
         check.value(at, value(0, 2, b"c")).unwrap_err();
         check.value(at, value(0, 2, b"b")).unwrap();
+        // What is written may be lost, and another be given its name; what nobody proposed is wrong
+        // wherever it stands.
+        check.written(at, value(0, 2, b"a")).unwrap();
+        check.written(at, value(0, 3, b"c")).unwrap_err();
+        check.value(at, value(0, 2, b"a")).unwrap_err();
     }
 }

@@ -60,7 +60,7 @@ impl LogChecks {
         match fact {
             Fact::Voted { round, values, .. } => {
                 for (slot, value) in values {
-                    self.names.value(at, *value)?;
+                    self.names.written(at, *value)?;
                     self.values.proposed(at, *round, *slot, *value)?;
                 }
             }
@@ -88,6 +88,7 @@ impl LogChecks {
     fn vote(&mut self, at: Place, fact: &Fact) -> Result<(), Flaw> {
         if let Fact::Voted { round, values, .. } = fact {
             for (slot, value) in values {
+                self.names.value(at, *value)?;
                 self.values.voted(at, *round, *slot, *value)?;
             }
         }
