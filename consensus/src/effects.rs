@@ -120,6 +120,8 @@ pub enum Output<M> {
     ReadReady {
         /// The read.
         token: Token,
+        /// Whether that holds for the whole state, or only for what the read looks at.
+        whole: bool,
     },
     /// The read will not be answered.
     ReadRefused {
@@ -211,7 +213,14 @@ impl<M, R> Effects<M, R> {
 
     /// Lets a read be answered once everything executed so far is applied.
     pub fn read_ready(&mut self, token: Token) {
-        self.outputs.push(Gated { after: After::NOTHING, value: Output::ReadReady { token } });
+        let value = Output::ReadReady { token, whole: true };
+        self.outputs.push(Gated { after: After::NOTHING, value });
+    }
+
+    /// The same for a protocol that vouches only for what the read looks at.
+    pub fn query_ready(&mut self, token: Token) {
+        let value = Output::ReadReady { token, whole: false };
+        self.outputs.push(Gated { after: After::NOTHING, value });
     }
 
     /// Refuses a read.

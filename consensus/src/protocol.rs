@@ -22,7 +22,8 @@ pub enum Input<M> {
         command: Command,
     },
     /// A client of this replica wants to read. The protocol answers with
-    /// [`read_ready`](Effects::read_ready) or [`refuse_read`](Effects::refuse_read); or it orders
+    /// [`read_ready`](Effects::read_ready), [`query_ready`](Effects::query_ready) or
+    /// [`refuse_read`](Effects::refuse_read); or it orders
     /// [`Command::read`] and executes it with the token, and rejects it like a proposal.
     Read {
         /// Names the read in the effects that answer it.

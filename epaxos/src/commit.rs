@@ -141,6 +141,7 @@ impl EPaxos {
         }
         for (id, command) in self.graph.take_executable() {
             self.counters.executed += 1;
+            self.reads.note_executed(id, &command.footprint);
             let token = self.lanes.get_mut(id).and_then(|instance| instance.token.take());
             if token.is_some() {
                 self.in_flight -= 1;

@@ -82,6 +82,8 @@ counters! {
     installed,
     /// Commands executed.
     executed,
+    /// Reads begun that take no place in the order.
+    quorum_reads,
     /// Strongly connected components of more than one instance executed.
     components,
     /// Instances in those components.

@@ -32,6 +32,7 @@ impl EPaxos {
             stale: self.collector.stale.clone(),
         });
         records.push(Record::ClockBound { until: self.collector.clock_bound });
+        records.push(Record::Run { run: self.reads.run });
         for (id, instance) in self.lanes.iter() {
             describe(id, instance, &mut records);
         }
@@ -118,6 +119,7 @@ impl EPaxos {
         fresh.collector.absent = fresh.collector.absent.without(self.me());
         fresh.collector.seen_then = fresh.lanes.all_highest();
         fresh.last_proposed_at = self.last_proposed_at;
+        fresh.reads = self.reads.begin_again();
         fresh.counters.installed += 1;
         *self = fresh;
         self.execute(fx);

@@ -18,6 +18,7 @@
 //! | recovery | `recover`, `validate`, `waiting` |
 //! | when to help an instance along | `attend`, `watch` |
 //! | execution order | `graph` |
+//! | reads of one key that no write waits for | `read` |
 //! | restart | `restore`, `record` |
 //! | what all have executed goes | `collect`, `status`, `pledge` |
 //! | snapshots and taking over a state | `image` |
@@ -48,6 +49,7 @@ mod mutation;
 mod payload;
 mod pledge;
 mod preaccept;
+mod read;
 mod record;
 mod recover;
 mod replica;
@@ -64,6 +66,7 @@ pub use instance::{Instance, Phase};
 pub use message::{INVALIDATORS_MAX, Invalidator, Message, Proposal, Report};
 #[cfg(feature = "mutations")]
 pub use mutation::Mutation;
+pub use read::READ_RUN_SHIFT;
 pub use record::Record;
 pub use replica::EPaxos;
 pub use status::Status;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
-use panchayat_consensus::{Ballot, Command, InstanceId, ReplicaSet, Value};
+use panchayat_consensus::{Ballot, Command, InstanceId, KeyHash, ReplicaSet, Value};
 
 use crate::deps::Deps;
 use crate::instance::Phase;
@@ -173,6 +173,20 @@ pub enum Message {
     },
     /// What the sender has seen and executed, so that nothing lost goes unnoticed.
     Status(Box<Status>),
+    /// Which instances do you know that write this key?
+    Read {
+        /// Names the read at the sender.
+        number: u64,
+        /// The key.
+        key: KeyHash,
+    },
+    /// These, and what may be forgotten.
+    ReadOk {
+        /// The read.
+        number: u64,
+        /// The last ones of each lane.
+        named: Deps,
+    },
 }
 
 impl Message {
@@ -193,11 +207,12 @@ impl Message {
             | Self::Payload { id, .. }
             | Self::Refused { id, .. }
             | Self::Gone { id } => Some(*id),
-            Self::Status(_) => None,
+            Self::Status(_) | Self::Read { .. } | Self::ReadOk { .. } => None,
         }
     }
 
-    /// Whether it votes, or asks for a vote. Others only tell what is known.
+    /// Whether it votes, or asks for a vote, or for all that the receiver knows. Others only tell
+    /// what is known.
     pub(crate) fn needs_a_vote(&self) -> bool {
         !matches!(
             self,
@@ -231,7 +246,8 @@ impl Message {
             | Self::PreAcceptOk { deps, .. }
             | Self::Accept { deps, .. }
             | Self::Commit { deps, .. }
-            | Self::Validate { deps, .. } => ([Some(deps), None], None),
+            | Self::Validate { deps, .. }
+            | Self::ReadOk { named: deps, .. } => ([Some(deps), None], None),
             Self::RecoverOk { report, .. } => {
                 ([Some(&report.deps), report.init_deps.as_ref()], None)
             }
@@ -363,6 +379,14 @@ impl Encode for Message {
             Self::Gone { .. } => {}
             Self::Payload { command, .. } => command.encode(out),
             Self::Status(status) => status.encode(out),
+            Self::Read { number, key } => {
+                out.put_varint(*number);
+                out.put_u64(key.0);
+            }
+            Self::ReadOk { number, named } => {
+                out.put_varint(*number);
+                named.encode(out);
+            }
         }
     }
 }
@@ -387,6 +411,8 @@ impl Message {
             Self::Refused { .. } => 12,
             Self::Status(_) => Self::STATUS_TAG,
             Self::Gone { .. } => 14,
+            Self::Read { .. } => 15,
+            Self::ReadOk { .. } => 16,
         }
     }
 }
@@ -394,8 +420,14 @@ impl Message {
 impl Decode for Message {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         let tag = input.u8()?;
-        if tag == Self::STATUS_TAG {
-            return Ok(Self::Status(Box::new(Status::decode(input)?)));
+        match tag {
+            Self::STATUS_TAG => return Ok(Self::Status(Box::new(Status::decode(input)?))),
+            15 => return Ok(Self::Read { number: input.varint()?, key: KeyHash(input.u64()?) }),
+            16 => {
+                let number = input.varint()?;
+                return Ok(Self::ReadOk { number, named: Deps::decode(input)? });
+            }
+            _ => {}
         }
         let id = InstanceId::decode(input)?;
         match tag {

@@ -71,6 +71,8 @@ mutations! {
     CollectAsAnother "what another member collected is collected too",
     /// Only the last command on a key is a dependency, whatever its lane.
     LastWriterOnly "per-key \"last writer only\" dependencies",
+    /// A read goes by what its own replica knows, and asks nobody.
+    ReadAlone "a read that asks nobody",
 }
 
 impl EPaxos {

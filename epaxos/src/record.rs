@@ -82,6 +82,11 @@ pub enum Record {
         /// The time.
         until: WallTime,
     },
+    /// This run of the replica asks for what its reads need, under numbers of its own.
+    Run {
+        /// The number of the run.
+        run: u64,
+    },
     /// The first record of an image: what is collected.
     Collected {
         /// Everything up to here is executed and gone.
@@ -115,6 +120,7 @@ impl Record {
             | Self::Learned { id, .. } => Some(*id),
             Self::Absent { .. }
             | Self::ClockBound { .. }
+            | Self::Run { .. }
             | Self::Collected { .. }
             | Self::Executed { .. } => None,
         }
@@ -171,6 +177,10 @@ impl Encode for Record {
                 out.put_u8(7);
                 out.put_varint(until.0);
             }
+            Self::Run { run } => {
+                out.put_u8(10);
+                out.put_varint(*run);
+            }
             Self::Collected { collected, fence } => {
                 out.put_u8(8);
                 collected.encode(out);
@@ -192,7 +202,7 @@ impl Encode for Record {
 impl Decode for Record {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         let tag = input.u8()?;
-        if let 6..=9 = tag {
+        if let 6..=10 = tag {
             return decode_general(tag, input);
         }
         let id = InstanceId::decode(input)?;
@@ -232,6 +242,7 @@ fn decode_general(tag: u8, input: &mut Reader) -> Result<Record, DecodeError> {
         }
         7 => Record::ClockBound { until: WallTime(input.varint()?) },
         8 => Record::Collected { collected: Deps::decode(input)?, fence: Deps::decode(input)? },
+        10 => Record::Run { run: input.varint()? },
         _ => {
             let (lane, upto) = (ReplicaId(input.u8()?), input.varint()?);
             let count = input.count("executed slots", 1, BEYOND_MAX)?;

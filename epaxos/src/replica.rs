@@ -26,6 +26,7 @@ use crate::lanes::Lanes;
 use crate::message::{Invalidator, Message, Proposal};
 use crate::mutation::Mutation;
 use crate::pledge::Pledges;
+use crate::read::Reads;
 use crate::record::Record;
 use crate::watch::Watch;
 
@@ -76,6 +77,7 @@ pub struct EPaxos {
     pub(crate) commit_age: Span,
     /// Since when, and how many instances were asked for.
     pub(crate) fetched: (Time, usize),
+    pub(crate) reads: Reads,
 }
 
 impl EPaxos {
@@ -213,6 +215,7 @@ impl EPaxos {
             status_due: now.monotonic,
             commit_age: Span(0),
             fetched: (now.monotonic, 0),
+            reads: Reads::default(),
             config,
         }
     }
@@ -366,6 +369,8 @@ impl EPaxos {
             Message::Refused { ballot, id } => self.on_refused(ballot, id, now),
             Message::Gone { id } => self.on_gone(id, now, fx),
             Message::Status(status) => self.on_status(from, *status, now, fx),
+            Message::Read { number, key } => self.on_read(from, number, key, fx),
+            Message::ReadOk { number, named } => self.on_read_ok(from, number, &named, now, fx),
         }
     }
 
@@ -477,7 +482,8 @@ impl EPaxos {
         }
         let grain = (self.config.timing.patience.0 / 8).max(1);
         let watched = self.watch.next_due(grain);
-        fx.wake_at(watched.map_or(self.status_due, |due| due.min(self.status_due)));
+        let due = [watched, self.reads.next_due()].into_iter().flatten().min();
+        fx.wake_at(due.map_or(self.status_due, |due| due.min(self.status_due)));
     }
 }
 
@@ -501,9 +507,8 @@ impl Protocol for EPaxos {
     fn step(&mut self, now: Now, input: Input<Message>, effects: &mut Fx) {
         match input {
             Input::Propose { token, command } => self.propose(token, command, now, effects),
-            // Reads are ordered like commands, and take no part in the state.
             Input::Read { token, assurance: Assurance::Quorum, footprint } => {
-                self.propose(token, Command::read(footprint), now, effects);
+                self.read(token, footprint, now, effects);
             }
             Input::Read { token, assurance: Assurance::Lease, .. } => {
                 effects.refuse_read(token, ReadRefusal::NoLease);
@@ -515,7 +520,9 @@ impl Protocol for EPaxos {
             Input::Wake => {}
         }
         self.attend_due(now, effects);
+        self.attend_reads(now, effects);
         self.count_own_votes(now, effects);
+        self.serve_reads(now, effects);
         self.tell_status(now, effects);
         self.collect();
         self.ask_for_wake(now, effects);
@@ -607,6 +614,7 @@ impl Hash for EPaxos {
         self.refused_with.hash(state);
         self.last_proposed_at.hash(state);
         self.status_due.hash(state);
+        self.reads.hash(state);
     }
 }
 

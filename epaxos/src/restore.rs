@@ -61,6 +61,7 @@ impl EPaxos {
                 self.collector.stale.union(&stale);
             }
             Record::ClockBound { until } => self.collector.clock_bound = until,
+            Record::Run { run } => self.reads.run = self.reads.run.max(run),
             _ => unreachable!("every other record is about an instance"),
         }
     }
@@ -112,6 +113,7 @@ impl EPaxos {
             }
             Record::Absent { .. }
             | Record::ClockBound { .. }
+            | Record::Run { .. }
             | Record::Collected { .. }
             | Record::Executed { .. } => {}
         }

@@ -111,6 +111,9 @@ fn message() -> impl Strategy<Value = Message> {
         (ballot(), id()).prop_map(|(ballot, id)| Message::Refused { ballot, id }),
         id().prop_map(|id| Message::Gone { id }),
         status().prop_map(|status| Message::Status(Box::new(status))),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(number, key)| Message::Read { number, key: KeyHash(key) }),
+        (any::<u64>(), deps()).prop_map(|(number, named)| Message::ReadOk { number, named }),
     ]
 }
 
@@ -135,6 +138,7 @@ fn record() -> impl Strategy<Value = Record> {
             seen_then,
             stale
         }),
+        any::<u64>().prop_map(|run| Record::Run { run }),
         any::<u64>().prop_map(|until| Record::ClockBound { until: WallTime(until) }),
         (deps(), deps()).prop_map(|(collected, fence)| Record::Collected { collected, fence }),
         (0u8..16, any::<u64>(), prop::collection::vec(any::<u64>(), 0..5)).prop_map(

@@ -1,16 +1,16 @@
 //! Readable scenarios: events in, what replicas say and do out.
 //!
 //! A script is a list of lines: `r0 proposes x` (a write of key x), `r0 > r1` (everything from r0
-//! to r1 in flight arrives), `r0 dies`, `r1 recovers r0/1`. The transcript says what was sent and
-//! executed.
+//! to r1 in flight arrives), `r0 dies`, `r1 recovers r0/1`, `r0 adds-to x` (an update that commutes),
+//! `r0 reads x`. The transcript says what was sent and executed.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 use panchayat_consensus::{
-    Command, Durable, Effects, Footprint, Input, InstanceId, Now, Output, Protocol, Quorums,
-    RecordSeq, ReplicaId, Span, Token, WallTime,
+    Assurance, Command, Durable, Effects, Footprint, Input, InstanceId, KeyHash, Mode, Now, Output,
+    Protocol, Quorums, RecordSeq, ReplicaId, Span, Token, WallTime,
 };
 use panchayat_epaxos::{Config, EPaxos, Message, Record};
 
@@ -46,6 +46,7 @@ impl Cluster {
     ) {
         let mut effects = Effects::default();
         act(&mut self.replicas[seat.index()], &mut effects);
+        let mut read = false;
         for output in effects.take_outputs() {
             match output.open(everything()) {
                 Ok(Output::Send { message: Message::Status { .. }, .. }) | Err(_) => {}
@@ -60,6 +61,10 @@ impl Cluster {
                 Ok(Output::Rejected { reason, .. }) => {
                     writeln!(self.transcript, "{seat} rejected: {reason:?}").unwrap();
                 }
+                Ok(Output::ReadReady { whole, .. }) => {
+                    assert!(!whole, "nobody vouches for the whole state");
+                    read = true;
+                }
                 Ok(other) => panic!("{seat} never says {other:?}"),
             }
         }
@@ -69,13 +74,22 @@ impl Cluster {
                 writeln!(self.transcript, "{seat} executes {}{answered}", execution.id).unwrap();
             }
         }
+        if read {
+            writeln!(self.transcript, "{seat} answers a read").unwrap();
+        }
     }
 
     fn run(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            [who, "proposes", key] => {
-                let footprint = Footprint::write(key.as_bytes());
+            [who, "reads", key] => {
+                let (token, footprint) = (Token(2), Footprint::read(key.as_bytes()));
+                let input = Input::Read { token, assurance: Assurance::Quorum, footprint };
+                self.step(replica(who), |epaxos, fx| epaxos.step(Now::default(), input, fx));
+            }
+            [who, what @ ("proposes" | "adds-to"), key] => {
+                let mode = if what == "adds-to" { Mode::Commute } else { Mode::Write };
+                let footprint = Footprint::new([(KeyHash::of(key.as_bytes()), mode)]);
                 let command = Command {
                     footprint,
                     proposed_at: WallTime(0),
@@ -134,6 +148,7 @@ fn brief(message: &Message) -> String {
             format!("{value} {deps:?}")
         }
         Message::RecoverOk { report, .. } => format!(" {:?}", report.phase),
+        Message::ReadOk { named, .. } => format!(" {named:?}"),
         Message::ValidateOk { invalidators, .. } => {
             format!(" {:?}", invalidators.iter().map(|i| i.id).collect::<Vec<_>>())
         }
@@ -247,5 +262,77 @@ fn a_coordinator_that_takes_part_in_a_recovery_did_not_commit_and_proposes_again
          r1 -> {r0} AcceptOk r0/1
          r0 -> {r1, r2} PreAccept r0/2 [1, 0, 0]
          r0 -> {r1, r2} Commit r0/1 Nop [0, 0, 0]",
+    );
+}
+
+#[test]
+fn no_write_waits_for_a_read() {
+    check(
+        3,
+        "r0 reads x
+         r0 > r1
+         r1 proposes x
+         r1 > r2
+         r2 > r1
+         r1 > r0",
+        "r0 -> {r1, r2} Read
+         r1 -> {r0} ReadOk [0, 0, 0]
+         r1 -> {r0, r2} PreAccept r1/1 [0, 0, 0]
+         r2 -> {r1} PreAcceptOk r1/1 [0, 0, 0]
+         r1 committed (Fast)
+         r1 -> {r0, r2} Commit r1/1 [0, 0, 0]
+         r1 executes r1/1, answers
+         r0 answers a read
+         r0 -> {r1} PreAcceptOk r1/1 [0, 0, 0]
+         r0 executes r1/1",
+    );
+}
+
+#[test]
+fn a_read_waits_for_the_writes_it_is_told_of() {
+    check(
+        3,
+        "r1 proposes x
+         r1 > r2
+         r0 reads x
+         r0 > r2
+         r2 > r0
+         r2 > r1
+         r1 > r0",
+        "r1 -> {r0, r2} PreAccept r1/1 [0, 0, 0]
+         r2 -> {r1} PreAcceptOk r1/1 [0, 0, 0]
+         r0 -> {r1, r2} Read
+         r2 -> {r0} ReadOk [0, 1, 0]
+         r1 committed (Fast)
+         r1 -> {r0, r2} Commit r1/1 [0, 0, 0]
+         r1 executes r1/1, answers
+         r0 -> {r1} PreAcceptOk r1/1 [0, 0, 0]
+         r0 executes r1/1
+         r0 answers a read",
+    );
+}
+
+/// Two readers might each see one of two such updates, and not the other.
+#[test]
+fn a_read_that_has_seen_an_update_that_commutes_is_ordered() {
+    check(
+        3,
+        "r0 reads x
+         r1 adds-to x
+         r1 > r2
+         r2 > r1
+         r1 > r0
+         r0 > r1",
+        "r0 -> {r1, r2} Read
+         r1 -> {r0, r2} PreAccept r1/1 [0, 0, 0]
+         r2 -> {r1} PreAcceptOk r1/1 [0, 0, 0]
+         r1 committed (Fast)
+         r1 -> {r0, r2} Commit r1/1 [0, 0, 0]
+         r1 executes r1/1, answers
+         r0 -> {r1} PreAcceptOk r1/1 [0, 0, 0]
+         r0 -> {r1, r2} PreAccept r0/1 [0, 1, 0]
+         r0 executes r1/1
+         r1 -> {r0} ReadOk [0, 1, 0]
+         r1 -> {r0} PreAcceptOk r0/1 [0, 1, 0]",
     );
 }

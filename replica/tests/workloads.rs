@@ -114,7 +114,8 @@ async fn each_workload_has_its_own_state_protocol_and_past() {
         }
         let metrics = cluster.nodes()[0].metrics().await.unwrap();
         let counts: Vec<_> = metrics.workloads.iter().map(|(_, core)| core.executed).collect();
-        assert!(counts.iter().all(|executed| *executed > 3), "{counts:?}");
+        // One command of each city in every run; reads of one key are no commands under EPaxos.
+        assert!(counts.iter().all(|executed| *executed >= 3 * run), "{counts:?}");
         assert_eq!(cluster.shutdown(PATIENCE).await.len(), 0);
     }
 }

@@ -131,6 +131,12 @@ impl Setup {
     /// If no quorums fit `n`.
     pub fn draw(seed: u64, n: usize) -> Self {
         let mut setup = Self::draw_common(seed, n);
+        let mut queries = Rng::new(seed, "queries");
+        setup.workload.query_percent = *queries.pick(&[0, 50, 90]);
+        if setup.workload.query_percent > 0 {
+            let some = queries.between(10, 40);
+            setup.workload.read_percent = setup.workload.read_percent.max(some);
+        }
         let mut profile = Rng::new(seed, "profile");
         if profile.percent(STRANDING_PERCENT) {
             setup.strand(&mut profile);

@@ -25,10 +25,16 @@ fn ask_much(setup: &mut Setup) {
 }
 
 #[test]
-fn ordered_reads_of_epaxos_miss_nothing() {
+fn reads_of_epaxos_miss_nothing() {
     for replicas in [3, 5] {
         let coverage = with_queries::<EPaxos>(40, replicas);
-        for name in ["reads_ordered", "reads_linearizable", "reads_stale", "reads_without_lease"] {
+        for name in [
+            "quorum_reads",
+            "reads_ordered",
+            "reads_linearizable",
+            "reads_stale",
+            "reads_without_lease",
+        ] {
             assert!(coverage.get(name) > 0, "{name} never happened at {replicas} replicas");
         }
         assert_eq!(coverage.get("reads_lease"), 0);

@@ -444,7 +444,10 @@ fn put_out<P: Protocol, S: StateMachine>(
             tell(pending, token, Word::Answer(Answer::Unknown(Doubt::Unreachable)), sink);
         }
         Output::Unknown { .. } => {}
-        Output::ReadReady { token } => reads.ready(token, handed_out, Vouched::State),
+        Output::ReadReady { token, whole } => {
+            let vouched = if whole { Vouched::State } else { Vouched::Query };
+            reads.ready(token, handed_out, vouched);
+        }
         Output::ReadRefused { token, reason } => reads.refuse(token, reason),
     }
 }

@@ -417,7 +417,7 @@ impl World {
                 assert!(waiting.is_some(), "given up once");
                 self.given_up += 1;
             }
-            Output::ReadReady { token } => {
+            Output::ReadReady { token, .. } => {
                 let now = self.now;
                 let Some(process) = self.process(node) else { return };
                 // Everything handed out so far is applied before the answer.

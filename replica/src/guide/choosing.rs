@@ -6,7 +6,7 @@
 //! | a command takes | a round trip to the nearest quorum | to the leader, its quorum, and back | a round trip to a fast quorum, which is nearly everybody |
 //! | commands that conflict | cost a second round trip, and a chain of waiting | cost nothing: all are in one line | collide, and are settled by the coordinator |
 //! | a replica is lost | the others go on at once | if it led, nothing is answered until another does | if it was of the fast quorum, classic rounds |
-//! | reads | ordered like commands | by read index or lease, without a place in the log | ordered like commands |
+//! | reads | of one key by a quorum, of more ordered like commands | by read index or lease, without a place in the log | ordered like commands |
 //! | suits | payments, profiles, carts: clients everywhere, few conflicts | order books, counters with answers, one hot key | rare single decisions |
 //!
 //! When in doubt begin with EPaxos, and measure with `panchayat geo` on a topology with your

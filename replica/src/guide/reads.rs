@@ -20,7 +20,9 @@
 //! # }
 //! ```
 //!
-//! EPaxos and Fast Paxos order a linearizable read like a command that changes nothing: it waits for the
-//! writes it conflicts with. `Stale { max: Span::MAX }` is always answered at once, also by a replica that
+//! EPaxos asks a quorum which writes of the key it knows, and answers once these are executed here: no write
+//! waits for such a read. A query that looks at several keys, or at one that is
+//! [added to](super::footprints) meanwhile, is ordered like a command that changes nothing, and so is every
+//! linearizable read under Fast Paxos: it waits for the writes it conflicts with, and they for it. `Stale { max: Span::MAX }` is always answered at once, also by a replica that
 //! is cut off. Every other read is refused after
 //! [`Limits::read_timeout`](crate::Limits::read_timeout) if no quorum can be reached.

@@ -112,6 +112,7 @@ impl EPaxosChecks {
             Record::Joined { .. }
             | Record::Absent { .. }
             | Record::ClockBound { .. }
+            | Record::Run { .. }
             | Record::Collected { .. }
             | Record::Executed { .. } => {}
         }

@@ -29,6 +29,8 @@ impl Subject for EPaxos {
         "Refused",
         "Status",
         "Gone",
+        "Read",
+        "ReadOk",
     ];
 
     fn required(n: usize) -> Required {
@@ -78,6 +80,8 @@ impl Subject for EPaxos {
             Message::Refused { .. } => 12,
             Message::Status(_) => 13,
             Message::Gone { .. } => 14,
+            Message::Read { .. } => 15,
+            Message::ReadOk { .. } => 16,
         }
     }
 

@@ -5,7 +5,7 @@
 //! wire is held against it.
 
 use panchayat_consensus::{Ballot, InstanceId, ReplicaId};
-use panchayat_epaxos::{Deps, Message, Phase, Proposal, Record};
+use panchayat_epaxos::{Deps, Message, Phase, Proposal, READ_RUN_SHIFT, Record};
 use rustc_hash::FxHashMap;
 
 use super::{Decision, Standing};
@@ -64,6 +64,10 @@ pub struct DurablePromise {
     held: FxHashMap<(ReplicaId, InstanceId), Held>,
     /// Per replica and lane: up to where everything is durably committed.
     committed_upto: FxHashMap<(ReplicaId, ReplicaId), u64>,
+    /// The last run durably noted.
+    runs: FxHashMap<ReplicaId, u64>,
+    /// Which incarnation asked in a run.
+    asked: FxHashMap<(ReplicaId, u64), u32>,
 }
 
 impl DurablePromise {
@@ -78,6 +82,10 @@ impl DurablePromise {
                     let known = self.committed_upto.entry((replica, lane)).or_default();
                     *known = upto.max(*known);
                 }
+            }
+            if let Record::Run { run } = record {
+                let noted = self.runs.entry(replica).or_default();
+                *noted = (*noted).max(*run);
             }
             return Ok(());
         };
@@ -124,6 +132,7 @@ impl DurablePromise {
             Record::Learned { .. } => held.payload = true,
             Record::Absent { .. }
             | Record::ClockBound { .. }
+            | Record::Run { .. }
             | Record::Collected { .. }
             | Record::Executed { .. } => {}
         }
@@ -171,6 +180,17 @@ impl DurablePromise {
         records.iter().try_for_each(|record| self.durable(replica, record))
     }
 
+    /// Answers to reads of another run must not pass for answers to this one's.
+    fn run_is_its_own(&mut self, at: Place, run: u64) -> Result<(), Flaw> {
+        let noted = self.runs.get(&at.replica).copied().unwrap_or(0);
+        let incarnation = *self.asked.entry((at.replica, run)).or_insert(at.incarnation);
+        if noted >= run && incarnation == at.incarnation {
+            return Ok(());
+        }
+        let text = format!("{} asks in run {run}, noted {noted}, of {incarnation}", at.replica);
+        Err(Flaw::general(Invariant::DurablePromise, text))
+    }
+
     /// Holds a message that left `at` against what is durable there.
     ///
     /// # Errors
@@ -179,6 +199,9 @@ impl DurablePromise {
         let replica = at.replica;
         if let Message::Status(status) = message {
             return self.executed_is_durable(replica, &status.executed);
+        }
+        if let Message::Read { number, .. } = message {
+            return self.run_is_its_own(at, number >> READ_RUN_SHIFT);
         }
         let Some(id) = message.instance() else { return Ok(()) };
         let nothing = Held::default();
