@@ -159,6 +159,28 @@ impl<T: Row> CowTable<T> {
         Some(row)
     }
 
+    /// The rows whose hash is `hash` or above, by ascending hash: where an iteration goes on that was
+    /// left, whatever has changed meanwhile.
+    pub fn iter_from(&self, hash: u64) -> Iter<'_, T> {
+        let mut branches = Vec::new();
+        let (mut child, mut depth) = (&self.root, 0);
+        loop {
+            match child {
+                Child::Empty => return Iter { branches, leaf: [].iter() },
+                Child::Leaf(slots) => {
+                    let at = slots.partition_point(|slot| slot.hash < hash);
+                    return Iter { branches, leaf: slots[at..].iter() };
+                }
+                Child::Branch(children) => {
+                    let at = index(hash, depth);
+                    branches.push(children[at + 1..].iter());
+                    child = &children[at];
+                }
+            }
+            depth += 1;
+        }
+    }
+
     /// Every row, by ascending hash.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { branches: vec![std::slice::from_ref(&self.root).iter()], leaf: [].iter() }
@@ -326,6 +348,11 @@ mod tests {
             table.iter().map(|row| (Pair::<BITS>::hash(&row.key), row.key)).collect();
         assert!(order.is_sorted());
         assert_eq!(order.len(), model.len());
+        let edges = order.iter().step_by(7).flat_map(|(hash, _)| [*hash, hash.wrapping_add(1)]);
+        for from in edges.chain([0, u64::MAX]) {
+            let rest = order.iter().filter(|(hash, _)| *hash >= from).map(|(_, key)| *key);
+            assert!(table.iter_from(from).map(|row| row.key).eq(rest), "from {from:x}");
+        }
     }
 
     proptest! {

@@ -14,6 +14,7 @@ pub mod cow;
 pub mod detector;
 pub mod frame;
 mod group;
+mod guard;
 pub mod journal;
 pub mod kv;
 #[cfg(feature = "mutations")]
@@ -26,5 +27,6 @@ pub mod stream;
 pub use group::{
     Answer, Base, Doubt, Effect, Group, MarkError, ReadRequest, Reading, Sink, SnapshotParts,
 };
+pub use guard::FootprintGuard;
 pub use sessions::{SessionConfig, Sessions};
 pub use state_machine::{ApplyContext, RestoreError, StateHash, StateMachine};

@@ -39,6 +39,7 @@
 
 mod applied;
 mod backup;
+mod begun;
 mod builder;
 mod cluster;
 mod door;
@@ -68,6 +69,7 @@ mod workload;
 
 pub use applied::Applied;
 pub use backup::{Backup, BackupError};
+pub use begun::{Asked, Begun};
 pub use builder::Builder;
 pub use cluster::{Cluster, Member};
 pub use error::{MarkerError, ProposeError, SnapshotUnreadable, StartError, Stopped};
@@ -92,8 +94,8 @@ pub use panchayat_consensus::{
     ReadLevel, ReadRefusal, ReplicaId, Request, Span, WallTime, wire,
 };
 pub use panchayat_core::{
-    ApplyContext, Doubt, Reading, RestoreError, SessionConfig, StateHash, StateMachine,
-    conformance, cow, kv, sessions, stream,
+    ApplyContext, Doubt, FootprintGuard, Reading, RestoreError, SessionConfig, StateHash,
+    StateMachine, conformance, cow, kv, sessions, stream,
 };
 pub use panchayat_multipaxos::{Learning, Lease};
 pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};

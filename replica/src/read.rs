@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::begun::Asked;
 use crate::limits::Limits;
 
 /// Why a query has no answer. Nothing was read and nothing was changed.
@@ -71,12 +72,12 @@ pub(crate) fn channel<S: StateMachine>(limits: &Limits) -> (Asks<S>, Readers<S>)
 
 impl<S: StateMachine> Asks<S> {
     /// Puts a query in the channel; `announce` tells the thread, and says whether it is there.
-    pub(crate) async fn ask(
+    pub(crate) fn ask(
         &self,
         query: S::Query,
         level: ReadLevel,
         announce: impl FnOnce() -> bool,
-    ) -> Result<Reading<S::Answer>, ReadError> {
+    ) -> Result<Asked<S::Answer>, ReadError> {
         let less = |left: usize| left.checked_sub(1);
         if self.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
             return Err(ReadError::Refused(ReadRefusal::Overloaded));
@@ -87,10 +88,7 @@ impl<S: StateMachine> Asks<S> {
         if sent.is_err() || !announce() {
             return Err(ReadError::Shutdown);
         }
-        match answer.await {
-            Ok(result) => result.map_err(ReadError::Refused),
-            Err(_) => Err(ReadError::Shutdown),
-        }
+        Ok(Asked(answer))
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::applied::Applied;
 use crate::backup::{Backup, BackupError};
+use crate::begun::{Asked, Begun};
 use crate::builder::Builder;
 use crate::cluster::Cluster;
 use crate::error::{ProposeError, Stopped};
@@ -117,8 +118,19 @@ impl<S: StateMachine> Replica<S> {
         &self,
         command: &S::Command,
     ) -> Result<Applied<S::Output>, ProposeError> {
-        let result = submit::<S>(&self.port.inbox, &self.port.gate, command, None)?;
-        result.await.unwrap_or(Err(ProposeError::Unknown))
+        self.begin(command)?.await
+    }
+
+    /// Proposes `command` at once, and leaves waiting for the result to the future it returns.
+    ///
+    /// The order of the calls is the order in which this replica takes them up, not that in which
+    /// conflicting commands are executed: under faults a command may be decided later than one
+    /// that was proposed after it. Who needs that order awaits the first before proposing the next.
+    ///
+    /// # Errors
+    /// As `propose`; what is refused here was not applied.
+    pub fn begin(&self, command: &S::Command) -> Result<Begun<S::Output>, ProposeError> {
+        submit::<S>(&self.port.inbox, &self.port.gate, command, None).map(Begun)
     }
 
     /// A session: its requests are applied once, however often and wherever they are tried.
@@ -157,11 +169,19 @@ impl<S: StateMachine> Replica<S> {
         query: S::Query,
         level: ReadLevel,
     ) -> Result<Reading<S::Answer>, ReadError> {
+        self.ask(query, level)?.await
+    }
+
+    /// Asks `query` at once, and leaves waiting for the answer to the future it returns.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn ask(&self, query: S::Query, level: ReadLevel) -> Result<Asked<S::Answer>, ReadError> {
         if self.port.gate.is_closed() {
             return Err(ReadError::Shutdown);
         }
         let announce = || self.port.inbox.tell(Event::Read);
-        self.port.asks.ask(query, level, announce).await
+        self.port.asks.ask(query, level, announce)
     }
 
     /// The replica's name.

@@ -4,13 +4,13 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use panchayat::kv::KvStore;
 use panchayat::{LocalCluster, LocalConfig, Topology};
 
 use crate::cli::{Restore, Snapshot};
 use crate::description::Description;
 use crate::errors::CliError;
 use crate::ordering::by_name;
+use crate::redis::Store;
 
 /// How long replicas may take to agree on what was done before the cluster was stopped.
 const AGREE_PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub(crate) async fn snapshot(arguments: Snapshot) -> Result<ExitCode, CliError> 
     // Nobody is far away, and nobody but this process knows the ports.
     let mut config = LocalConfig::new(topology, &description.set, &arguments.data_dir);
     config.protocol = by_name(&description.protocol)?;
-    let cluster = LocalCluster::start(config, |_| KvStore::default()).await;
+    let cluster = LocalCluster::start(config, |_| Store::default()).await;
     let cluster = cluster.map_err(CliError::Up)?;
     let backup = back_up(&cluster, &arguments).await;
     cluster.shutdown(SHUTDOWN_PATIENCE).await;
@@ -32,7 +32,7 @@ pub(crate) async fn snapshot(arguments: Snapshot) -> Result<ExitCode, CliError> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn back_up(cluster: &LocalCluster<KvStore>, arguments: &Snapshot) -> Result<u64, CliError> {
+async fn back_up(cluster: &LocalCluster<Store>, arguments: &Snapshot) -> Result<u64, CliError> {
     agree(cluster).await?;
     let backup = cluster.replicas()[0].back_up(&arguments.to).await?;
     Ok(backup.bytes)
@@ -40,7 +40,7 @@ async fn back_up(cluster: &LocalCluster<KvStore>, arguments: &Snapshot) -> Resul
 
 /// Waits until every replica has executed what any of them has: then each has all that was ever
 /// answered.
-async fn agree(cluster: &LocalCluster<KvStore>) -> Result<(), CliError> {
+async fn agree(cluster: &LocalCluster<Store>) -> Result<(), CliError> {
     let deadline = Instant::now() + AGREE_PATIENCE;
     let mut before = Vec::new();
     while Instant::now() < deadline {
@@ -62,7 +62,7 @@ async fn agree(cluster: &LocalCluster<KvStore>) -> Result<(), CliError> {
     Err(CliError::Disagree)
 }
 
-fn stopped(replica: &panchayat::Replica<KvStore>) -> CliError {
+fn stopped(replica: &panchayat::Replica<Store>) -> CliError {
     let why = replica.stopped().map_or_else(String::new, |why| why.to_string());
     CliError::Stopped { name: replica.name().to_owned(), why }
 }
@@ -70,7 +70,7 @@ fn stopped(replica: &panchayat::Replica<KvStore>) -> CliError {
 pub(crate) fn restore(arguments: &Restore) -> Result<ExitCode, CliError> {
     let topology = topology(arguments.topology.as_deref())?;
     let config = LocalConfig::new(topology, &arguments.set, &arguments.data_dir);
-    LocalCluster::<KvStore>::restore_backup(&config, &arguments.from)?;
+    LocalCluster::<Store>::restore_backup(&config, &arguments.from)?;
     let dir = arguments.data_dir.display();
     println!(
         "{dir} is ready for a new cluster that begins with this state\n\

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use panchayat::RemoteClient;
-use panchayat::kv::{KvCommand, KvOp, KvOutput, KvStore};
+use panchayat::kv::{KvCommand, KvOp};
 use panchayat::transport::ClientConfig;
 
 use crate::cli::{Get, Put, Target, Txn};
+use crate::client_batch::{batch, output};
 use crate::description::{Description, ReplicaAddress, read_identity};
 use crate::errors::CliError;
 use crate::outcome::{Answer, Failure, Outcome};
+use crate::redis::Store;
 use crate::txn::transaction;
 
 /// A replica on this machine that does not answer within this time is not there.
@@ -58,14 +60,15 @@ async fn propose(
         ..ClientConfig::default()
     };
     let connected =
-        RemoteClient::<KvStore>::connect(replica.addr, replica.node(), &identity, config).await;
+        RemoteClient::<Store>::connect(replica.addr, replica.node(), &identity, config).await;
     let client = match connected {
         Ok(client) => client,
         Err(error) => return Ok(Err(Failure::not_sent(error, &target.data_dir))),
     };
     let began = Instant::now();
-    let result: Result<KvOutput, _> = client.propose(command).await;
+    let result = client.propose(&batch(command)).await;
     let latency = began.elapsed();
     client.close().await;
-    Ok(result.map(|output| Answer { output, latency }).map_err(Failure::from))
+    let answered = |outcome| Answer { output: output(command, outcome), latency };
+    Ok(result.map(answered).map_err(Failure::from))
 }

@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use panchayat::identity::Identity;
-use panchayat::kv::KvStore;
 use panchayat::transport::TransportError;
 use panchayat::{LocalCluster, NodeId, ProtocolChoice};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::redis::Store;
 
 const FILE: &str = "cluster.json";
 const CLIENT_DIR: &str = "client";
@@ -67,11 +68,7 @@ pub(crate) enum DescriptionError {
 
 impl Description {
     /// The description of a running cluster.
-    pub(crate) fn of(
-        cluster: &LocalCluster<KvStore>,
-        set: &str,
-        protocol: &ProtocolChoice,
-    ) -> Self {
+    pub(crate) fn of(cluster: &LocalCluster<Store>, set: &str, protocol: &ProtocolChoice) -> Self {
         let members = cluster.cluster().members.iter();
         Self {
             format: FORMAT,
@@ -141,7 +138,7 @@ impl ReplicaAddress {
 
 /// Leaves a client certificate in `dir`, unless one of the same authority is there.
 pub(crate) fn write_identity(
-    cluster: &LocalCluster<KvStore>,
+    cluster: &LocalCluster<Store>,
     dir: &Path,
 ) -> Result<(), DescriptionError> {
     let dir = dir.join(CLIENT_DIR);

@@ -13,6 +13,7 @@ use panchayat_bench::loopback::LoopbackError;
 use thiserror::Error;
 
 use crate::description::DescriptionError;
+use crate::resp::ListenError;
 
 /// Failed, or definitely not applied.
 pub(crate) const FAILED: u8 = 1;
@@ -81,6 +82,12 @@ pub(crate) enum CliError {
     /// A file of runs cannot be used.
     #[error("{}: {what}", path.display())]
     Resume { path: PathBuf, what: String },
+    /// Clients cannot be listened for.
+    #[error(transparent)]
+    Bind(#[from] ListenError),
+    /// A listener is gone.
+    #[error("cannot serve clients: {0}")]
+    Listen(io::Error),
     /// No threads.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),

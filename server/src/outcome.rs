@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use panchayat::RemoteError;
-use panchayat::kv::{Condition, KvCommand, KvOp, KvOutput, KvValue};
+use panchayat::kv::{Condition, KvCommand, KvOp, KvValue};
 use panchayat::transport::ClientError;
 use serde_json::{Value, json};
 
+use crate::client_batch::Output;
 use crate::errors::{CliError, FAILED, UNKNOWN};
 
 /// A command and its result.
@@ -23,7 +24,7 @@ pub(crate) struct Outcome<'a> {
 /// The replica's answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) output: KvOutput,
+    pub(crate) output: Output,
     pub(crate) latency: Duration,
 }
 
@@ -70,11 +71,11 @@ impl Outcome<'_> {
     }
 
     /// Whether the command did what it was meant to. To read a key alone is to want a value.
-    fn succeeded(&self, output: &KvOutput) -> bool {
+    fn succeeded(&self, output: &Output) -> bool {
         let lonely_get = matches!(self.command, KvCommand::One(KvOp::Get { .. }));
         match output {
-            KvOutput::Value(None) => !lonely_get,
-            KvOutput::ConditionFailed { .. } | KvOutput::TooLarge => false,
+            Output::Value(None) => !lonely_get,
+            Output::ConditionFailed { .. } | Output::Refused(_) => false,
             _ => true,
         }
     }
@@ -98,23 +99,23 @@ impl Outcome<'_> {
         }
     }
 
-    fn output_json(&self, output: &KvOutput) -> Value {
+    fn output_json(&self, output: &Output) -> Value {
         match output {
-            KvOutput::Value(value) => json!({ "value": value_json(value) }),
-            KvOutput::Done => json!({ "done": true }),
-            KvOutput::Compared { applied, found } => {
+            Output::Value(value) => json!({ "value": value_json(value) }),
+            Output::Done => json!({ "done": true }),
+            Output::Compared { applied, found } => {
                 json!({ "applied": applied, "found": value_json(found) })
             }
-            KvOutput::Committed(outputs) => {
+            Output::Committed(outputs) => {
                 let outputs: Vec<_> = outputs.iter().map(|one| self.output_json(one)).collect();
                 json!({ "committed": outputs })
             }
-            KvOutput::ConditionFailed { index, found } => json!({ "condition_failed": {
+            Output::ConditionFailed { index, found } => json!({ "condition_failed": {
                 "index": index,
                 "key": self.condition(*index).map(|(key, _)| key),
                 "found": value_json(found),
             }}),
-            KvOutput::TooLarge => json!({ "too_large": true }),
+            Output::Refused(why) => json!({ "refused": why }),
         }
     }
 
@@ -134,7 +135,7 @@ impl Outcome<'_> {
             }
         };
         match (self.command, &answer.output) {
-            (_, KvOutput::Committed(outputs)) => {
+            (_, Output::Committed(outputs)) => {
                 if let KvCommand::Transaction { ops, .. } = self.command {
                     for (op, output) in ops.iter().zip(outputs) {
                         writeln!(out, "{}", line(op, output))?;
@@ -142,7 +143,7 @@ impl Outcome<'_> {
                 }
                 self.done("committed", answer.latency);
             }
-            (_, KvOutput::ConditionFailed { index, found }) => {
+            (_, Output::ConditionFailed { index, found }) => {
                 let (key, expected) = self.condition(*index).unwrap_or_default();
                 eprintln!(
                     "not applied: {key} is {}, not {expected} (at {})",
@@ -151,13 +152,14 @@ impl Outcome<'_> {
                 );
             }
             // Nothing around the value, so that it can be piped on.
-            (KvCommand::One(KvOp::Get { .. }), KvOutput::Value(Some(value))) => {
+            (KvCommand::One(KvOp::Get { .. }), Output::Value(Some(value))) => {
                 out.write_all(value)?;
                 out.write_all(b"\n")?;
             }
-            (KvCommand::One(KvOp::Get { .. }), KvOutput::Value(None)) => {
+            (KvCommand::One(KvOp::Get { .. }), Output::Value(None)) => {
                 eprintln!("no such key");
             }
+            (KvCommand::One(_), Output::Refused(why)) => eprintln!("not applied: {why}"),
             (KvCommand::One(op), output) => {
                 writeln!(out, "{}", line(op, output))?;
                 self.done("applied", answer.latency);
@@ -184,23 +186,23 @@ impl Outcome<'_> {
 }
 
 /// Whether the state machine took the command as it was.
-fn applied(output: &KvOutput) -> bool {
-    !matches!(output, KvOutput::ConditionFailed { .. } | KvOutput::TooLarge)
+fn applied(output: &Output) -> bool {
+    !matches!(output, Output::ConditionFailed { .. } | Output::Refused(_))
 }
 
 /// What one operation did.
-fn line(op: &KvOp, output: &KvOutput) -> String {
+fn line(op: &KvOp, output: &Output) -> String {
     let key = String::from_utf8_lossy(op.key());
     match output {
-        KvOutput::Value(value) => format!("{key} = {}", shown(value)),
-        KvOutput::Done if matches!(op, KvOp::Delete { .. }) => format!("{key} removed"),
-        KvOutput::Done if matches!(op, KvOp::Add { .. }) => format!("{key} added to"),
-        KvOutput::Done => format!("{key} set"),
-        KvOutput::Compared { applied: true, .. } => format!("{key} exchanged"),
-        KvOutput::Compared { found, .. } => format!("{key} left alone: it is {}", shown(found)),
-        KvOutput::TooLarge => format!("{key} left alone: its value would be too large"),
+        Output::Value(value) => format!("{key} = {}", shown(value)),
+        Output::Done if matches!(op, KvOp::Delete { .. }) => format!("{key} removed"),
+        Output::Done if matches!(op, KvOp::Add { .. }) => format!("{key} added to"),
+        Output::Done => format!("{key} set"),
+        Output::Compared { applied: true, .. } => format!("{key} exchanged"),
+        Output::Compared { found, .. } => format!("{key} left alone: it is {}", shown(found)),
+        Output::Refused(why) => format!("{key} left alone: {why}"),
         // Not outputs of one operation.
-        KvOutput::Committed(_) | KvOutput::ConditionFailed { .. } => format!("{key}: {output:?}"),
+        Output::Committed(_) | Output::ConditionFailed { .. } => format!("{key}: {output:?}"),
     }
 }
 
@@ -237,7 +239,7 @@ mod tests {
         Bytes::from_static(b"k")
     }
 
-    fn check(command: &KvCommand, result: Result<KvOutput, Failure>, code: u8, json: Value) {
+    fn check(command: &KvCommand, result: Result<Output, Failure>, code: u8, json: Value) {
         let result = result.map(|output| Answer { output, latency: Duration::from_micros(27_100) });
         let outcome = Outcome { site: "delhi", command, result };
         let mut found = outcome.json();
@@ -255,13 +257,13 @@ mod tests {
     #[test]
     fn every_outcome_has_its_code_and_its_json() {
         let get = KvCommand::One(KvOp::Get { key: key() });
-        let read = |value: &'static [u8]| Ok(KvOutput::Value(Some(Bytes::from_static(value))));
+        let read = |value: &'static [u8]| Ok(Output::Value(Some(Bytes::from_static(value))));
         let applied = |output| json!({ "outcome": "applied", "output": output });
         check(&get, read(b"v"), 0, applied(json!({ "value": "v" })));
         check(&get, read(b"\xff"), 0, applied(json!({ "value": { "hex": "ff" } })));
-        check(&get, Ok(KvOutput::Value(None)), 1, applied(json!({ "value": null })));
+        check(&get, Ok(Output::Value(None)), 1, applied(json!({ "value": null })));
         let put = KvCommand::One(KvOp::Put { key: key(), value: key() });
-        check(&put, Ok(KvOutput::Done), 0, applied(json!({ "done": true })));
+        check(&put, Ok(Output::Done), 0, applied(json!({ "done": true })));
 
         let failure = |unknown| Err(Failure { message: "m".to_owned(), unknown });
         check(&put, failure(true), 3, json!({ "outcome": "unknown", "error": "m" }));
@@ -274,11 +276,11 @@ mod tests {
             conditions: vec![Condition::Is { key: key(), expected: None }],
             ops: vec![KvOp::Get { key: key() }],
         };
-        let failed = KvOutput::ConditionFailed { index: 0, found: Some(key()) };
+        let failed = Output::ConditionFailed { index: 0, found: Some(key()) };
         let output = json!({ "condition_failed": { "index": 0, "key": "k", "found": "k" } });
         let expected = json!({ "outcome": "not_applied", "output": output });
         check(&transaction, Ok(failed), 1, expected);
-        let committed = KvOutput::Committed(vec![KvOutput::Value(None)]);
+        let committed = Output::Committed(vec![Output::Value(None)]);
         let output = json!({ "committed": [{ "value": null }] });
         let expected = json!({ "outcome": "applied", "output": output });
         check(&transaction, Ok(committed), 0, expected);

@@ -1,22 +1,27 @@
 //! `panchayat up`: a cluster in this process, for clients outside it.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use panchayat::kv::KvStore;
-use panchayat::{LocalCluster, LocalConfig, ProtocolChoice};
+use panchayat::{Limits, LocalCluster, LocalConfig, ProtocolChoice, Replica};
+use tokio::net::TcpListener;
 
 use crate::cli::Up;
 use crate::description::{self, Description, DescriptionError};
 use crate::errors::{CliError, FAILED};
 use crate::geo::{durability, topology};
 use crate::ordering::choice;
+use crate::redis::Store;
+use crate::resp::{Limits as ClientLimits, Listener, Service, WorkloadHandle};
 use crate::signals::Stop;
 use crate::table::table;
 
 /// How long what is in flight may take to finish when the cluster is told to stop.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// Room for the largest value that clients may send.
+const COMMAND_BYTES_MAX: usize = 16 << 20;
 /// How often replicas are looked after.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -24,8 +29,9 @@ pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
     let config = config(&arguments)?;
     let (set, protocol) = (config.set.clone(), config.protocol.clone());
     let mut stop = Stop::listen()?;
+    let ports = bind(&arguments, config.topology.set(&set)?.sites.len()).await?;
     let started = tokio::select! {
-        started = LocalCluster::start(config, |_| KvStore::default()) => started,
+        started = LocalCluster::start(config, |_| Store::default()) => started,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
     let cluster = started.map_err(CliError::Up)?;
@@ -36,15 +42,22 @@ pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
         cluster.shutdown(SHUTDOWN_PATIENCE).await;
         return Err(error.into());
     }
-    print(&format!("{}\n", greeting(&arguments, &description, &protocol)))?;
+    let listeners = listen(&cluster, ports)?;
+    print(&format!("{}\n", greeting(&arguments, &description, &protocol, &listeners)))?;
 
     let healthy = tokio::select! {
         () = stop.asked() => true,
         () = all_stopped(&cluster) => false,
     };
     print("stopping (once more to stop at once)\n")?;
+    let stopping = async {
+        for listener in listeners {
+            listener.stop(SHUTDOWN_PATIENCE).await;
+        }
+        cluster.shutdown(SHUTDOWN_PATIENCE).await
+    };
     tokio::select! {
-        stopped = cluster.shutdown(SHUTDOWN_PATIENCE) => {
+        stopped = stopping => {
             if healthy && stopped.is_empty() {
                 print("stopped\n")?;
                 return Ok(ExitCode::SUCCESS);
@@ -56,6 +69,31 @@ pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
         () = stop.asked() => eprintln!("stopped at once"),
     }
     Ok(ExitCode::from(FAILED))
+}
+
+/// A port for the clients of each city: like those of the replicas, whose protocol is another.
+async fn bind(arguments: &Up, cities: usize) -> Result<Vec<TcpListener>, CliError> {
+    let mut bound = Vec::new();
+    for seat in 0..cities as u16 {
+        let port = if arguments.base_port == 0 { 0 } else { arguments.base_port + seat };
+        bound.push(Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?);
+    }
+    Ok(bound)
+}
+
+/// Serves clients of every city.
+fn listen(
+    cluster: &LocalCluster<Store>,
+    ports: Vec<TcpListener>,
+) -> Result<Vec<Listener>, CliError> {
+    let serve = |(replica, port): (&Replica<Store>, TcpListener)| {
+        let workloads = vec![WorkloadHandle { name: String::new(), store: replica.clone() }];
+        let members = cluster.cluster().clone();
+        let limits = ClientLimits::default();
+        let service = Service::new(members, replica.name(), workloads, Vec::new(), 0, limits);
+        Listener::serve(port, service).map_err(CliError::Listen)
+    };
+    cluster.replicas().iter().zip(ports).map(serve).collect()
 }
 
 fn config(arguments: &Up) -> Result<LocalConfig, CliError> {
@@ -92,20 +130,28 @@ fn config(arguments: &Up) -> Result<LocalConfig, CliError> {
     config.durability = durability(place.durability);
     config.base_port = arguments.base_port;
     config.seed = place.seed;
+    config.limits = Limits { command_bytes_max: COMMAND_BYTES_MAX, ..Limits::default() };
     Ok(config)
 }
 
-fn greeting(arguments: &Up, description: &Description, protocol: &ProtocolChoice) -> String {
+fn greeting(
+    arguments: &Up,
+    description: &Description,
+    protocol: &ProtocolChoice,
+    listeners: &[Listener],
+) -> String {
     let place = &arguments.place;
     let dir = arguments.data_dir.display();
-    let mut replicas = table(&["city", "address", "node"], 3);
-    for replica in &description.replicas {
+    let mut replicas = table(&["city", "redis clients", "replica", "node"], 4);
+    for (replica, listener) in description.replicas.iter().zip(listeners) {
         replicas.add_row([
             replica.site.clone(),
+            listener.addr().to_string(),
             replica.addr.to_string(),
             replica.node().to_string(),
         ]);
     }
+    let port = |at: usize| listeners[at.min(listeners.len() - 1)].addr().port();
     let durability = format!("{:?}", place.durability).to_lowercase();
     let flag = if arguments.data_dir == Path::new(crate::cli::DATA_DIR) {
         String::new()
@@ -116,13 +162,15 @@ fn greeting(arguments: &Up, description: &Description, protocol: &ProtocolChoice
     format!(
         "{} is up: {protocol}, {} links, durability {durability}, data in {dir}\n{replicas}\n\
          From another terminal:\n  \
-         panchayat put greeting namaste --site {}{flag}\n  \
+         redis-cli -p {} set greeting namaste\n  \
+         redis-cli -p {} get greeting\n  \
          panchayat get greeting --site {}{flag}\n\
          Programs: cluster.json and client/ in {dir} hold addresses and a client certificate.\n\
          Ctrl-C stops the cluster; started again here, it goes on with its data.",
         place.set,
         place.profile,
-        site(0),
+        port(0),
+        port(1),
         site(1),
     )
 }
@@ -138,7 +186,7 @@ fn print(text: &str) -> Result<(), CliError> {
 }
 
 /// Waits until no replica is left; says so on the way when one stops by itself.
-async fn all_stopped(cluster: &LocalCluster<KvStore>) {
+async fn all_stopped(cluster: &LocalCluster<Store>) {
     let mut told = vec![false; cluster.replicas().len()];
     while told.contains(&false) {
         tokio::time::sleep(WATCH_INTERVAL).await;

@@ -7,11 +7,11 @@ use panchayat_consensus::{Footprint, KeyHash, Mode};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::command::{Condition, KvCommand, KvOp, KvOutput, KvValue, OPS_MAX, VALUE_BYTES_MAX};
-use super::guard::Guard;
 use super::query::{KvAnswer, KvQuery};
 use super::row::{Entry, print};
 use super::view::{self, KvView};
 use crate::cow::CowTable;
+use crate::guard::FootprintGuard;
 use crate::state_machine::{ApplyContext, RestoreError, StateHash, StateMachine};
 
 /// An in-memory key-value store with a state hash kept up to date on every write.
@@ -20,7 +20,7 @@ pub struct KvStore {
     entries: CowTable<Entry>,
     /// The wrapping sum of the entries' hashes: the order of writes to different keys is no matter.
     hash: u64,
-    guard: Guard,
+    guard: FootprintGuard,
 }
 
 impl KvStore {
@@ -203,6 +203,6 @@ impl StateMachine for KvStore {
 
     fn restore(source: &mut dyn Read) -> Result<Self, RestoreError> {
         let KvView { entries, hash } = view::read(source)?;
-        Ok(Self { entries, hash, guard: Guard::default() })
+        Ok(Self { entries, hash, guard: FootprintGuard::default() })
     }
 }

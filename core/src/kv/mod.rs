@@ -5,7 +5,6 @@
 //! `apply`, in agreed order, at every replica, never before the command is ordered.
 
 mod command;
-mod guard;
 mod machine;
 mod query;
 mod row;

@@ -231,7 +231,7 @@ fn the_store_conforms() {
 #[cfg(debug_assertions)]
 #[should_panic(expected = "touches \"b\" in mode Write, which its footprint does not name")]
 fn a_debug_build_notices_what_a_footprint_does_not_name() {
-    let mut guard = super::guard::Guard::default();
+    let mut guard = crate::guard::FootprintGuard::default();
     guard.begin::<KvStore>(&put("a", "1"));
     guard.check(b"a", Mode::Write);
     guard.check(b"b", Mode::Write);

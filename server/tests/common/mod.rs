@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod resp;
+
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -63,6 +66,7 @@ pub(crate) struct Up {
     child: Child,
     stdout: BufReader<ChildStdout>,
     dir: String,
+    greeting: String,
 }
 
 impl Up {
@@ -72,18 +76,26 @@ impl Up {
         let arguments = [&["up", "--base-port", "0", "--data-dir", &dir], more].concat();
         let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut up = Self { child, stdout, dir };
-        up.wait_for("Ctrl-C stops the cluster");
+        let mut up = Self { child, stdout, dir, greeting: String::new() };
+        up.greeting = up.wait_for("Ctrl-C stops the cluster");
         up
     }
 
     /// Reads lines until one contains `text`.
-    fn wait_for(&mut self, text: &str) {
+    fn wait_for(&mut self, text: &str) -> String {
         let mut seen = String::new();
         while !seen.contains(text) {
             let read = self.stdout.read_line(&mut seen).unwrap();
             assert!(read > 0, "ended without `{text}`:\n{seen}");
         }
+        seen
+    }
+
+    /// Where Redis clients of a city connect.
+    pub(crate) fn redis(&self, city: &str) -> SocketAddr {
+        let row = self.greeting.lines().find(|line| line.split_whitespace().any(|w| w == city));
+        let row = row.unwrap_or_else(|| panic!("no {city} in\n{}", self.greeting));
+        row.split_whitespace().find_map(|word| word.parse().ok()).unwrap()
     }
 
     /// Runs a client command against it.

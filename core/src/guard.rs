@@ -1,7 +1,7 @@
 //! In debug builds: what a command touches is compared with its footprint.
 //!
 //! A footprint that forgets a key makes replicas differ, and only sometimes. Here it fails at the
-//! first command. Release builds pay nothing for it.
+//! first command. Release builds pay nothing for it. For state machines whose keys are byte strings.
 
 use panchayat_consensus::Mode;
 #[cfg(debug_assertions)]
@@ -9,22 +9,25 @@ use panchayat_consensus::{Footprint, KeyHash};
 
 use crate::state_machine::StateMachine;
 
-/// The footprint of the command that is being applied.
+/// The footprint of the command that is being applied; a field of the state machine.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Guard {
+pub struct FootprintGuard {
     #[cfg(debug_assertions)]
     footprint: Option<Footprint>,
 }
 
 #[cfg(debug_assertions)]
-impl Guard {
+impl FootprintGuard {
     /// `command` is about to be applied.
-    pub(super) fn begin<S: StateMachine>(&mut self, command: &S::Command) {
+    pub fn begin<S: StateMachine>(&mut self, command: &S::Command) {
         self.footprint = Some(S::footprint(command));
     }
 
     /// The command touches `key`.
-    pub(super) fn check(&self, key: &[u8], mode: Mode) {
+    ///
+    /// # Panics
+    /// In debug builds, if its footprint does not name the key in that mode.
+    pub fn check(&self, key: &[u8], mode: Mode) {
         let Some(footprint) = &self.footprint else { return };
         let hash = KeyHash::of(key);
         let found = footprint.keys().binary_search_by_key(&hash, |(key, _)| *key);
@@ -38,16 +41,19 @@ impl Guard {
     }
 
     /// It has been applied.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.footprint = None;
     }
 }
 
 #[cfg(not(debug_assertions))]
-impl Guard {
-    pub(super) fn begin<S: StateMachine>(&mut self, _command: &S::Command) {}
+impl FootprintGuard {
+    /// `command` is about to be applied.
+    pub fn begin<S: StateMachine>(&mut self, _command: &S::Command) {}
 
-    pub(super) fn check(&self, _key: &[u8], _mode: Mode) {}
+    /// The command touches `key`.
+    pub fn check(&self, _key: &[u8], _mode: Mode) {}
 
-    pub(super) fn end(&mut self) {}
+    /// It has been applied.
+    pub fn end(&mut self) {}
 }
