@@ -17,6 +17,8 @@ pub struct Latencies {
 /// The quantiles that reports state, in milliseconds; zeros if nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
+    /// On average.
+    pub mean: f64,
     /// Half took at most this long.
     pub p50: f64,
     /// 90 of 100 took at most this long.
@@ -60,9 +62,26 @@ impl Latencies {
         self.micros.value_at_quantile(quantile) as f64 / 1e3
     }
 
+    /// The mean, in milliseconds.
+    pub fn mean_ms(&self) -> f64 {
+        self.micros.mean() / 1e3
+    }
+
+    /// The distribution as a line to draw: latencies in milliseconds with the share that took at
+    /// most so long. Dense where most are, and up to the last.
+    pub fn curve(&self) -> Vec<[f64; 2]> {
+        if self.micros.is_empty() {
+            return Vec::new();
+        }
+        let hundredths = (0..100).map(|share| f64::from(share) / 100.0);
+        let shares = hundredths.chain([0.995, 0.999, 1.0]);
+        shares.map(|share| [self.ms_at(share), share]).collect()
+    }
+
     /// What a report states of it.
     pub fn quantiles(&self) -> Quantiles {
         Quantiles {
+            mean: self.mean_ms(),
             p50: self.ms_at(0.5),
             p90: self.ms_at(0.9),
             p99: self.ms_at(0.99),

@@ -7,7 +7,9 @@
 //! | latencies, counted | [`histogram`] |
 //! | answers with their times, for runs in which something fails | [`trace`] |
 //! | a whole cluster under load, with a report that checks itself | [`geo`] |
+//! | many runs that answer one question, and their report | [`experiment`] |
 //! | what a command costs where nothing is far away | [`loopback`] |
+//! | that report as a page with plots | [`page`] |
 //! | the same cluster in virtual time | [`simulated`] |
 //! | processor time by thread, memory | [`machine`] |
 //!
@@ -17,11 +19,13 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+pub mod experiment;
 pub mod geo;
 pub mod histogram;
 pub mod load;
 pub mod loopback;
 pub mod machine;
+pub mod page;
 pub mod simulated;
 pub mod trace;
 mod traffic;

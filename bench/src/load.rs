@@ -1,17 +1,25 @@
-//! Closed-loop clients: each sends its next command when the last one was answered.
+//! Clients: in a closed loop, where each sends its next command when the last one was answered, in
+//! an open one, where commands come as they come, or one that visits the cities in turn.
+//!
+//! In an open loop latency counts from the moment a command was *due*. Counting from the moment it
+//! was sent would leave out what it waited for while the system was slow (coordinated omission).
 //!
 //! A client belongs to a city and proposes at the replica there. Latency runs from just before the
 //! proposal; what a command waits for in the replica's own queue is part of it. Commands that
 //! began in the measured window count, whenever they are answered: leaving out those that the end
 //! of the window finds unanswered would leave out the slowest.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use panchayat::kv::KvStore;
 use panchayat::{Applied, Path, ProposeError, Replica};
 use parking_lot::Mutex;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use crate::histogram::Latencies;
 use crate::trace::Trace;
@@ -19,6 +27,12 @@ use crate::workload::Stream;
 
 /// How long a client that was told `Overloaded` waits before it goes on.
 const OVERLOADED_PAUSE: Duration = Duration::from_millis(5);
+
+/// Most commands of one city's open loop without an answer; above, they count as overload.
+const OUTSTANDING_MAX: usize = 1 << 16;
+
+/// How long the one client rests between two cities.
+const REST: Duration = Duration::from_millis(250);
 
 /// The measured part of a run.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +69,48 @@ pub struct Samples {
     pub failures: Failures,
     /// Every answer with its time, where one was asked for.
     pub trace: Option<Trace>,
+}
+
+/// How commands come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LoadModel {
+    /// So many clients in each city, each with one command at a time.
+    Closed(u32),
+    /// Poisson arrivals, so many a second over all cities; latency counts from when a command was
+    /// due, whether or not it could be sent then.
+    Open(f64),
+    /// One client in all, that visits the cities in turn and lets everything come to rest between.
+    Solo,
+}
+
+impl fmt::Display for LoadModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(clients) => write!(f, "closed loop, {clients} clients in each city"),
+            Self::Open(rate) => write!(f, "open loop, Poisson, {rate} commands/s over all cities"),
+            Self::Solo => f.write_str("one client in all, visiting the cities in turn"),
+        }
+    }
+}
+
+/// When the commands of an open loop are due: Poisson arrivals.
+#[derive(Clone, Debug)]
+pub struct Arrivals {
+    rate: f64,
+    rng: Xoshiro256PlusPlus,
+}
+
+impl Arrivals {
+    /// So many a second.
+    pub fn new(rate: f64, seed: u64) -> Self {
+        Self { rate, rng: Xoshiro256PlusPlus::seed_from_u64(seed) }
+    }
+
+    /// How long after the last one the next one is due: exponential.
+    pub fn gap(&mut self) -> Duration {
+        let unit = ((self.rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        Duration::from_secs_f64(-unit.ln() / self.rate.max(1e-6))
+    }
 }
 
 /// The samples of one city, shared by its clients.
@@ -144,6 +200,54 @@ pub async fn closed_loop(
     }
 }
 
+/// Commands at `replica` when they are due, until the window ends; then waits for their answers.
+pub async fn open_loop(
+    replica: Replica<KvStore>,
+    mut stream: Stream,
+    mut arrivals: Arrivals,
+    window: Window,
+    samples: Shared,
+) {
+    let outstanding = Arc::new(Semaphore::new(OUTSTANDING_MAX));
+    let mut due = Instant::now();
+    loop {
+        due += arrivals.gap();
+        if due >= window.end {
+            break;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        let Ok(permit) = outstanding.clone().try_acquire_owned() else {
+            samples.lock().failures.overloaded += 1;
+            continue;
+        };
+        let (replica, samples, command) = (replica.clone(), samples.clone(), stream.command());
+        tokio::spawn(async move {
+            let result = replica.propose_traced(&command).await;
+            samples.lock().record(&window, due, &result);
+            drop(permit);
+        });
+    }
+    let _ = outstanding.acquire_many(OUTSTANDING_MAX as u32).await;
+}
+
+/// One client that visits the cities in turn, until the window ends.
+pub async fn visits(
+    replicas: Vec<Replica<KvStore>>,
+    mut stream: Stream,
+    window: Window,
+    samples: Vec<Shared>,
+) {
+    for (replica, samples) in replicas.iter().zip(&samples).cycle() {
+        let (began, command) = (Instant::now(), stream.command());
+        if began >= window.end {
+            return;
+        }
+        let result = replica.propose_traced(&command).await;
+        samples.lock().record(&window, began, &result);
+        tokio::time::sleep(REST).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +272,17 @@ mod tests {
         assert_eq!((samples.commands(), samples.fast, samples.answered_in_window), (2, 1, 2));
         assert!((samples.commit.ms_at(1.0) - 200.0).abs() < 1.0);
         assert!((samples.execute.ms_at(1.0) - 400.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn arrivals_are_as_frequent_as_asked_and_as_irregular_as_chance() {
+        let mut arrivals = Arrivals::new(500.0, 3);
+        let gaps: Vec<f64> = (0..20_000).map(|_| arrivals.gap().as_secs_f64()).collect();
+        let mean = gaps.iter().sum::<f64>() / 20_000.0;
+        assert!((mean - 0.002).abs() < 0.000_1, "{mean}");
+        // Exponential: the share above the mean is 1/e.
+        let above = gaps.iter().filter(|gap| **gap > 0.002).count();
+        assert!((7_100..7_600).contains(&above), "{above}");
     }
 
     #[test]

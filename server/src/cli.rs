@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli_lab::GeoAction;
 use crate::txn::{Assignment, Op};
 
 /// A leaderless, geo-replicated transaction layer.
@@ -47,8 +48,11 @@ pub(crate) enum Command {
 /// round trip to the nearest fast quorum) and against light in fibre, and how far the emulation
 /// itself was off in the same run.
 #[derive(Debug, Args)]
-#[command(after_help = GEO_HELP)]
+#[command(after_help = GEO_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct Geo {
+    #[command(subcommand)]
+    pub(crate) action: Option<GeoAction>,
+
     #[command(flatten)]
     pub(crate) place: Place,
 
@@ -117,7 +121,8 @@ Examples:
   panchayat geo --kill delhi@4s..8s                        lose a city, and get it back
   panchayat geo --protocol multipaxos --kill mumbai@4s     lose the leader
   panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms
-  panchayat geo --cut 'mumbai>delhi@4s..8s'                mumbai is not heard in delhi";
+  panchayat geo --cut 'mumbai>delhi@4s..8s'                mumbai is not heard in delhi
+  panchayat geo experiment --list                          many runs that answer one question";
 
 /// Measure throughput and processor time per command where nothing is far away
 ///

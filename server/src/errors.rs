@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan};
 use panchayat::topology::{self, NotFound, TopologyError};
 use panchayat::{BackupError, LocalError, StartError};
+use panchayat_bench::experiment::ExperimentError;
 use panchayat_bench::geo::GeoError;
 use panchayat_bench::loopback::LoopbackError;
 use thiserror::Error;
@@ -34,6 +35,18 @@ pub(crate) enum CliError {
     /// An experiment has no report.
     #[error(transparent)]
     Geo(GeoError),
+    /// A file of an experiment cannot be used.
+    #[error("{0}")]
+    ExperimentFile(Box<topology::Diagnostic>),
+    /// There is no such experiment, shipped or as a file.
+    #[error("no experiment `{name}`: neither a file nor one of {shipped}")]
+    NoExperiment { name: String, shipped: String },
+    /// A series of runs has no report.
+    #[error(transparent)]
+    Experiment(ExperimentError),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
     /// A bench has no report.
     #[error(transparent)]
     Bench(#[from] LoopbackError),
@@ -108,6 +121,16 @@ impl From<GeoError> for CliError {
     }
 }
 
+impl From<ExperimentError> for CliError {
+    fn from(error: ExperimentError) -> Self {
+        match error {
+            ExperimentError::NotFound(not_found) => Self::NotFound(not_found),
+            ExperimentError::Real(error) => error.into(),
+            other => Self::Experiment(other),
+        }
+    }
+}
+
 impl From<BackupError> for CliError {
     fn from(error: BackupError) -> Self {
         match error {
@@ -123,6 +146,7 @@ impl CliError {
         let code = self.code();
         let diagnostic = match &self {
             Self::Topology(error) => error.diagnostic().cloned().map(Drawn::topology),
+            Self::ExperimentFile(diagnostic) => Some(Drawn::topology((**diagnostic).clone())),
             _ => None,
         };
         let drawn = diagnostic.unwrap_or_else(|| Drawn::plain(&self));
@@ -145,6 +169,15 @@ impl CliError {
             | Self::Leader { .. }
             | Self::Leaderless(_)
             | Self::NaiveFast
+            | Self::ExperimentFile(_)
+            | Self::NoExperiment { .. }
+            | Self::Experiment(
+                ExperimentError::Protocol(_)
+                | ExperimentError::Fault(_)
+                | ExperimentError::Workload(_)
+                | ExperimentError::TooMany(_)
+                | ExperimentError::NothingReal,
+            )
             | Self::Ports { .. }
             | Self::Geo(
                 GeoError::Workload(_)

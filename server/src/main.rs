@@ -6,10 +6,13 @@ mod backup;
 mod bench;
 mod bench_text;
 mod cli;
+mod cli_lab;
 mod client_batch;
 mod client_commands;
 mod description;
 mod errors;
+mod experiment;
+mod experiment_text;
 mod geo;
 mod geo_chart;
 mod geo_text;
@@ -30,6 +33,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
+use crate::cli_lab::GeoAction;
 use crate::errors::CliError;
 
 #[global_allocator]
@@ -56,7 +60,10 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         .map_err(CliError::Runtime)?;
     runtime.block_on(async {
         match command {
-            Command::Geo(arguments) => geo::run(arguments).await,
+            Command::Geo(arguments) => match arguments.action {
+                Some(GeoAction::Experiment(arguments)) => experiment::run(arguments).await,
+                None => geo::run(arguments).await,
+            },
             Command::Bench(arguments) => bench::run(arguments).await,
             Command::Sim(arguments) => sim::run(&arguments),
             Command::Up(arguments) => up::run(arguments).await,

@@ -107,30 +107,32 @@ impl Diagnostic {
 
 /// A place in the text: what a diagnostic points at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
+pub struct Position {
     /// Line, from 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// Column in characters, from 1.
-    pub(crate) column: usize,
+    pub column: usize,
     /// Length in characters; a diagnostic clips it to the line.
-    pub(crate) width: usize,
+    pub width: usize,
 }
 
 impl Position {
     /// The start of the text: for mistakes that have no better place.
-    pub(crate) const START: Self = Self { line: 1, column: 1, width: 1 };
+    pub const START: Self = Self { line: 1, column: 1, width: 1 };
 }
 
 /// The text under examination and the name it goes by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Source<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) text: &'a str,
+pub struct Source<'a> {
+    /// What diagnostics call it.
+    pub name: &'a str,
+    /// The text itself.
+    pub text: &'a str,
 }
 
 impl Source<'_> {
     /// A mistake at `at`. An empty `help` means none.
-    pub(crate) fn mistake(
+    pub fn mistake(
         &self,
         at: Position,
         message: impl Into<String>,
@@ -179,7 +181,7 @@ pub(crate) fn without_controls(text: &str) -> String {
 }
 
 /// `text` in backquotes, short and without control characters.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const CHARS_MAX: usize = 40;
     let mut shown: String = text.chars().take(CHARS_MAX).map(printable).collect();
     if text.chars().nth(CHARS_MAX).is_some() {

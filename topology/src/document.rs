@@ -24,32 +24,42 @@ const ALIASED_EVENTS_MAX: usize = 10_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) at: Position,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub at: Position,
+    /// What it is.
+    pub value: Value,
 }
 
 /// A mapping key and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
-    pub(crate) at: Position,
-    pub(crate) text: String,
+pub struct Key {
+    /// Where it stands.
+    pub at: Position,
+    /// The key itself.
+    pub text: String,
 }
 
 /// What YAML can say. Mappings keep the order of the file.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
+    /// No value at all.
     Nothing,
+    /// `true` or `false`.
     Bool(bool),
+    /// A number.
     Number(f64),
+    /// A text.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// A mapping.
     Map(Vec<(Key, Node)>),
 }
 
 impl Value {
     /// For "expected …, found …".
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Nothing => "nothing".to_owned(),
             Self::Bool(b) => format!("`{b}`"),
@@ -62,7 +72,10 @@ impl Value {
 }
 
 /// Reads one YAML document.
-pub(crate) fn read(source: &Source<'_>) -> Result<Node, Box<Diagnostic>> {
+///
+/// # Errors
+/// If it is no YAML, or too much of it.
+pub fn read(source: &Source<'_>) -> Result<Node, Box<Diagnostic>> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: DEPTH_MAX,
@@ -98,7 +111,7 @@ fn complain(source: &Source<'_>, error: &Error) -> Box<Diagnostic> {
         Error::MultipleDocuments { .. } => source.mistake(
             at,
             "a second YAML document begins here",
-            "a topology is one document; remove the `---`",
+            "a file is one document; remove the `---`",
         ),
         // Keys are the only texts the tree asks for; values are taken as they come.
         Error::NullIntoString { .. }
@@ -113,7 +126,7 @@ fn complain(source: &Source<'_>, error: &Error) -> Box<Diagnostic> {
                 "at most {NODES_MAX} values, {DEPTH_MAX} levels deep, and {ALIASED_EVENTS_MAX} of \
                  them repeated by aliases"
             );
-            source.mistake(at, "too much for a topology", help)
+            source.mistake(at, "too much for one file", help)
         }
         _ => {
             let text = DefaultMessageFormatter.format_message(cause);

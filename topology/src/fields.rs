@@ -10,10 +10,11 @@ use crate::suggest::nearest;
 const NAME_CHARS_MAX: usize = 63;
 
 /// The result of reading a part of the file.
-pub(crate) type Read<T> = Result<T, Box<Diagnostic>>;
+pub type Read<T> = Result<T, Box<Diagnostic>>;
 
 /// A mapping whose keys are known in advance, such as a pair or a profile.
-pub(crate) struct Fields<'a> {
+#[derive(Debug)]
+pub struct Fields<'a> {
     source: &'a Source<'a>,
     what: String,
     at: Position,
@@ -24,7 +25,10 @@ impl<'a> Fields<'a> {
     /// Opens `what`, a mapping that may have the keys `known` and no other.
     ///
     /// Unknown keys are reported before missing ones: a misspelt key is both.
-    pub(crate) fn open(
+    ///
+    /// # Errors
+    /// If it is no mapping, or has other keys.
+    pub fn open(
         source: &'a Source<'a>,
         what: impl Into<String>,
         node: Node,
@@ -53,14 +57,17 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of `key`, if it is there and not empty.
-    pub(crate) fn optional(&mut self, key: &str) -> Option<Node> {
+    pub fn optional(&mut self, key: &str) -> Option<Node> {
         let index = self.entries.iter().position(|(k, _)| k.text == key)?;
         let (_, node) = self.entries.swap_remove(index);
         (!matches!(node.value, Value::Nothing)).then_some(node)
     }
 
     /// The value of `key`, or a complaint that says `expected`.
-    pub(crate) fn required(&mut self, key: &str, expected: &str) -> Read<Node> {
+    ///
+    /// # Errors
+    /// If it is missing.
+    pub fn required(&mut self, key: &str, expected: &str) -> Read<Node> {
         let at = self.entries.iter().find(|(k, _)| k.text == key).map_or(self.at, |(k, _)| k.at);
         self.optional(key).ok_or_else(|| {
             let message = format!("{} has no `{key}`", self.what);
@@ -69,7 +76,10 @@ impl<'a> Fields<'a> {
     }
 
     /// A number that must be there.
-    pub(crate) fn number(
+    ///
+    /// # Errors
+    /// If it is missing, no number, or outside `range`.
+    pub fn number(
         &mut self,
         key: &str,
         unit: &str,
@@ -81,7 +91,10 @@ impl<'a> Fields<'a> {
     }
 
     /// A number that may be missing.
-    pub(crate) fn optional_number(
+    ///
+    /// # Errors
+    /// If it is no number, or outside `range`.
+    pub fn optional_number(
         &mut self,
         key: &str,
         unit: &str,
@@ -91,13 +104,19 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that must be there and not be blank.
-    pub(crate) fn text(&mut self, key: &str, expected: &str) -> Read<String> {
+    ///
+    /// # Errors
+    /// If it is missing, no text, or blank.
+    pub fn text(&mut self, key: &str, expected: &str) -> Read<String> {
         let node = self.required(key, expected)?;
         text(self.source, key, node)
     }
 
     /// A text that may be missing.
-    pub(crate) fn optional_text(&mut self, key: &str) -> Read<Option<String>> {
+    ///
+    /// # Errors
+    /// If it is no text, or blank.
+    pub fn optional_text(&mut self, key: &str) -> Read<Option<String>> {
         self.optional(key).map(|node| text(self.source, key, node)).transpose()
     }
 }
@@ -112,7 +131,10 @@ fn expected_number(unit: &str, range: &RangeInclusive<f64>) -> String {
 }
 
 /// `node` as a number inside `range`. NaN is inside no range.
-pub(crate) fn number(
+///
+/// # Errors
+/// If it is none.
+pub fn number(
     source: &Source<'_>,
     key: &str,
     node: &Node,
@@ -132,7 +154,11 @@ pub(crate) fn number(
     }
 }
 
-fn text(source: &Source<'_>, key: &str, node: Node) -> Read<String> {
+/// `node` as a text that is not blank.
+///
+/// # Errors
+/// If it is none.
+pub fn text(source: &Source<'_>, key: &str, node: Node) -> Read<String> {
     match node.value {
         Value::Text(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
         Value::Text(_) => Err(source.mistake(node.at, format!("`{key}` must not be blank"), "")),
@@ -148,7 +174,10 @@ fn text(source: &Source<'_>, key: &str, node: Node) -> Read<String> {
 }
 
 /// The entries of `section`, a mapping from names to things: sites, sets, profiles.
-pub(crate) fn named_entries(
+///
+/// # Errors
+/// If it is no mapping, is empty, has too many entries, or a name that is none.
+pub fn named_entries(
     source: &Source<'_>,
     section: &str,
     node: Node,

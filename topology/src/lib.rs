@@ -35,6 +35,14 @@ mod parse;
 mod suggest;
 mod topology;
 
+/// Reading YAML with complaints that name the place: for other files than topologies.
+pub mod yaml {
+    pub use crate::diagnostic::{Position, Source, quoted};
+    pub use crate::document::{Key, Node, Value, read};
+    pub use crate::fields::{Fields, Read, named_entries, number, text};
+    pub use crate::suggest::nearest;
+}
+
 pub use diagnostic::{Diagnostic, TopologyError};
 pub use link::{Link, LossChain};
 pub use matrix::{Matrix, MatrixError};

@@ -8,7 +8,7 @@
 const NAME_CHARS_MAX: usize = 128;
 
 /// The known name nearest to `name`, the earlier one on a tie, if any is near enough.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = lowercase(name)?;
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {

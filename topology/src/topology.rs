@@ -237,6 +237,21 @@ impl Topology {
         Ok(links(&self.matrix(set)?, self.profile(profile)?))
     }
 
+    /// The same with another loss in one profile, each packet lost on its own: for experiments that
+    /// vary it. `loss` is cut to 0 to 1.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such profile.
+    pub fn with_loss(&self, profile: &str, loss: f64) -> Result<Self, NotFound> {
+        self.profile(profile)?;
+        let mut changed = self.clone();
+        for found in changed.profiles.iter_mut().filter(|found| found.name == profile) {
+            (found.loss, found.burst_packets) = (loss.clamp(0.0, 1.0), 1.0);
+        }
+        Ok(changed)
+    }
+
     fn table(&self, set: &SiteSet, rtt_us: impl Fn(&Pair) -> Option<u64>) -> Option<Matrix> {
         let cell = |a: &String, b: &String| {
             if a == b {

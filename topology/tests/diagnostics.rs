@@ -684,7 +684,7 @@ error: a second YAML document begins here
    |
  3 | format: 1
    | ^
-   = help: a topology is one document; remove the `---`
+   = help: a file is one document; remove the `---`
 ",
         ),
     ] {
@@ -703,7 +703,7 @@ fn bombs_are_refused_at_once() {
         let started = std::time::Instant::now();
         let drawn = refused(&text);
         assert!(
-            drawn.starts_with("error: too much for a topology\n")
+            drawn.starts_with("error: too much for one file\n")
                 || drawn.starts_with("error: a topology has at most 8388608 bytes\n"),
             "{}",
             drawn.lines().next().unwrap_or_default()

@@ -249,6 +249,8 @@ mod tests {
             commit_over_bound: p50 / 20.0,
             commit_over_fibre: None,
             failures: Failures::default(),
+            commit_curve: Vec::new(),
+            execute_curve: Vec::new(),
         }
     }
 

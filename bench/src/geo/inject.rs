@@ -14,7 +14,7 @@ use super::run::metrics_of;
 use super::timeline::{self, FaultReport};
 use crate::counters::Counters;
 use crate::histogram::ms;
-use crate::load::{Failures, Shared, Window, closed_loop};
+use crate::load::{Arrivals, Failures, LoadModel, Shared, Window, closed_loop, open_loop, visits};
 use crate::trace::Trace;
 use crate::traffic::Traffic;
 use crate::workload::Workload;
@@ -22,7 +22,8 @@ use crate::workload::Workload;
 /// The clients of a run.
 pub(super) struct Clients<'a> {
     pub(super) workload: &'a Workload,
-    pub(super) in_each_city: u32,
+    pub(super) load: LoadModel,
+    pub(super) seed: u64,
     pub(super) window: Window,
     pub(super) samples: Vec<Shared>,
     pub(super) running: JoinSet<()>,
@@ -32,10 +33,31 @@ impl Clients<'_> {
     /// Starts those of one city; `life` counts the times its replica was started.
     pub(super) fn start(&mut self, cluster: &LocalCluster<KvStore>, seat: usize, life: u64) {
         let replica = &cluster.replicas()[seat];
-        for client in 0..u64::from(self.in_each_city) {
-            let stream = self.workload.stream((seat as u64) << 32 | life << 20 | client);
-            let samples = Arc::clone(&self.samples[seat]);
-            self.running.spawn(closed_loop(replica.clone(), stream, self.window, samples));
+        let own = (seat as u64) << 32 | life << 20;
+        match self.load {
+            LoadModel::Closed(clients) => {
+                for client in 0..u64::from(clients) {
+                    let stream = self.workload.stream(own | client);
+                    let samples = Arc::clone(&self.samples[seat]);
+                    self.running.spawn(closed_loop(replica.clone(), stream, self.window, samples));
+                }
+            }
+            LoadModel::Open(rate) => {
+                let rate = rate / cluster.replicas().len() as f64;
+                let arrivals = Arrivals::new(rate, self.seed ^ own);
+                let stream = self.workload.stream(own);
+                let samples = Arc::clone(&self.samples[seat]);
+                let load = open_loop(replica.clone(), stream, arrivals, self.window, samples);
+                self.running.spawn(load);
+            }
+            // The one client there is goes on by itself.
+            LoadModel::Solo if seat == 0 && life == 0 => {
+                let replicas = cluster.replicas().to_vec();
+                let stream = self.workload.stream(own);
+                let samples = self.samples.clone();
+                self.running.spawn(visits(replicas, stream, self.window, samples));
+            }
+            LoadModel::Solo => {}
         }
     }
 }

@@ -10,10 +10,10 @@
 mod check;
 mod fault;
 mod inject;
-mod plan;
-mod report;
+pub(crate) mod plan;
+pub(crate) mod report;
 mod run;
-mod timeline;
+pub(crate) mod timeline;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,11 +23,14 @@ use panchayat::topology::NotFound;
 use panchayat::{Durability, LocalError, ProtocolChoice, Topology};
 use thiserror::Error;
 
-use crate::workload::WorkloadError;
+use crate::load::LoadModel;
+use crate::workload::{Kind, WorkloadError};
 
 pub use check::{Check, LATENESS_P99_MS_MAX};
 pub use fault::{FAULTS_MAX, FAULTY_DURATION_MAX, Fault, FaultError, SLOW_MAX};
-pub use report::{Conditions, Disk, Emulator, Lateness, PairCheck, Report, SiteReport, Standing};
+pub use report::{
+    Conditions, Disk, Emulator, Lateness, Overall, PairCheck, Report, SiteReport, Standing,
+};
 pub use run::run;
 pub use timeline::{Bucket, FaultReport, Recovery, Silence, Stretch};
 
@@ -48,8 +51,12 @@ pub struct GeoConfig {
     pub keys: u32,
     /// The skew of that choice; `None` for uniform.
     pub zipf: Option<f64>,
-    /// Clients in each city.
+    /// What kind of commands.
+    pub kind: Kind,
+    /// Clients in each city, in a closed loop.
     pub clients: u32,
+    /// How commands come instead, if not in a closed loop.
+    pub paced: Option<LoadModel>,
     /// How long clients run before anything is measured.
     pub warm_up: Duration,
     /// How long is measured.
@@ -77,7 +84,9 @@ impl GeoConfig {
             conflict_percent: 2.0,
             keys: 1_000_000,
             zipf: None,
+            kind: Kind::Mix,
             clients: 16,
+            paced: None,
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(10),
             payload_bytes: 100,
@@ -86,6 +95,13 @@ impl GeoConfig {
             data_dir: None,
             faults: Vec::new(),
         }
+    }
+}
+
+impl GeoConfig {
+    /// How commands come.
+    pub fn load(&self) -> LoadModel {
+        self.paced.unwrap_or(LoadModel::Closed(self.clients))
     }
 }
 

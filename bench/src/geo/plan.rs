@@ -8,27 +8,27 @@ use super::fault::{FAULTS_MAX, FAULTY_DURATION_MAX, Fault, FaultError, SLOW_MAX}
 
 /// The faults of a run, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
-    pub(super) faults: Vec<Fault>,
+pub(crate) struct Plan {
+    pub(crate) faults: Vec<Fault>,
     /// The seats that each fault concerns.
-    pub(super) seats: Vec<Vec<ReplicaId>>,
+    pub(crate) seats: Vec<Vec<ReplicaId>>,
     /// By time; what ends at a moment comes before what begins.
-    pub(super) events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
 }
 
 /// A fault begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// After the beginning of the measured window.
-    pub(super) at: Duration,
-    pub(super) begins: bool,
+    pub(crate) at: Duration,
+    pub(crate) begins: bool,
     /// Which fault.
-    pub(super) fault: usize,
+    pub(crate) fault: usize,
 }
 
 impl Plan {
     /// Orders `faults` over the cities `sites`, in seat order, within a window of `duration`.
-    pub(super) fn new(
+    pub(crate) fn new(
         faults: &[Fault],
         sites: &[String],
         duration: Duration,
@@ -69,7 +69,7 @@ impl Plan {
         Ok(Self { faults: faults.to_vec(), seats, events })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
 }

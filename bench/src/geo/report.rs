@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use panchayat::topology::{Matrix, latency};
 use panchayat::transport::wan;
-use panchayat::{Quorums, ReplicaId};
+use panchayat::{ProtocolChoice, Quorums, ReplicaId, Topology};
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, LATENESS_P99_MS_MAX};
@@ -21,6 +21,8 @@ pub struct Report {
     pub conditions: Conditions,
     /// What clients saw, by city, in replica order.
     pub sites: Vec<SiteReport>,
+    /// What they saw together.
+    pub overall: Overall,
     /// Protocol messages per command, each counted once for each receiver; background traffic
     /// between replicas included.
     pub messages_per_command: f64,
@@ -98,6 +100,10 @@ pub struct Conditions {
     pub keys: u32,
     /// The skew of that choice, if any.
     pub zipf: Option<f64>,
+    /// The workload.
+    pub workload: String,
+    /// How commands came, in words.
+    pub load: String,
     /// Clients in each city, in a closed loop.
     pub clients: u32,
     /// The measured time.
@@ -133,6 +139,44 @@ pub struct SiteReport {
     pub commit_over_fibre: Option<f64>,
     /// Proposals without a result.
     pub failures: Failures,
+    /// The distribution of commit latencies: milliseconds, and the share that took at most so long.
+    pub commit_curve: Vec<[f64; 2]>,
+    /// The same of execution.
+    pub execute_curve: Vec<[f64; 2]>,
+}
+
+/// What the clients of all cities saw together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Overall {
+    /// Commands measured.
+    pub commands: u64,
+    /// Share of them decided in one round trip.
+    pub fast_path_rate: f64,
+    /// From the proposal to the durable decision.
+    pub commit_ms: Quantiles,
+    /// From the proposal to the execution.
+    pub execute_ms: Quantiles,
+    /// Proposals without a result.
+    pub failures: Failures,
+}
+
+impl Overall {
+    pub(crate) fn of<'a>(cities: impl IntoIterator<Item = &'a Samples>) -> Self {
+        let mut all = Samples::default();
+        for city in cities {
+            all.commit.add(&city.commit);
+            all.execute.add(&city.execute);
+            all.fast += city.fast;
+            all.failures = all.failures.plus(city.failures);
+        }
+        Self {
+            commands: all.commands(),
+            fast_path_rate: ratio(all.fast as f64, all.commands() as f64),
+            commit_ms: all.commit.quantiles(),
+            execute_ms: all.execute.quantiles(),
+            failures: all.failures,
+        }
+    }
 }
 
 /// How far the emulated network was from what was asked for, measured in the same run.
@@ -200,6 +244,8 @@ impl Conditions {
             conflict_percent: config.conflict_percent,
             keys: config.keys,
             zipf: config.zipf,
+            workload: config.kind.to_string(),
+            load: config.load().to_string(),
             clients: config.clients,
             duration_s: config.duration.as_secs_f64(),
             warm_up_s: config.warm_up.as_secs_f64(),
@@ -209,26 +255,30 @@ impl Conditions {
 }
 
 /// The geography of a run.
-pub(super) struct Distances {
-    pub(super) matrix: Matrix,
+pub(crate) struct Distances {
+    pub(crate) matrix: Matrix,
     fibre: Option<Matrix>,
     fast_quorum: usize,
-    pub(super) leader: Option<ReplicaId>,
+    pub(crate) leader: Option<ReplicaId>,
     predicted_us: Vec<u64>,
 }
 
 impl Distances {
-    pub(super) fn of(config: &GeoConfig) -> Result<Self, GeoError> {
-        let matrix = config.topology.matrix(&config.set)?;
-        let fibre = config.topology.fibre_matrix(&config.set)?;
+    pub(crate) fn of(
+        topology: &Topology,
+        set: &str,
+        protocol: &ProtocolChoice,
+    ) -> Result<Self, GeoError> {
+        let matrix = topology.matrix(set)?;
+        let fibre = topology.fibre_matrix(set)?;
         let fast_quorum = Quorums::for_replicas(matrix.len()).map_or(matrix.len(), Quorums::fast);
-        let leader = config.protocol.leader(&matrix)?;
-        let predicted = (0..matrix.len()).map(|seat| config.protocol.commit_us(&matrix, seat));
+        let leader = protocol.leader(&matrix)?;
+        let predicted = (0..matrix.len()).map(|seat| protocol.commit_us(&matrix, seat));
         let predicted_us = predicted.collect::<Result<_, _>>()?;
         Ok(Self { matrix, fibre, fast_quorum, leader, predicted_us })
     }
 
-    pub(super) fn site(&self, seat: usize, samples: &Samples) -> SiteReport {
+    pub(crate) fn site(&self, seat: usize, samples: &Samples) -> SiteReport {
         let bound = |matrix: &Matrix| {
             let bound_us = latency::direct_path(matrix, seat, self.fast_quorum)?;
             Some(bound_us as f64 / 1e3)
@@ -249,6 +299,8 @@ impl Distances {
             commit_over_bound: ratio(commit_ms.p50, bound_ms),
             commit_over_fibre: fibre_ms.map(|fibre_ms| ratio(commit_ms.p50, fibre_ms)),
             failures: samples.failures,
+            commit_curve: samples.commit.curve(),
+            execute_curve: samples.execute.curve(),
         }
     }
 }

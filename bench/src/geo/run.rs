@@ -14,14 +14,14 @@ use tokio::task::JoinSet;
 
 use super::inject::{Clients, Injector};
 use super::plan::Plan;
-use super::report::{Conditions, Disk, Distances, Emulator, PairCheck, Report, Standing};
+use super::report::{Conditions, Disk, Distances, Emulator, Overall, PairCheck, Report, Standing};
 use super::{CLIENTS_MAX, GeoConfig, GeoError, Phase, Progress, check, timeline};
 use crate::counters::Counters;
 use crate::histogram::ms;
-use crate::load::{Samples, Window};
+use crate::load::{LoadModel, Samples, Window};
 use crate::trace::Trace;
 use crate::traffic::{Traffic, ratio};
-use crate::workload::{KeyChoice, Workload};
+use crate::workload::{Kind, Shape, Workload};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
@@ -46,7 +46,7 @@ pub async fn run(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, GeoError> {
     let workload = check_config(config)?;
-    let distances = Distances::of(config)?;
+    let distances = Distances::of(&config.topology, &config.set, &config.protocol)?;
     let sites = distances.matrix.sites();
     let plan = Plan::new(&config.faults, sites, config.duration, config.durability)?;
     progress(Progress {
@@ -80,11 +80,13 @@ fn check_config(config: &GeoConfig) -> Result<Workload, GeoError> {
         return Err(GeoError::Duration(config.duration));
     }
     config.topology.profile(&config.profile)?;
-    let keys = match config.zipf {
-        Some(theta) => KeyChoice::zipf(config.keys, theta)?,
-        None => KeyChoice::uniform(config.keys)?,
+    let shape = Shape {
+        keys: config.keys,
+        zipf: config.zipf,
+        payload_bytes: config.payload_bytes,
+        conflict_percent: config.conflict_percent,
     };
-    Ok(Workload::new(keys, config.conflict_percent, config.payload_bytes, config.seed)?)
+    Ok(Workload::of(config.kind, &shape, config.seed)?)
 }
 
 /// The journals' directory; a temporary one is removed when this is dropped.
@@ -135,7 +137,8 @@ impl Run<'_> {
         let window = Window::after(config.warm_up, config.duration);
         let mut clients = Clients {
             workload: self.workload,
-            in_each_city: config.clients,
+            load: config.load(),
+            seed: config.seed,
             window,
             samples: cluster.replicas().iter().map(|_| Arc::new(Mutex::new(samples()))).collect(),
             running: JoinSet::new(),
@@ -184,6 +187,7 @@ impl Run<'_> {
         let counters = counted.since(&counted_before);
         let commands = answered() as f64;
         let sites = samples.iter().enumerate();
+        let cities: Vec<Samples> = samples.iter().map(|shared| shared.lock().clone()).collect();
         let traces: Vec<_> =
             samples.iter().filter_map(|shared| shared.lock().trace.take()).collect();
         let mut report = Report {
@@ -191,6 +195,7 @@ impl Run<'_> {
             counters,
             standing,
             sites: sites.map(|(seat, shared)| self.distances.site(seat, &shared.lock())).collect(),
+            overall: Overall::of(&cities),
             messages_per_command: ratio(traffic.messages as f64, commands),
             bytes_per_command: ratio(traffic.bytes as f64, commands),
             udp_bytes_per_command: ratio(traffic.udp_bytes as f64, commands),
@@ -394,7 +399,8 @@ fn formula_applies(config: &GeoConfig) -> Result<bool, GeoError> {
     let undisturbed = config.faults.is_empty();
     Ok(quiet
         && undisturbed
-        && config.clients == 1
+        && matches!(config.load(), LoadModel::Closed(1) | LoadModel::Solo)
+        && config.kind == Kind::Mix
         && config.conflict_percent == 0.0
         && config.zipf.is_none())
 }

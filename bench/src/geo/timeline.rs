@@ -11,7 +11,7 @@ use crate::load::Failures;
 use crate::trace::Trace;
 
 /// The width of a bucket of the timeline.
-pub(super) const BUCKET: Duration = Duration::from_millis(100);
+pub(crate) const BUCKET: Duration = Duration::from_millis(100);
 
 /// Shorter, and what comes before the first fault says nothing about what is normal.
 const NORMAL_MIN: Duration = Duration::from_millis(500);
@@ -20,13 +20,13 @@ const NORMAL_MIN: Duration = Duration::from_millis(500);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How soon after a kill the other cities must be over it.
-pub(super) const RECOVERY_MAX: Duration = Duration::from_secs(3);
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_secs(3);
 
 /// How soon after a kill commands must be answered again in the other cities, whoever led.
-pub(super) const SERVED_MAX: Duration = Duration::from_secs(2);
+pub(crate) const SERVED_MAX: Duration = Duration::from_secs(2);
 
 /// Above this many times its normal p99, a city is not over it.
-pub(super) const RECOVERED_FACTOR: f64 = 2.0;
+pub(crate) const RECOVERED_FACTOR: f64 = 2.0;
 
 /// The answers of one city in one bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ pub struct Silence {
 }
 
 /// The timeline of all cities.
-pub(super) fn buckets(sites: &[String], traces: &[Trace], duration: Duration) -> Vec<Bucket> {
+pub(crate) fn buckets(sites: &[String], traces: &[Trace], duration: Duration) -> Vec<Bucket> {
     let of = |(site, trace): (&String, &Trace)| {
         let buckets = trace.buckets(BUCKET, duration).into_iter().enumerate();
         let site = site.clone();
@@ -132,7 +132,7 @@ pub(super) fn buckets(sites: &[String], traces: &[Trace], duration: Duration) ->
 }
 
 /// The cities between the moments of `plan`.
-pub(super) fn stretches(
+pub(crate) fn stretches(
     plan: &Plan,
     sites: &[String],
     traces: &[Trace],
@@ -161,7 +161,7 @@ pub(super) fn stretches(
 
 /// For how long nothing was answered in the other cities after the kill that is fault number
 /// `kill`, in the time it lasted.
-pub(super) fn silences(
+pub(crate) fn silences(
     plan: &Plan,
     kill: usize,
     sites: &[String],
@@ -196,7 +196,7 @@ fn survivors<'a>(
 
 /// How the other cities got over the kill that is fault number `kill`. Empty if there is nothing
 /// normal to compare with.
-pub(super) fn recovery(
+pub(crate) fn recovery(
     plan: &Plan,
     kill: usize,
     sites: &[String],

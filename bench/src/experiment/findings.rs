@@ -1,0 +1,173 @@
+//! What an experiment found, in sentences: who was best where, who lost, and by how much.
+//!
+//! Computed from the runs, the same way whoever wins.
+
+use super::point::PointReport;
+use super::run::Engine;
+use super::spec::{Axis, Experiment};
+use crate::traffic::ratio;
+
+/// Below this share two figures count as equal.
+const EQUAL: f64 = 0.02;
+
+/// The findings of each engine.
+pub(super) fn findings(experiment: &Experiment, points: &[PointReport]) -> Vec<String> {
+    let mut found = Vec::new();
+    for engine in [Engine::Simulated, Engine::Real] {
+        let own: Vec<&PointReport> = points.iter().filter(|p| p.engine == engine).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let both = points.iter().any(|point| point.engine != engine);
+        let prefix = if both { format!("{} engine: ", engine.name()) } else { String::new() };
+        let axis = experiment.sweep.as_ref().map(|sweep| sweep.axis);
+        let mut sentences = ranking(&own, axis);
+        sentences.extend(crossovers(&own, axis));
+        sentences.extend(all_votes(&own));
+        sentences.extend(leaders_word(&own));
+        sentences.extend(silences(&own));
+        found.extend(sentences.into_iter().map(|sentence| format!("{prefix}{sentence}")));
+    }
+    found
+}
+
+/// The runs at one place of the axis, first repetition.
+fn places<'a>(points: &[&'a PointReport]) -> Vec<(Option<&'a str>, Vec<&'a PointReport>)> {
+    let mut places: Vec<(Option<&str>, Vec<&PointReport>)> = Vec::new();
+    for point in points.iter().filter(|point| point.repetition == 0) {
+        let at = point.at.as_deref();
+        match places.iter_mut().find(|(place, _)| *place == at) {
+            Some((_, runs)) => runs.push(point),
+            None => places.push((at, vec![point])),
+        }
+    }
+    places
+}
+
+fn unit(axis: Option<Axis>) -> &'static str {
+    match axis {
+        Some(Axis::Conflict) => " % conflicts",
+        Some(Axis::Loss) => " % loss",
+        Some(Axis::Rate) => " commands/s offered",
+        Some(Axis::Payload) => " bytes",
+        Some(Axis::Clients) => " clients a city",
+        Some(Axis::Zipf) => " (Zipf)",
+        _ => "",
+    }
+}
+
+/// Who answers soonest on average, at every place of the axis.
+fn ranking(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
+    let mean = |point: &PointReport| point.overall.execute_ms.mean;
+    let sentences = places(points).into_iter().filter_map(|(at, mut runs)| {
+        if runs.len() < 2 {
+            return None;
+        }
+        runs.sort_by(|a, b| mean(a).total_cmp(&mean(b)));
+        let best = mean(runs[0]);
+        let figures: Vec<String> = runs
+            .iter()
+            .map(|run| {
+                let more = ratio(mean(run), best) - 1.0;
+                let behind = if more <= EQUAL {
+                    String::new()
+                } else {
+                    format!(", {:.0} % more", more * 100.0)
+                };
+                format!("{} {:.1} ms{behind}", run.series, mean(run))
+            })
+            .collect();
+        let place = at.map(|at| format!("at {at}{}: ", unit(axis))).unwrap_or_default();
+        Some(format!("{place}mean time to an answer: {}.", figures.join("; ")))
+    });
+    sentences.collect()
+}
+
+/// Where on an axis of numbers one line crosses another.
+fn crossovers(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
+    let places = places(points);
+    let mut names: Vec<&str> = points.iter().map(|point| point.series.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let line = |name: &str| -> Vec<(f64, f64)> {
+        let runs = places.iter().flat_map(|(_, runs)| runs).filter(|run| run.series == name);
+        runs.filter_map(|run| Some((run.x?, run.overall.execute_ms.mean))).collect()
+    };
+    let mut found = Vec::new();
+    for (at, a) in names.iter().enumerate() {
+        for b in &names[at + 1..] {
+            let (first, second) = (line(a), line(b));
+            let gaps: Vec<(f64, f64)> =
+                first.iter().zip(&second).map(|((x, a), (_, b))| (*x, a - b)).collect();
+            for pair in gaps.windows(2) {
+                let ((x0, gap0), (x1, gap1)) = (pair[0], pair[1]);
+                if gap0 * gap1 < 0.0 {
+                    let x = x0 + (x1 - x0) * gap0 / (gap0 - gap1);
+                    let (before, after) = if gap0 < 0.0 { (a, b) } else { (b, a) };
+                    found.push(format!(
+                        "{before} answers sooner on average below about {x:.1}{}, {after} above.",
+                        unit(axis)
+                    ));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Why Fast Paxos loses where its quorum is everybody.
+fn all_votes(points: &[&PointReport]) -> Vec<String> {
+    let everybody = points.iter().find(|point| point.fast_votes == point.sites.len());
+    everybody.map_or_else(Vec::new, |point| {
+        let n = point.sites.len();
+        vec![format!(
+            "{} decides in one round trip only with the votes of all {n} replicas (⌈3n/4⌉ = {n}), so \
+             every city waits for its farthest peer, where a majority waits for its nearest: it is \
+             expected to lose to EPaxos in every city, and one dead or slow replica takes its fast \
+             rounds away.",
+            point.series
+        )]
+    })
+}
+
+/// What waiting for the leader's word costs.
+fn leaders_word(points: &[&PointReport]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, runs) in places(points) {
+        let naive = runs.iter().find(|run| run.protocol.contains("naive"));
+        let learns = runs
+            .iter()
+            .find(|run| run.protocol.starts_with("multipaxos") && !run.protocol.contains("naive"));
+        let (Some(naive), Some(learns)) = (naive, learns) else { continue };
+        let place = at.map(|at| format!("at {at}: ")).unwrap_or_default();
+        let (waits, counts) = (naive.overall.commit_ms.mean, learns.overall.commit_ms.mean);
+        let more = ratio(waits, counts) * 100.0 - 100.0;
+        found.push(format!(
+            "{place}a city that waits for the leader's word instead of counting the votes itself \
+             commits in {waits:.1} ms on average instead of {counts:.1} ({more:.0} % more): comparing \
+             against the naive variant would flatter EPaxos by as much.",
+        ));
+    }
+    found
+}
+
+/// How long nothing was answered after a death.
+fn silences(points: &[&PointReport]) -> Vec<String> {
+    let runs = points.iter().filter(|point| point.repetition == 0);
+    let sentences = runs.flat_map(|run| {
+        run.faults.iter().filter(|fault| !fault.silence.is_empty()).map(|fault| {
+            let longest = fault.silence.iter().map(|silence| match silence.to_ms {
+                Some(to_ms) => format!("{} {:.0} ms", silence.site, to_ms - silence.from_ms),
+                None => format!("{} to the end", silence.site),
+            });
+            let longest: Vec<String> = longest.collect();
+            format!(
+                "{} after `{}`: longest silence in {}.",
+                run.series,
+                fault.fault,
+                longest.join(", ")
+            )
+        })
+    });
+    sentences.collect()
+}

@@ -1,0 +1,83 @@
+//! The command line of the laboratory.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What `geo` can do besides one run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GeoAction {
+    Experiment(Experiment),
+}
+
+/// Run an experiment, and write its report as a page
+///
+/// An experiment is a YAML file, or one of those that come with the program: protocols, cities,
+/// weather, workload, load, faults, and what is varied. It runs in virtual time, on real replicas
+/// over QUIC with emulated distance, or on both, which are then compared.
+///
+/// Writes NAME.html, which opens without a network, NAME.json with all figures, and every plot as
+/// SVG. In virtual time the same seed gives the same figures.
+#[derive(Debug, Args)]
+#[command(after_help = EXPERIMENT_HELP)]
+pub(crate) struct Experiment {
+    /// A file, or the name of a shipped experiment
+    #[arg(value_name = "FILE|NAME", required_unless_present = "list")]
+    pub(crate) what: Option<String>,
+
+    /// List the shipped experiments
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Print the experiment's file instead of running it, to begin one's own with
+    #[arg(long, conflicts_with = "list")]
+    pub(crate) show: bool,
+
+    /// What runs it
+    #[arg(long, value_enum, default_value_t = EngineName::Simulated)]
+    pub(crate) engine: EngineName,
+
+    /// Cut it down to see that it works: short, one repetition, at most three values
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Another seed than the file's
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Topology file [default: the built-in geo-topology.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) topology: Option<PathBuf>,
+
+    /// Write the report here
+    #[arg(long, value_name = "DIR", default_value = "geo-reports")]
+    pub(crate) out: PathBuf,
+
+    /// Print the JSON instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const EXPERIMENT_HELP: &str = "\
+Exit codes:
+  0  all replicas agreed, and what must hold in virtual time held
+  1  they did not, or a run failed
+  2  wrong usage, or a mistake in the file
+
+Examples:
+  panchayat geo experiment --list
+  panchayat geo experiment conflict-sweep                  in virtual time: seconds
+  panchayat geo experiment latency --engine both           and on real replicas, side by side
+  panchayat geo experiment latency --show > mine.yaml      a file to change
+  panchayat geo experiment mine.yaml --quick";
+
+/// What runs an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// Production code in virtual time
+    Simulated,
+    /// QUIC, threads and disks, with emulated distance
+    Real,
+    /// One after the other, and compared
+    Both,
+}
