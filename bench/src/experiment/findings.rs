@@ -58,7 +58,7 @@ fn unit(axis: Option<Axis>) -> &'static str {
 
 /// Who answers soonest on average, at every place of the axis.
 fn ranking(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
-    let mean = |point: &PointReport| point.overall.execute_ms.mean;
+    let mean = |point: &PointReport| point.overall.execute_mean_of_cities_ms;
     let sentences = places(points).into_iter().filter_map(|(at, mut runs)| {
         if runs.len() < 2 {
             return None;
@@ -83,7 +83,7 @@ fn ranking(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
     sentences.collect()
 }
 
-/// Where on an axis of numbers one line crosses another.
+/// Where on an axis of numbers one line falls behind another by more than counts as equal.
 fn crossovers(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
     let places = places(points);
     let mut names: Vec<&str> = points.iter().map(|point| point.series.as_str()).collect();
@@ -91,43 +91,57 @@ fn crossovers(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
     names.dedup();
     let line = |name: &str| -> Vec<(f64, f64)> {
         let runs = places.iter().flat_map(|(_, runs)| runs).filter(|run| run.series == name);
-        runs.filter_map(|run| Some((run.x?, run.overall.execute_ms.mean))).collect()
+        runs.filter_map(|run| Some((run.x?, run.overall.execute_mean_of_cities_ms))).collect()
     };
-    let mut found = Vec::new();
-    for (at, a) in names.iter().enumerate() {
-        for b in &names[at + 1..] {
-            let (first, second) = (line(a), line(b));
-            let gaps: Vec<(f64, f64)> =
-                first.iter().zip(&second).map(|((x, a), (_, b))| (*x, a - b)).collect();
-            for pair in gaps.windows(2) {
-                let ((x0, gap0), (x1, gap1)) = (pair[0], pair[1]);
-                if gap0 * gap1 < 0.0 {
-                    let x = x0 + (x1 - x0) * gap0 / (gap0 - gap1);
-                    let (before, after) = if gap0 < 0.0 { (a, b) } else { (b, a) };
-                    found.push(format!(
-                        "{before} answers sooner on average below about {x:.1}{}, {after} above.",
-                        unit(axis)
-                    ));
-                }
-            }
-        }
-    }
-    found
+    let pairs = names.iter().flat_map(|a| names.iter().map(move |b| (a, b)));
+    let sentences = pairs.filter(|(a, b)| a != b).filter_map(|(behind, ahead)| {
+        let (first, second) = (line(behind), line(ahead));
+        let x = falls_behind(first.iter().zip(&second).map(|((x, a), (_, b))| (*x, a / b - 1.0)))?;
+        Some(format!(
+            "{behind} is more than {:.0} % behind {ahead} on average from about {x:.1}{} on.",
+            EQUAL * 100.0,
+            unit(axis)
+        ))
+    });
+    sentences.collect()
 }
 
-/// Why Fast Paxos loses where its quorum is everybody.
+/// Where what one is behind the other by, given by place, passes what counts as equal for good.
+fn falls_behind(behind: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let behind: Vec<(f64, f64)> = behind.collect();
+    let last = behind.iter().rposition(|(_, by)| *by <= EQUAL)?;
+    let ((x0, by0), (x1, by1)) = (behind[last], *behind.get(last + 1)?);
+    Some(x0 + (x1 - x0) * (EQUAL - by0) / (by1 - by0))
+}
+
+/// Why Fast Paxos loses where its quorum is everybody, and what it did instead.
 fn all_votes(points: &[&PointReport]) -> Vec<String> {
-    let everybody = points.iter().find(|point| point.fast_votes == point.sites.len());
-    everybody.map_or_else(Vec::new, |point| {
-        let n = point.sites.len();
-        vec![format!(
-            "{} decides in one round trip only with the votes of all {n} replicas (⌈3n/4⌉ = {n}), so \
-             every city waits for its farthest peer, where a majority waits for its nearest: it is \
-             expected to lose to EPaxos in every city, and one dead or slow replica takes its fast \
-             rounds away.",
-            point.series
-        )]
-    })
+    let of_all = |point: &&&PointReport| point.fast_votes == point.sites.len();
+    let Some(point) = points.iter().find(of_all) else { return Vec::new() };
+    let n = point.sites.len();
+    let mut found = vec![format!(
+        "{} decides in one round trip only with the votes of all {n} replicas (⌈3n/4⌉ = {n}), so in its \
+         fast rounds every city waits for its farthest peer, where a majority waits for its nearest: \
+         there it loses to EPaxos in every city, and one dead or slow replica takes them away.",
+        point.series
+    )];
+    let rates = points.iter().filter(of_all).map(|point| point.overall.fast_path_rate * 100.0);
+    let (least, most) = rates
+        .fold((100.0, 0.0), |(least, most): (f64, f64), rate| (least.min(rate), most.max(rate)));
+    if least < 90.0 {
+        let share = match most - least < 0.1 {
+            true => format!("{most:.1}"),
+            false => format!("{least:.1} to {most:.1}"),
+        };
+        found.push(format!(
+            "Here {share} % of the commands of {} were decided in fast rounds: clients in \
+             several cities collide, and it turns to classic rounds through {}, which are \
+             Multi-Paxos' way and cost what Multi-Paxos costs, with more messages.",
+            point.series,
+            point.leader.as_deref().unwrap_or("a coordinator")
+        ));
+    }
+    found
 }
 
 /// What waiting for the leader's word costs.
@@ -140,7 +154,8 @@ fn leaders_word(points: &[&PointReport]) -> Vec<String> {
             .find(|run| run.protocol.starts_with("multipaxos") && !run.protocol.contains("naive"));
         let (Some(naive), Some(learns)) = (naive, learns) else { continue };
         let place = at.map(|at| format!("at {at}: ")).unwrap_or_default();
-        let (waits, counts) = (naive.overall.commit_ms.mean, learns.overall.commit_ms.mean);
+        let (waits, counts) =
+            (naive.overall.commit_mean_of_cities_ms, learns.overall.commit_mean_of_cities_ms);
         let more = ratio(waits, counts) * 100.0 - 100.0;
         found.push(format!(
             "{place}a city that waits for the leader's word instead of counting the votes itself \
@@ -170,4 +185,19 @@ fn silences(points: &[&PointReport]) -> Vec<String> {
         })
     });
     sentences.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_falls_behind_where_it_stays_behind() {
+        let at = |gaps: &[(f64, f64)]| falls_behind(gaps.iter().copied());
+        assert_eq!(at(&[(0.0, 0.0), (10.0, 0.04)]), Some(5.0));
+        assert_eq!(at(&[(0.0, 0.0), (10.0, 0.01)]), None, "never");
+        assert_eq!(at(&[(0.0, 0.3), (10.0, 0.4)]), None, "always");
+        assert_eq!(at(&[(0.0, 0.3), (1.0, 0.0), (2.0, 0.02), (4.0, 0.06)]), Some(2.0));
+        assert_eq!(at(&[]), None);
+    }
 }

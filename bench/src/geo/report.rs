@@ -156,13 +156,21 @@ pub struct Overall {
     pub commit_ms: Quantiles,
     /// From the proposal to the execution.
     pub execute_ms: Quantiles,
+    /// The mean of the cities' mean commit latencies: every city counts alike, though in a closed
+    /// loop near ones send more.
+    pub commit_mean_of_cities_ms: f64,
+    /// The same of execution.
+    pub execute_mean_of_cities_ms: f64,
     /// Proposals without a result.
     pub failures: Failures,
 }
 
 impl Overall {
-    pub(crate) fn of<'a>(cities: impl IntoIterator<Item = &'a Samples>) -> Self {
+    pub(crate) fn of(cities: &[Samples]) -> Self {
         let mut all = Samples::default();
+        let served = || cities.iter().filter(|city| city.commands() > 0);
+        let mean =
+            |of: fn(&Samples) -> f64| ratio(served().map(of).sum::<f64>(), served().count() as f64);
         for city in cities {
             all.commit.add(&city.commit);
             all.execute.add(&city.execute);
@@ -174,6 +182,8 @@ impl Overall {
             fast_path_rate: ratio(all.fast as f64, all.commands() as f64),
             commit_ms: all.commit.quantiles(),
             execute_ms: all.execute.quantiles(),
+            commit_mean_of_cities_ms: mean(|city| city.commit.mean_ms()),
+            execute_mean_of_cities_ms: mean(|city| city.execute.mean_ms()),
             failures: all.failures,
         }
     }

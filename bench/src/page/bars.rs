@@ -70,7 +70,7 @@ pub(super) fn bars(title: &str, unit: &str, names: &[String], groups: &[Group]) 
                     out,
                     "<text x=\"{centre:.1}\" y=\"{:.1}\" text-anchor=\"middle\" class=\"soft\" \
                      style=\"paint-order:stroke;stroke:var(--paper);stroke-width:3px\">{}</text>",
-                    (y + 15.0).min(BOTTOM - 4.0),
+                    BOTTOM - 6.0,
                     short(*height)
                 );
             }

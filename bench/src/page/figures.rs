@@ -144,8 +144,8 @@ impl<'a> View<'a> {
             })
         };
         vec![
-            plot("commit-mean", "Commit latency over all cities, mean", |point| {
-                point.overall.commit_ms.mean
+            plot("commit-mean", "Commit latency, mean of the cities' means", |point| {
+                point.overall.commit_mean_of_cities_ms
             }),
             plot("execute-p99", "Execution latency over all cities, p99", |point| {
                 point.overall.execute_ms.p99
@@ -198,10 +198,10 @@ impl<'a> View<'a> {
         let figures = [
             plot(
                 "execute-mean",
-                "Execution latency, mean over all cities",
+                "Execution latency, mean of the cities' means",
                 "ms",
                 None,
-                over(|p| p.overall.execute_ms.mean),
+                over(|p| p.overall.execute_mean_of_cities_ms),
             ),
             plot(
                 "execute-p99",
@@ -212,10 +212,10 @@ impl<'a> View<'a> {
             ),
             plot(
                 "commit-mean",
-                "Commit latency, mean over all cities",
+                "Commit latency, mean of the cities' means",
                 "ms",
                 None,
-                over(|p| p.overall.commit_ms.mean),
+                over(|p| p.overall.commit_mean_of_cities_ms),
             ),
             plot(
                 "commit-p99",
@@ -352,18 +352,19 @@ impl<'a> View<'a> {
             let file = place.map(|place| format!("-{}", file_name(place))).unwrap_or_default();
             for (city, site) in first.sites.iter().enumerate() {
                 let mut drawn = Vec::new();
+                // Beyond what nearly all take there is nothing to see.
+                let ends = runs.iter().filter_map(|(_, run)| run.sites.get(city));
+                let end = ends.map(|own| own.execute_ms.p99).fold(0.0, f64::max) * 1.2;
                 for (colour, run) in &runs {
                     let Some(own) = run.sites.get(city) else { continue };
-                    for (curve, dashed) in [(&own.execute_curve, false), (&own.commit_curve, true)]
-                    {
+                    let curves = [(&own.execute_curve, false), (&own.commit_curve, true)];
+                    for (curve, dashed) in curves {
+                        let within = curve.iter().filter(|[ms, _]| *ms <= end);
                         drawn.push(Line {
-                            name: format!("{}{}", run.series, if dashed { ", commit" } else { "" }),
+                            name: if dashed { String::new() } else { run.series.clone() },
                             colour: *colour,
                             dashed,
-                            points: curve
-                                .iter()
-                                .map(|[ms, share]| (*ms, Some(share * 100.0)))
-                                .collect(),
+                            points: within.map(|[ms, share]| (*ms, Some(share * 100.0))).collect(),
                         });
                     }
                 }

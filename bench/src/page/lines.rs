@@ -13,6 +13,7 @@ const WIDE: f64 = 8.0;
 /// A line.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
+    /// Not in the key if empty.
     pub(super) name: String,
     pub(super) colour: usize,
     pub(super) dashed: bool,
@@ -48,7 +49,7 @@ pub(super) struct Look<'a> {
 /// Draws `lines`.
 pub(super) fn lines(look: &Look<'_>, lines: &[Line]) -> String {
     let mut legend = Legend::new();
-    for line in lines {
+    for line in lines.iter().filter(|line| !line.name.is_empty()) {
         let dash = if line.dashed { " dashed" } else { "" };
         legend.stroke(&line.name, &format!("{}{dash}", stroke_class(line.colour)));
     }
