@@ -105,6 +105,12 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
     /// Until one is installed it neither votes nor executes.
     fn needs_state(&self) -> ReplicaSet;
 
+    /// Whether a state on its way here is still of use. It may be while there is nobody to ask: a
+    /// member that seems dead for a moment has not taken back what it sent.
+    fn wants_state(&self) -> bool {
+        !self.needs_state().is_empty()
+    }
+
     /// Keeps for a while what a member will need that takes over a state taken here after this
     /// call. To be repeated while the transfer goes on.
     fn hold(&mut self, now: Now);

@@ -237,3 +237,27 @@ fn one_deposed_unheard_does_not_vouch_for_what_others_chose() {
     deposed_unheard(false);
     deposed_unheard(true);
 }
+
+/// A state is on its way from a member that is silent for a moment. It is still of use when it
+/// arrives; it is of none to a replica that has gone on by itself meanwhile, and may coordinate.
+#[test]
+fn a_state_is_wanted_while_its_source_is_suspected() {
+    let (mut source, mut behind) = (Lone::new(0), Lone::new(2));
+    let learn = |slots| Message::Learn { first: 1, entries: vec![Entry::Nop; slots] };
+    source.hear(1, learn(5), 1);
+    let handover = FastPaxos::handover(source.replica.image());
+    assert!(!behind.replica.can_install(&handover), "nothing says that it is needed");
+    behind.hear(0, Message::Gone { base: 3 }, 0);
+    assert!(behind.replica.wants_state() && behind.replica.can_install(&handover));
+
+    behind.step(Input::PeerSuspected(ReplicaId(0)), 0);
+    assert!(behind.replica.needs_state().is_empty(), "there is nobody to ask");
+    assert!(behind.replica.wants_state() && behind.replica.can_install(&handover));
+    behind.step(Input::PeerUp(ReplicaId(0)), 0);
+    assert!(behind.replica.needs_state().contains(ReplicaId(0)));
+
+    behind.step(Input::PeerSuspected(ReplicaId(0)), 0);
+    behind.hear(1, learn(1), 1);
+    assert_eq!(behind.replica.chosen_upto(), 1);
+    assert!(!behind.replica.wants_state() && !behind.replica.can_install(&handover));
+}

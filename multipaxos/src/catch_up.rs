@@ -146,6 +146,12 @@ impl MultiPaxos {
         self.catch_up.gone.minus(self.suspected)
     }
 
+    /// Whether others no longer have what comes next here, as long as nothing else has moved this
+    /// replica on. Whether they are heard just now does not matter to a state they have sent.
+    pub(crate) fn lacks_slots(&self) -> bool {
+        !self.catch_up.gone.is_empty()
+    }
+
     pub(crate) fn on_gone(&mut self, from: ReplicaId, base: Slot) {
         if base > self.chosen {
             self.catch_up.gone.insert(from);

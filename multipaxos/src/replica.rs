@@ -424,7 +424,7 @@ impl Protocol for MultiPaxos {
 
     fn can_install(&self, handover: &[Record]) -> bool {
         let leads_on = |record: &Record| matches!(record, Record::Snapshot { upto, .. } if *upto > self.chosen);
-        handover.iter().any(leads_on)
+        self.lacks_slots() && handover.iter().any(leads_on)
     }
 
     fn install(&mut self, now: Now, handover: Vec<Record>, effects: &mut Fx) {
@@ -434,6 +434,10 @@ impl Protocol for MultiPaxos {
 
     fn needs_state(&self) -> ReplicaSet {
         self.states_ahead()
+    }
+
+    fn wants_state(&self) -> bool {
+        self.lacks_slots()
     }
 
     fn hold(&mut self, now: Now) {

@@ -70,6 +70,9 @@ pub struct Setup {
     pub group_mistake: Option<usize>,
     /// After so many entries of the journal a snapshot is taken; 0 for never.
     pub snapshot_every: u64,
+    /// Of the states on their way, those whose sender is suspected for a moment before they arrive,
+    /// in a hundred.
+    pub doubt_percent: u64,
     /// How requests of clients are remembered.
     pub sessions: SessionConfig,
     /// For the clients.
@@ -113,6 +116,7 @@ impl Setup {
             mistake: None,
             group_mistake: None,
             snapshot_every: 0,
+            doubt_percent: 0,
             sessions: SessionConfig::default(),
             workload: Workload::none(),
             plan: Vec::new(),

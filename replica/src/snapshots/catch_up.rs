@@ -68,13 +68,20 @@ where
         }
     }
 
-    /// Begins an attempt if one of `ahead` must be asked and none is under way. `installing` while
-    /// a state that was taken over is not durable yet.
-    pub(crate) fn look(&mut self, ahead: ReplicaSet, installing: bool, now: Instant) {
-        if ahead.is_empty() && !installing {
+    /// Begins an attempt if one of `ahead` must be asked and none is under way. `wanted` as long as
+    /// a state is of use, be there anyone to ask or not; `installing` while one that was taken over
+    /// is not durable yet.
+    pub(crate) fn look(
+        &mut self,
+        ahead: ReplicaSet,
+        wanted: bool,
+        installing: bool,
+        now: Instant,
+    ) {
+        if !wanted && !installing {
             self.done.store(true, Ordering::Release);
         }
-        if !ahead.is_empty() && !installing && std::mem::take(&mut self.arrived) {
+        if wanted && !installing && std::mem::take(&mut self.arrived) {
             // The state that was taken over was not enough: there is nothing to keep after it.
             if let Some(task) = self.task.take() {
                 task.abort();
@@ -94,6 +101,11 @@ where
         let from = self.members[seat];
         tracing::info!(%from, "this replica has missed too much: it takes over a state");
         self.task = Some(self.runtime.spawn(self.fetcher.clone().run(from, self.done.clone())));
+    }
+
+    /// Whether an attempt may still bring a state.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.task.is_some() && !self.arrived
     }
 
     /// The next state that has arrived.

@@ -61,8 +61,11 @@ where
         self.serving.forget_the_silent(now);
         let ahead = group.protocol().needs_state();
         let installing = group.is_installing();
-        self.behind = installing || !ahead.is_empty();
-        self.catch_up.look(ahead, installing, now);
+        let wanted = group.protocol().wants_state();
+        self.catch_up.look(ahead, wanted, installing, now);
+        // What is proposed while a state is on its way ends in doubt when it arrives.
+        let coming = wanted && self.catch_up.is_under_way();
+        self.behind = installing || !ahead.is_empty() || coming;
         if self.writing.is_none()
             && !installing
             && (self.serving.wants_snapshot() || self.is_wanted() || self.due.is_due(written))
@@ -153,7 +156,7 @@ where
         let Some(arrived) = self.catch_up.next(Instant::now()).map_err(stopped)? else {
             return Ok(());
         };
-        if group.is_installing() || group.protocol().needs_state().is_empty() {
+        if group.is_installing() || !group.protocol().wants_state() {
             self.catch_up.dropped();
             return Ok(());
         }

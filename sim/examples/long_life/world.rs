@@ -388,7 +388,7 @@ impl<'a> World<'a> {
         let member = &mut self.members[at];
         member.asking = false;
         let Some(group) = &mut member.group else { return };
-        if group.is_installing() || group.protocol().needs_state().is_empty() {
+        if group.is_installing() || !group.protocol().wants_state() {
             return;
         }
         let bytes = state.bytes.as_ref().expect("what travels is kept");

@@ -20,10 +20,13 @@ const FLEXIBLE_PERCENT: u64 = 30;
 const HEARTBEAT_MIN_US: u64 = 5_000;
 /// And no less often, so that a run has room for several elections.
 const HEARTBEAT_MAX_US: u64 = 80_000;
+/// Of the states on their way, those whose sender is suspected for a moment, in a hundred.
+const DOUBT_PERCENT: u64 = 30;
 
 /// The run of a seed.
 pub(super) fn draw(seed: u64, n: usize) -> Setup {
     let mut setup = Setup::draw_common(seed, n);
+    setup.doubt_percent = DOUBT_PERCENT;
     let rng = &mut Rng::new(seed, "log");
     let profile = rng.below(100);
     if (COORDINATORS_PERCENT..COORDINATORS_PERCENT + MEETINGS_PERCENT).contains(&profile) {

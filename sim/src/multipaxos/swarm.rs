@@ -21,10 +21,13 @@ const HEARTBEAT_MIN_US: u64 = 5_000;
 const HEARTBEAT_MAX_US: u64 = 80_000;
 /// Clocks of the swarm are never more wrong than this.
 const CLOCK_ERROR_PPM: u32 = 20_000;
+/// Of the states on their way, those whose sender is suspected for a moment, in a hundred.
+const DOUBT_PERCENT: u64 = 30;
 
 /// The run of a seed.
 pub(super) fn draw(seed: u64, n: usize) -> Setup {
     let mut setup = Setup::draw_common(seed, n);
+    setup.doubt_percent = DOUBT_PERCENT;
     let rng = &mut Rng::new(seed, "log");
     let rtt = rtt_max(&setup.delays_us);
     setup.tuning = Tuning::draw(Span(rtt.max(HEARTBEAT_MIN_US)), rng);

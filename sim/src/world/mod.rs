@@ -5,6 +5,7 @@
 //! the protocol, frames and journal are the real formats.
 
 mod clients;
+mod doubts;
 mod faults;
 mod node;
 mod phases;
@@ -61,6 +62,7 @@ pub(crate) enum Event {
     SnapshotWritten { replica: usize, incarnation: u32, number: u64 },
     StateAsked { by: Place, of: usize },
     StateArrives { at: Place, from: usize, frozen: Rc<dyn std::any::Any> },
+    Doubt { by: Place, of: usize, begins: bool },
     Client { client: usize },
     ClientTimeout { client: usize, op: u64, attempt: u32 },
     ClientRetry { client: usize, op: u64 },
@@ -151,6 +153,7 @@ pub(crate) struct World<P: Subject> {
     query_rng: Rng,
     sync_rng: Rng,
     snapshot_rng: Rng,
+    doubt_rng: Rng,
 }
 
 /// The token space of scripts, apart from that of clients.
@@ -198,6 +201,7 @@ impl<P: Subject> World<P> {
             query_rng: Rng::new(seed, "queries"),
             sync_rng: Rng::new(seed, "syncs"),
             snapshot_rng: Rng::new(seed, "snapshots"),
+            doubt_rng: Rng::new(seed, "doubts"),
             setup,
         };
         world.checks.begin(&world.setup);
@@ -289,6 +293,7 @@ impl<P: Subject> World<P> {
             }
             Event::StateAsked { by, of } => self.state_asked(by, of),
             Event::StateArrives { at, from, frozen } => self.state_arrives(at, from, frozen),
+            Event::Doubt { by, of, begins } => self.doubt(by, of, begins),
             Event::Client { client } => self.client_acts(client),
             Event::ClientTimeout { client, op, attempt } => {
                 self.client_gives_up(client, op, attempt);

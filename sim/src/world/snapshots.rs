@@ -108,6 +108,7 @@ impl<P: Subject> World<P> {
                 let at_us = self.now_us + self.snapshot_rng.octaves(1_000, 500_000);
                 let frozen: Rc<dyn Any> = stored.clone();
                 self.queue.push(at_us, Event::StateArrives { at: asker, from: replica, frozen });
+                self.plan_doubt(asker, replica, at_us);
             }
         }
         *self.stats.named.entry("snapshots_durable").or_default() += 1;
@@ -174,7 +175,7 @@ impl<P: Subject> World<P> {
             || node.asking_until_us <= self.now_us
             || self.network.route_heartbeat((from, replica), self.now_us).is_none();
         let needed = node.group.as_ref().is_some_and(|group| {
-            !group.is_installing() && !group.protocol().needs_state().is_empty()
+            !group.is_installing() && group.protocol().wants_state()
         });
         if broken || !needed {
             *self.stats.named.entry("states_broken_off").or_default() += 1;
@@ -198,6 +199,9 @@ impl<P: Subject> World<P> {
             format!("takes over snapshot {} of r{from}", frozen.number)
         });
         *self.stats.named.entry("states_taken_over").or_default() += 1;
+        if node.group.as_ref().is_some_and(|group| group.protocol().needs_state().is_empty()) {
+            *self.stats.named.entry("states_taken_over_in_doubt").or_default() += 1;
+        }
         node.asking_until_us = 0;
         node.writing = None;
         node.executed = frozen.executed.clone();

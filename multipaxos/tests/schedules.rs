@@ -1,0 +1,83 @@
+//! Schedules that somebody thought of: each is a race that must end well. Here one replica runs, and
+//! the test says what the others say.
+
+use panchayat_consensus::{
+    Durable, EffectsOf, Input, Now, Output, Protocol, ReplicaId, Span, Time, WallTime,
+};
+use panchayat_multipaxos::{Config, Entry, FlexibleQuorums, Message, MultiPaxos, Record};
+
+/// A replica whose disk takes no time.
+struct Lone {
+    replica: MultiPaxos,
+    effects: EffectsOf<MultiPaxos>,
+    now: Time,
+}
+
+impl Lone {
+    fn config(seat: u8, n: usize) -> Config {
+        let quorums = FlexibleQuorums::majorities(n).unwrap();
+        Config::new(ReplicaId(seat), quorums, Span::from_ms(40))
+    }
+
+    fn new(seat: u8, n: usize) -> Self {
+        Self::restored(Self::config(seat, n), [])
+    }
+
+    fn restored(config: Config, records: impl IntoIterator<Item = Record>) -> Self {
+        let now = Now { monotonic: Time(1), wall: WallTime(1) };
+        let mut effects = EffectsOf::<MultiPaxos>::default();
+        let replica = MultiPaxos::restore(config, records, now, &mut effects);
+        Self { replica, effects, now: now.monotonic }
+    }
+
+    fn clock(&self) -> Now {
+        Now { monotonic: self.now, wall: WallTime(self.now.0) }
+    }
+
+    /// What it says to `to` after `input`.
+    fn step(&mut self, input: Input<Message>, to: u8) -> Vec<Message> {
+        let now = self.clock();
+        self.replica.step(now, input, &mut self.effects);
+        let durable = Durable(self.effects.last_record());
+        self.effects.take_records().for_each(drop);
+        self.replica.step(now, Input::Durable(durable), &mut self.effects);
+        self.replica.check_invariants();
+        let outputs: Vec<_> = self.effects.take_outputs().collect();
+        let said = outputs.into_iter().filter_map(|output| match output.open(durable) {
+            Ok(Output::Send { to: all, message }) if all.contains(ReplicaId(to)) => Some(message),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    fn hear(&mut self, from: u8, message: Message, to: u8) -> Vec<Message> {
+        self.step(Input::Receive { from: ReplicaId(from), message }, to)
+    }
+
+    fn learn(&mut self, from: u8, slots: usize) {
+        self.hear(from, Message::Learn { first: 1, entries: vec![Entry::Nop; slots] }, from);
+    }
+}
+
+/// A state is on its way from a member that is silent for a moment. It is still of use when it
+/// arrives; it is of none to a replica that has gone on by itself meanwhile, and may lead.
+#[test]
+fn a_state_is_wanted_while_its_source_is_suspected() {
+    let (mut source, mut behind) = (Lone::new(0, 3), Lone::new(2, 3));
+    source.learn(1, 5);
+    let handover = MultiPaxos::handover(source.replica.image());
+    assert!(!behind.replica.can_install(&handover), "nothing says that it is needed");
+    behind.hear(0, Message::Gone { base: 3 }, 0);
+    assert!(behind.replica.wants_state() && behind.replica.can_install(&handover));
+
+    behind.step(Input::PeerSuspected(ReplicaId(0)), 0);
+    assert!(behind.replica.needs_state().is_empty(), "there is nobody to ask");
+    assert!(behind.replica.wants_state() && behind.replica.can_install(&handover));
+    behind.step(Input::PeerUp(ReplicaId(0)), 0);
+    assert!(behind.replica.needs_state().contains(ReplicaId(0)));
+
+    behind.step(Input::PeerSuspected(ReplicaId(0)), 0);
+    behind.learn(1, 1);
+    assert_eq!(behind.replica.chosen_upto(), 1);
+    assert!(!behind.replica.wants_state() && !behind.replica.can_install(&handover));
+}
