@@ -62,7 +62,7 @@ impl ReplicaId {
     }
 }
 
-/// A set of replicas of one epoch.
+/// A set of replicas of one epoch. Seats that no epoch can have are in none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ReplicaSet(u16);
 
@@ -72,7 +72,7 @@ impl ReplicaSet {
 
     /// Only `replica`.
     pub const fn only(replica: ReplicaId) -> Self {
-        Self(1 << replica.0)
+        if replica.index() < REPLICAS_MAX { Self(1 << replica.0) } else { Self::EMPTY }
     }
 
     /// Every seat below `n`.
@@ -84,20 +84,20 @@ impl ReplicaSet {
     /// Adds `replica`; true if it was not there.
     pub fn insert(&mut self, replica: ReplicaId) -> bool {
         let before = self.0;
-        self.0 |= 1 << replica.0;
+        self.0 |= Self::only(replica).0;
         self.0 != before
     }
 
     /// Removes `replica`; true if it was there.
     pub fn remove(&mut self, replica: ReplicaId) -> bool {
         let before = self.0;
-        self.0 &= !(1 << replica.0);
+        self.0 &= !Self::only(replica).0;
         self.0 != before
     }
 
     /// The set without `replica`.
     pub const fn without(self, replica: ReplicaId) -> Self {
-        Self(self.0 & !(1 << replica.0))
+        self.minus(Self::only(replica))
     }
 
     /// Members of this set that are not in `other`.
@@ -107,7 +107,7 @@ impl ReplicaSet {
 
     /// Whether `replica` is a member.
     pub const fn contains(self, replica: ReplicaId) -> bool {
-        self.0 & (1 << replica.0) != 0
+        self.0 & Self::only(replica).0 != 0
     }
 
     /// How many members.
@@ -246,5 +246,28 @@ impl fmt::Display for InstanceId {
 impl fmt::Debug for ReplicaSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever a caller asks for: nothing wraps round to a seat that exists.
+    #[test]
+    fn a_seat_that_cannot_exist_is_in_no_set() {
+        let all = ReplicaSet::all(REPLICAS_MAX);
+        for seat in [16, 17, 31, 32, 33, 255].map(ReplicaId) {
+            assert_eq!(ReplicaSet::only(seat), ReplicaSet::EMPTY);
+            assert!(!all.contains(seat));
+            assert_eq!(all.without(seat), all);
+            let mut set = all;
+            assert!(!set.insert(seat) && !set.remove(seat));
+            assert_eq!(set, all);
+        }
+        for seat in all.iter() {
+            assert_eq!(ReplicaSet::only(seat).iter().collect::<Vec<_>>(), [seat]);
+            assert!(all.contains(seat) && !all.without(seat).contains(seat));
+        }
     }
 }

@@ -106,7 +106,7 @@ impl MultiPaxos {
     /// it takes longer than the election timeout, this replica goes on leading.
     pub fn transfer(&mut self, to: ReplicaId, now: Now, effects: &mut Fx) -> bool {
         let until = now.monotonic + self.config.timing.election_timeout;
-        let valid = self.others().contains(to);
+        let valid = to.index() < self.config.quorums.n() && to != self.me();
         let Role::Leader(leadership) = &mut self.role else { return false };
         if !valid || leadership.transfer.is_some() {
             return false;

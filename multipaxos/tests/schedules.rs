@@ -54,6 +54,24 @@ impl Lone {
         self.step(Input::Receive { from: ReplicaId(from), message }, to)
     }
 
+    /// Makes it lead, with the promise of `member`, which reports nothing.
+    fn lead(&mut self, member: u8) {
+        let asked = self.step(Input::Wake, member).into_iter().find_map(|message| match message {
+            Message::PreVote { ballot, .. } => Some(ballot),
+            _ => None,
+        });
+        let ballot = asked.expect("it stands");
+        self.hear(member, Message::PreVoteOk { ballot }, member);
+        let from = self.replica.chosen_upto() + 1;
+        self.hear(member, Message::Promise { ballot, from, reports: Vec::new(), next: 0 }, member);
+        assert!(self.replica.is_leader());
+    }
+
+    fn hand_over(&mut self, to: u8) -> bool {
+        let now = self.clock();
+        self.replica.hand_over(ReplicaId(to), now, &mut self.effects)
+    }
+
     fn learn(&mut self, from: u8, slots: usize) {
         self.hear(from, Message::Learn { first: 1, entries: vec![Entry::Nop; slots] }, from);
     }
@@ -80,4 +98,16 @@ fn a_state_is_wanted_while_its_source_is_suspected() {
     behind.learn(1, 1);
     assert_eq!(behind.replica.chosen_upto(), 1);
     assert!(!behind.replica.wants_state() && !behind.replica.can_install(&handover));
+}
+
+#[test]
+fn leadership_goes_to_no_seat_that_does_not_exist() {
+    let mut leader = Lone::new(0, 3);
+    leader.lead(1);
+    for seat in [3, 15, 16, 17, 33, 255, 0] {
+        assert!(!leader.hand_over(seat), "to seat {seat}");
+    }
+    leader.step(Input::Wake, 1);
+    assert!(leader.replica.is_leader());
+    assert!(leader.hand_over(1));
 }

@@ -71,13 +71,7 @@ where
     /// Begins an attempt if one of `ahead` must be asked and none is under way. `wanted` as long as
     /// a state is of use, be there anyone to ask or not; `installing` while one that was taken over
     /// is not durable yet.
-    pub(crate) fn look(
-        &mut self,
-        ahead: ReplicaSet,
-        wanted: bool,
-        installing: bool,
-        now: Instant,
-    ) {
+    pub(crate) fn look(&mut self, ahead: ReplicaSet, wanted: bool, installing: bool, now: Instant) {
         if !wanted && !installing {
             self.done.store(true, Ordering::Release);
         }

@@ -174,9 +174,10 @@ impl<P: Subject> World<P> {
             || !self.nodes[from].is_up()
             || node.asking_until_us <= self.now_us
             || self.network.route_heartbeat((from, replica), self.now_us).is_none();
-        let needed = node.group.as_ref().is_some_and(|group| {
-            !group.is_installing() && group.protocol().wants_state()
-        });
+        let needed = node
+            .group
+            .as_ref()
+            .is_some_and(|group| !group.is_installing() && group.protocol().wants_state());
         if broken || !needed {
             *self.stats.named.entry("states_broken_off").or_default() += 1;
             return Ok(());
