@@ -47,10 +47,7 @@ impl MultiPaxos {
             fx.persist(Record::Accepted { ballot, first, entries: entries.clone(), chosen });
         self.note_chosen_recorded(chosen, after);
         for (slot, entry) in (first..).zip(entries) {
-            let state = self.log.ensure(slot);
-            state.accepted = ballot;
-            state.entry = Some(entry);
-            state.recorded = after;
+            self.log.ensure(slot).cast(ballot, entry, after);
         }
         self.own.push_back((after, Own::Votes { ballot, first, last }));
         after

@@ -113,9 +113,7 @@ impl MultiPaxos {
             let unknown = !self.log.get(slot).is_some_and(|state| state.chosen);
             if slot > self.chosen && slot <= reach && unknown {
                 self.doubt_leadership(slot, &entry, now, fx);
-                let state = self.log.ensure(slot);
-                state.entry = Some(entry.clone());
-                state.chosen = true;
+                self.log.ensure(slot).learn(entry.clone());
                 self.counters.chosen_by_asking += 1;
                 run.push(entry);
             } else {

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) votes: ReplicaSet,
     /// Whether `entry` is chosen.
     pub(crate) chosen: bool,
+    /// Whether the own vote was for something else than `entry`, which others have chosen.
+    pub(crate) overruled: bool,
 }
 
 impl Default for State {
@@ -35,11 +37,33 @@ impl Default for State {
             counted: Ballot::INITIAL,
             votes: ReplicaSet::EMPTY,
             chosen: false,
+            overruled: false,
         }
     }
 }
 
 impl State {
+    /// Casts the own vote.
+    pub(crate) fn cast(&mut self, ballot: Ballot, entry: Entry, recorded: After) {
+        (self.accepted, self.recorded, self.overruled) = (ballot, recorded, false);
+        self.entry = Some(entry);
+    }
+
+    /// Takes it from somebody who knows that this was chosen.
+    pub(crate) fn learn(&mut self, entry: Entry) {
+        let differs = self.entry.as_ref() != Some(&entry);
+        self.overruled |= differs && !self.accepted.is_initial();
+        self.entry = Some(entry);
+        self.chosen = true;
+    }
+
+    /// The own vote, as far as what it was for is still held. One that was overruled binds nobody
+    /// any more: in that slot no other value than the one chosen is ever voted for again.
+    pub(crate) fn own_vote(&self) -> Option<(Ballot, &Entry)> {
+        let stands = !self.accepted.is_initial() && !self.overruled;
+        self.entry.as_ref().filter(|_| stands).map(|entry| (self.accepted, entry))
+    }
+
     /// Counts a vote. Votes of different ballots are never mixed: a later ballot starts anew.
     pub(crate) fn vote(&mut self, ballot: Ballot, from: ReplicaId) {
         if ballot > self.counted {

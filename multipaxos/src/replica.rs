@@ -141,10 +141,10 @@ impl MultiPaxos {
         state.entry.as_ref().filter(|_| state.chosen || slot <= self.chosen)
     }
 
-    /// This replica's vote in `slot`: at which ballot and for what.
+    /// This replica's vote in `slot`: at which ballot and for what. `None` also if something else
+    /// is known to be chosen there.
     pub fn vote(&self, slot: Slot) -> Option<(Ballot, &Entry)> {
-        let state = self.log.get(slot).filter(|state| !state.accepted.is_initial())?;
-        Some((state.accepted, state.entry.as_ref()?))
+        self.log.get(slot)?.own_vote()
     }
 
     /// Proposals of this replica's clients that are not executed.

@@ -78,10 +78,10 @@ impl MultiPaxos {
                 continue;
             }
             let state = self.log.ensure(slot);
-            state.entry = Some(entry);
-            state.accepted = ballot.unwrap_or(state.accepted);
-            state.recorded = After::NOTHING;
-            state.chosen |= ballot.is_none();
+            match ballot {
+                Some(ballot) => state.cast(ballot, entry, After::NOTHING),
+                None => state.learn(entry),
+            }
         }
     }
 
@@ -98,10 +98,11 @@ impl MultiPaxos {
 
 #[cfg(test)]
 mod tests {
-    use panchayat_consensus::{Protocol, ReplicaId, Span, Time, WallTime};
+    use panchayat_consensus::{Command, Footprint, Protocol, ReplicaId, Span, Time, WallTime};
 
     use super::*;
     use crate::config::Config;
+    use crate::entry::Submission;
     use crate::quorums::FlexibleQuorums;
 
     fn restored(records: Vec<Record>) -> MultiPaxos {
@@ -121,6 +122,36 @@ mod tests {
         let again = restored(restored(vec![vote, learned]).image());
         assert_eq!(again.vote(5), Some((ballot, &Entry::Nop)));
         assert_eq!(again.chosen_entry(5), Some(&Entry::Nop));
+    }
+
+    /// What was learned has taken the place of the value voted for. The vote must not come back from an
+    /// image as one for what was learned, which nobody cast.
+    #[test]
+    fn an_image_leaves_out_a_vote_that_was_overruled() {
+        let ballot = Ballot::INITIAL.next_for(ReplicaId(1));
+        let command = Command::new(Footprint::new([]), None, vec![1].into());
+        let submission = Submission {
+            origin: ReplicaId(1),
+            number: 2,
+            floor: 0,
+            command: std::sync::Arc::new(command),
+        };
+        let entries = vec![Entry::Command(submission), Entry::Nop];
+        let vote = Record::Accepted { ballot, first: 5, entries, chosen: 0 };
+        let learned = Record::Learned { first: 5, entries: vec![Entry::Nop; 2] };
+        let known = restored(vec![vote, learned]);
+        let image = known.image();
+        let voted = image.iter().filter_map(|record| match record {
+            Record::Accepted { first, entries, .. } => Some((*first, entries.len())),
+            _ => None,
+        });
+        assert_eq!(voted.collect::<Vec<_>>(), [(6, 1)], "the other stands");
+        for replica in [known, restored(image)] {
+            assert_eq!(replica.promised(), ballot);
+            assert_eq!(replica.vote(5), None);
+            assert_eq!(replica.vote(6), Some((ballot, &Entry::Nop)));
+            assert_eq!(replica.chosen_entry(5), Some(&Entry::Nop));
+        }
     }
 
     /// A crash between a state taken over and its snapshot brings back votes that were overruled.

@@ -26,12 +26,13 @@ impl MultiPaxos {
         let mut run: Vec<Entry> = Vec::new();
         let (mut run_first, mut run_ballot, mut bytes) = (0, None, 0);
         // A vote binds also where something is known to be chosen: nobody votes twice.
-        let votes = self.log.above(upto).filter(|(_, state)| !state.accepted.is_initial());
-        let votes = votes.map(|(slot, state)| (slot, Some(state.accepted), &state.entry));
+        let votes = self.log.above(upto).filter_map(|(slot, state)| {
+            let (ballot, entry) = state.own_vote()?;
+            Some((slot, Some(ballot), entry))
+        });
         let chosen = self.log.above(upto).filter(|(_, state)| state.chosen);
-        let chosen = chosen.map(|(slot, state)| (slot, None, &state.entry));
+        let chosen = chosen.filter_map(|(slot, state)| Some((slot, None, state.entry.as_ref()?)));
         for (slot, ballot, entry) in votes.chain(chosen) {
-            let Some(entry) = entry else { continue };
             let goes_on = ballot == run_ballot
                 && run_first + run.len() as u64 == slot
                 && bytes < self.config.limits.batch_bytes_max;

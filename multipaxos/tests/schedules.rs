@@ -1,10 +1,22 @@
 //! Schedules that somebody thought of: each is a race that must end well. Here one replica runs, and
 //! the test says what the others say.
 
+use std::sync::Arc;
+
 use panchayat_consensus::{
-    Durable, EffectsOf, Input, Now, Output, Protocol, ReplicaId, Span, Time, WallTime,
+    Ballot, Command, Durable, EffectsOf, Footprint, Input, KeyHash, Mode, Now, Output, Protocol,
+    ReplicaId, Span, Time, WallTime,
 };
-use panchayat_multipaxos::{Config, Entry, FlexibleQuorums, Message, MultiPaxos, Record};
+use panchayat_multipaxos::{
+    Config, Entry, FlexibleQuorums, Message, MultiPaxos, Record, Report, Submission,
+};
+
+/// The only command of `origin`.
+fn command_of(origin: u8) -> Entry {
+    let footprint = Footprint::new([(KeyHash(7), Mode::Write)]);
+    let command = Arc::new(Command::new(footprint, None, vec![origin].into()));
+    Entry::Command(Submission { origin: ReplicaId(origin), number: 2, floor: 0, command })
+}
 
 /// A replica whose disk takes no time.
 struct Lone {
@@ -110,4 +122,45 @@ fn leadership_goes_to_no_seat_that_does_not_exist() {
     leader.step(Input::Wake, 1);
     assert!(leader.replica.is_leader());
     assert!(leader.hand_over(1));
+}
+
+/// Five replicas. The first leader's proposal in slot 2 reaches this one alone, and slot 1 nobody.
+/// Its successor's reaches the others, in slot 2 again, and is chosen. This one stands, hears of that
+/// in a promise before anything of slot 1, and takes a snapshot. When it starts from that, it has not
+/// voted at the first ballot for what the second leader proposed.
+#[test]
+fn a_vote_overruled_beyond_a_gap_is_not_turned_into_another_by_a_snapshot() {
+    let mut lone = Lone::new(3, 5);
+    let first = Ballot::INITIAL.next_for(ReplicaId(0));
+    let second = first.next_for(ReplicaId(1));
+    let accept =
+        Message::Accept { ballot: first, first: 2, entries: vec![command_of(0)], chosen: 0 };
+    lone.hear(0, accept, 0);
+    assert_eq!(lone.replica.vote(2), Some((first, &command_of(0))));
+    let refused = Message::Refused { ballot: first, promised: second };
+    lone.hear(4, refused, 4);
+    let now = lone.clock();
+    lone.replica.stand(now, &mut lone.effects);
+    lone.step(Input::Wake, 4);
+    let ballot = lone.replica.promised();
+    assert!(ballot > first);
+    let report = Report { slot: 2, ballot: second, chosen: true, entry: command_of(1) };
+    lone.hear(4, Message::Promise { ballot, from: 1, reports: vec![report], next: 3 }, 4);
+    assert_eq!(lone.replica.chosen_entry(2), Some(&command_of(1)));
+
+    let image = lone.replica.image();
+    assert!(!image.iter().any(|record| matches!(record, Record::Accepted { .. })), "{image:?}");
+    let mut again = Lone::restored(Lone::config(3, 5), image);
+    assert_eq!((again.replica.promised(), again.replica.vote(2)), (ballot, None));
+    assert_eq!(again.replica.chosen_entry(2), Some(&command_of(1)));
+    // And whoever comes with the old value gets no vote for it.
+    let third = ballot.next_for(ReplicaId(0));
+    let stale =
+        Message::Accept { ballot: third, first: 2, entries: vec![command_of(0)], chosen: 0 };
+    again.hear(0, stale, 0);
+    assert_eq!((again.replica.promised(), again.replica.vote(2)), (third, None));
+    let right =
+        Message::Accept { ballot: third, first: 2, entries: vec![command_of(1)], chosen: 0 };
+    again.hear(0, right, 0);
+    assert_eq!(again.replica.vote(2), Some((third, &command_of(1))));
 }
