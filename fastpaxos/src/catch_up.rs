@@ -133,9 +133,11 @@ impl FastPaxos {
         }
     }
 
-    pub(crate) fn on_gone(&mut self, from: ReplicaId, base: Slot, now: Now) {
+    pub(crate) fn on_gone(&mut self, from: ReplicaId, base: Slot, now: Now, fx: &mut Fx) {
         if base > self.chosen {
             self.catch_up.gone.insert(from);
+            // Nobody would look for another coordinator for long if this one fell silent.
+            self.resign(now, fx);
             if !matches!(self.role, Role::Follower) {
                 self.stand_aside(now);
             }

@@ -335,7 +335,7 @@ impl FastPaxos {
             }
             Message::Fetch { from: slot } => self.on_fetch(from, slot, fx),
             Message::Learn { first, entries } => self.on_learn(from, first, entries, now, fx),
-            Message::Gone { base } => self.on_gone(from, base, now),
+            Message::Gone { base } => self.on_gone(from, base, now, fx),
             Message::Resign { ballot } => self.on_resign(ballot, now),
         }
     }

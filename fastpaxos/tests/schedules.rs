@@ -5,8 +5,8 @@ mod net;
 use net::geo::{INDIA3, cluster, ideal};
 use net::{Action, MS, Us, World};
 use panchayat_consensus::{
-    Command, Durable, EffectsOf, Footprint, Input, KeyHash, Mode, Now, Output, Protocol, ReplicaId,
-    Span, Time, Token, WallTime,
+    Ballot, Command, Durable, EffectsOf, Footprint, Input, KeyHash, Mode, Now, Output, Protocol,
+    ReplicaId, Span, Time, Token, WallTime,
 };
 use panchayat_fastpaxos::{Config, Entry, FastPaxos, FastQuorums, Message, Name, Round};
 
@@ -170,6 +170,28 @@ impl Lone {
         said.collect()
     }
 
+    /// Makes it coordinate, with the promises of these, which report nothing.
+    fn coordinate(&mut self, members: [u8; 2]) -> Ballot {
+        let own = self.replica.replica();
+        let far = (0..5).map(ReplicaId).filter(|peer| *peer != own && !members.contains(&peer.0));
+        let said: Vec<_> = far.map(|peer| self.step(Input::PeerSuspected(peer), 1)).collect();
+        let asked = said.into_iter().flatten().find_map(|message| match message {
+            Message::PreVote { ballot, .. } => Some(ballot),
+            _ => None,
+        });
+        let ballot = asked.expect("it stands");
+        for member in members {
+            self.hear(member, Message::PreVoteOk { ballot }, 1);
+        }
+        for member in members {
+            let promise =
+                Message::Reported { ballot, upto: 0, from: 1, reports: Vec::new(), next: 0 };
+            self.hear(member, promise, 1);
+        }
+        assert!(self.replica.is_coordinator());
+        ballot
+    }
+
     fn hear(&mut self, from: u8, message: Message, to: u8) -> Vec<Message> {
         self.step(Input::Receive { from: ReplicaId(from), message }, to)
     }
@@ -181,20 +203,7 @@ impl Lone {
 /// then is chosen is not what it proposed, and Delhi must not take the one for the other.
 fn deposed_unheard(before: bool) {
     let (mut mumbai, mut delhi) = (Lone::new(0), Lone::new(1));
-    let said = [3, 4].map(|far| mumbai.step(Input::PeerSuspected(ReplicaId(far)), 1));
-    let asked = said.into_iter().flatten().find_map(|message| match message {
-        Message::PreVote { ballot, .. } => Some(ballot),
-        _ => None,
-    });
-    let ballot = asked.expect("it stands");
-    for member in [1, 2] {
-        mumbai.hear(member, Message::PreVoteOk { ballot }, 1);
-    }
-    for member in [1, 2] {
-        let promise = Message::Reported { ballot, upto: 0, from: 1, reports: Vec::new(), next: 0 };
-        mumbai.hear(member, promise, 1);
-    }
-    assert!(mumbai.replica.is_coordinator());
+    let ballot = mumbai.coordinate([1, 2]);
     let later = Round::classic(ballot.next_for(ReplicaId(2)));
     let hear_votes = |mumbai: &mut Lone, slot, name| {
         for member in [2, 3, 4] {
@@ -260,4 +269,14 @@ fn a_state_is_wanted_while_its_source_is_suspected() {
     behind.hear(1, learn(1), 1);
     assert_eq!(behind.replica.chosen_upto(), 1);
     assert!(!behind.replica.wants_state() && !behind.replica.can_install(&handover));
+}
+
+/// Its process is heard, so the others would wait long for one that only fell silent.
+#[test]
+fn a_coordinator_that_needs_a_state_says_that_it_is_none() {
+    let mut mumbai = Lone::new(0);
+    let ballot = mumbai.coordinate([1, 2]);
+    let said = mumbai.hear(3, Message::Gone { base: 4 }, 1);
+    assert!(!mumbai.replica.is_coordinator());
+    assert!(said.contains(&Message::Resign { ballot }), "{said:?}");
 }

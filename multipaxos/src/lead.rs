@@ -140,6 +140,17 @@ impl MultiPaxos {
             self.beat(now, fx);
         }
         self.send_accepts_again(now, fx);
+        if self.is_stranded() {
+            self.resign(now, fx);
+        }
+    }
+
+    /// Whether nothing it proposes is chosen, and a member that is heard has executed and collected
+    /// the slots it begins with. That one does not vote in them; it could lead at once, and gives its
+    /// state afterwards.
+    fn is_stranded(&self) -> bool {
+        let Role::Leader(leadership) = &self.role else { return false };
+        leadership.resends > 0 && !self.states_ahead().is_empty()
     }
 
     /// Whether enough members answer for anything to be chosen.

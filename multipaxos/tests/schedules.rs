@@ -66,8 +66,19 @@ impl Lone {
         self.step(Input::Receive { from: ReplicaId(from), message }, to)
     }
 
-    /// Makes it lead, with the promise of `member`, which reports nothing.
-    fn lead(&mut self, member: u8) {
+    /// Lets time pass, as much as nobody takes for absence at once. What it says to `to`.
+    fn wait(&mut self, span: Span, to: u8) -> Vec<Message> {
+        let until = self.now + span;
+        let mut said = Vec::new();
+        while self.now < until {
+            self.now = self.now + Span::from_ms(5);
+            said.extend(self.step(Input::Wake, to));
+        }
+        said
+    }
+
+    /// Makes it lead, with the promise of `member`, which reports that.
+    fn lead(&mut self, member: u8, reports: Vec<Report>) -> Vec<Message> {
         let asked = self.step(Input::Wake, member).into_iter().find_map(|message| match message {
             Message::PreVote { ballot, .. } => Some(ballot),
             _ => None,
@@ -75,8 +86,9 @@ impl Lone {
         let ballot = asked.expect("it stands");
         self.hear(member, Message::PreVoteOk { ballot }, member);
         let from = self.replica.chosen_upto() + 1;
-        self.hear(member, Message::Promise { ballot, from, reports: Vec::new(), next: 0 }, member);
+        let said = self.hear(member, Message::Promise { ballot, from, reports, next: 0 }, member);
         assert!(self.replica.is_leader());
+        said
     }
 
     fn hand_over(&mut self, to: u8) -> bool {
@@ -115,7 +127,7 @@ fn a_state_is_wanted_while_its_source_is_suspected() {
 #[test]
 fn leadership_goes_to_no_seat_that_does_not_exist() {
     let mut leader = Lone::new(0, 3);
-    leader.lead(1);
+    leader.lead(1, Vec::new());
     for seat in [3, 15, 16, 17, 33, 255, 0] {
         assert!(!leader.hand_over(seat), "to seat {seat}");
     }
@@ -163,4 +175,26 @@ fn a_vote_overruled_beyond_a_gap_is_not_turned_into_another_by_a_snapshot() {
         Message::Accept { ballot: third, first: 2, entries: vec![command_of(1)], chosen: 0 };
     again.hear(0, right, 0);
     assert_eq!(again.replica.vote(2), Some((third, &command_of(1))));
+}
+
+/// One has executed and collected what this one leads, with the promise of a third that died before it
+/// voted. The first is back: it votes in none of these slots. It is left to it to lead, and not only when
+/// its state has arrived here. Who has only not been heard of for a while is given its time.
+#[test]
+fn a_leader_that_nobody_can_vote_for_leaves_to_whoever_has_the_state() {
+    for back in [false, true] {
+        let mut leader = Lone::new(0, 3);
+        let patience = Lone::config(0, 3).timing.patience;
+        let ballot = Ballot::INITIAL.next_for(ReplicaId(2));
+        let vote = |slot| Report { slot, ballot, chosen: false, entry: command_of(slot as u8) };
+        leader.lead(1, vec![vote(1), vote(2)]);
+        leader.hear(2, Message::Gone { base: 2 }, 2);
+        assert!(leader.replica.is_leader(), "votes may be on their way");
+        if !back {
+            leader.step(Input::PeerSuspected(ReplicaId(2)), 2);
+        }
+        let said = leader.wait(patience.times(2), 2);
+        let resigned = said.iter().any(|message| matches!(message, Message::Resign { .. }));
+        assert_eq!((leader.replica.is_leader(), resigned), (!back, back));
+    }
 }
