@@ -102,19 +102,31 @@ impl Leadership {
 
 impl MultiPaxos {
     /// Hands leadership to `to`, once that has everything; false if this replica does not lead, or
-    /// is handing over already. Nothing is proposed meanwhile, which takes about a round trip; if
-    /// it takes longer than the election timeout, this replica goes on leading.
+    /// is handing over already, or if `to` is suspected or far behind: then nothing changes.
+    /// Nothing is proposed meanwhile, which takes about a round trip; if it takes longer than the
+    /// election timeout, this replica goes on leading.
+    ///
+    /// With leases a successor that restarted less than a span ago may have granted one that it has
+    /// forgotten, and does not stand before that is over. The group then has no leader for as long, or
+    /// for an election timeout if that is longer.
     pub fn transfer(&mut self, to: ReplicaId, now: Now, effects: &mut Fx) -> bool {
         let until = now.monotonic + self.config.timing.election_timeout;
         let valid = to.index() < self.config.quorums.n() && to != self.me();
+        let well = valid && self.is_well(to);
         let Role::Leader(leadership) = &mut self.role else { return false };
-        if !valid || leadership.transfer.is_some() {
+        if !well || leadership.transfer.is_some() {
             return false;
         }
         leadership.transfer = Some(Handover { to, until });
         self.beat(now, effects);
         self.ask_for_wake(effects);
         true
+    }
+
+    /// Whether a member could lead at once: it is there, and lacks little.
+    fn is_well(&self, member: ReplicaId) -> bool {
+        let behind = self.chosen.saturating_sub(self.progress[member.index()].chosen);
+        !self.suspected.contains(member) && behind <= FILLED_MAX
     }
 
     pub(crate) fn beat(&mut self, now: Now, fx: &mut Fx) {
@@ -249,8 +261,7 @@ impl MultiPaxos {
         if self.config.placement != Placement::Pinned(from) {
             return;
         }
-        let behind = self.chosen.saturating_sub(self.progress[from.index()].chosen);
-        let well = !self.suspected.contains(from) && behind <= FILLED_MAX;
+        let well = self.is_well(from);
         let Role::Leader(leadership) = &mut self.role else { return };
         if !well {
             leadership.rival_since = None;

@@ -8,7 +8,7 @@ use panchayat_consensus::{
     ReplicaId, Span, Time, WallTime,
 };
 use panchayat_multipaxos::{
-    Config, Entry, FlexibleQuorums, Message, MultiPaxos, Record, Report, Submission,
+    Config, Entry, FlexibleQuorums, Message, MultiPaxos, Progress, Record, Report, Submission,
 };
 
 /// The only command of `origin`.
@@ -197,4 +197,24 @@ fn a_leader_that_nobody_can_vote_for_leaves_to_whoever_has_the_state() {
         let resigned = said.iter().any(|message| matches!(message, Message::Resign { .. }));
         assert_eq!((leader.replica.is_leader(), resigned), (!back, back));
     }
+}
+
+/// Nothing would be proposed for an election timeout, for nothing.
+#[test]
+fn leadership_goes_to_nobody_who_is_dead_or_far_behind() {
+    let mut leader = Lone::new(0, 3);
+    leader.lead(1, Vec::new());
+    leader.step(Input::PeerSuspected(ReplicaId(1)), 1);
+    assert!(!leader.hand_over(1), "it is suspected");
+    leader.step(Input::PeerUp(ReplicaId(1)), 1);
+    assert!(leader.hand_over(1));
+
+    let mut ahead = Lone::new(0, 3);
+    let known = |slot| Report { slot, ballot: Ballot::INITIAL, chosen: true, entry: Entry::Nop };
+    ahead.lead(2, (1..=2_000).map(known).collect());
+    assert_eq!(ahead.replica.chosen_upto(), 2_000);
+    assert!(!ahead.hand_over(1), "it has executed nothing");
+    let progress = Progress { chosen: 1_500, kept: 0, highest: 1_500 };
+    ahead.hear(1, Message::Status(progress), 1);
+    assert!(ahead.hand_over(1));
 }

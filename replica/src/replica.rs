@@ -193,8 +193,9 @@ impl<S: StateMachine> Replica<S> {
     /// a round trip, in which nothing is proposed. A leader that was pinned takes it back as soon as
     /// it can.
     ///
-    /// False if this replica does not lead, is handing over already, or has stopped; and under a
-    /// protocol without a leader that could.
+    /// False if this replica does not lead, is handing over already, or has stopped; if that member seems
+    /// dead or is far behind; and under a protocol without a leader that could. With leases a member
+    /// that restarted less than a lease's span ago first waits that out.
     pub async fn hand_over(&self, to: ReplicaId) -> bool {
         let (reply, answer) = oneshot::channel();
         self.port.inbox.tell(Event::HandOver(to, reply)) && answer.await.unwrap_or(false)

@@ -168,6 +168,13 @@ pub enum Fault {
         /// What happens to it.
         fault: Box<Fault>,
     },
+    /// An operator asks a replica to hand leadership over.
+    HandOver {
+        /// Which.
+        replica: usize,
+        /// To whom; there may be no such seat.
+        to: ReplicaId,
+    },
     /// A replica's wall clock jumps.
     ClockJump {
         /// Which.
@@ -202,6 +209,7 @@ impl Fault {
             | Self::BitFlip { replica }
             | Self::Mute { replica, .. }
             | Self::Partial { replica, .. }
+            | Self::HandOver { replica, .. }
             | Self::ClockJump { replica, .. } => *replica = leader,
             Self::Cut { links, .. } | Self::Spike { links, .. } | Self::Clog { links, .. } => {
                 *links = isolate(replicas, leader);
@@ -231,6 +239,7 @@ impl Fault {
             Self::BitFlip { .. } => "fault_bit_flip",
             Self::Mute { .. } => "fault_mute",
             Self::Partial { .. } => "fault_partial",
+            Self::HandOver { .. } => "fault_hand_over",
             Self::ClockJump { .. } => "fault_clock_jump",
             Self::OfLeader(fault) => match **fault {
                 Self::Crash { .. } => "leader_crash",

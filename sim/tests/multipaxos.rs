@@ -1,7 +1,9 @@
 //! Seeds against Multi-Paxos: none may find anything, every one must be worth its name, and the
 //! same seed must be the same run.
 
+use panchayat_consensus::ReplicaId;
 use panchayat_multipaxos::{Lease, MultiPaxos, Placement};
+use panchayat_sim::fault::{Fault, Planned};
 use panchayat_sim::{Invariant, Options, Subject, Summary, run_range, run_seed, run_setup};
 
 const SEEDS: std::ops::Range<u64> = 0..100;
@@ -54,6 +56,30 @@ fn seeds_that_found_something_stay_quiet() {
         let report = run_seed::<MultiPaxos>(seed, &Options::new(replicas));
         assert_eq!(report.violation, None, "{replicas} replicas");
     }
+}
+
+/// Again and again whoever leads is asked to hand over, to every seat and to some that there are not,
+/// whether they are up, dead or far behind, in the middle of everything else that goes wrong.
+#[test]
+fn leaders_asked_to_hand_over_do_so_or_stay_and_nothing_is_lost() {
+    let (mut begun, mut refused, mut transferred) = (0, 0, 0);
+    for seed in 0..40 {
+        let replicas = [3, 5][seed as usize % 2];
+        let mut setup = MultiPaxos::draw(seed, replicas);
+        for (number, to) in [0, 1, 2, 3, 4, 17, 0, 1, 2].into_iter().enumerate() {
+            let hand_over = Fault::HandOver { replica: 0, to: ReplicaId(to) };
+            let at_us = setup.safety_us * (number as u64 + 1) / 11;
+            setup.plan.push(Planned { at_us, fault: Fault::OfLeader(Box::new(hand_over)) });
+        }
+        setup.plan.sort_by_key(|planned| planned.at_us);
+        let report = run_setup::<MultiPaxos>(seed, setup, false);
+        assert_eq!(report.violation, None, "seed {seed}");
+        begun += report.coverage.get("hand_overs_begun");
+        refused += report.coverage.get("hand_overs_refused");
+        transferred += report.coverage.get("transferred");
+    }
+    println!("{begun} begun, {refused} refused, {transferred} leaderships went over");
+    assert!(begun > 50 && refused > 50 && transferred > 25);
 }
 
 /// Leases trust clock rates within the stated bound. With clocks that are worse two replicas come

@@ -1,7 +1,7 @@
 //! Faults as they happen, deaths and restarts.
 
-use panchayat_consensus::Span;
 use panchayat_consensus::wire::from_bytes;
+use panchayat_consensus::{ReplicaId, Span};
 use panchayat_core::detector::Detector;
 use panchayat_core::journal::Entry;
 use panchayat_core::kv::KvStore;
@@ -113,6 +113,10 @@ impl<P: Subject> World<P> {
                 }
                 None
             }
+            Fault::HandOver { replica, to } => {
+                self.hand_over(replica, to)?;
+                None
+            }
             // Somebody was named above.
             Fault::OfLeader(_) | Fault::OfFollower { .. } => None,
             Fault::ClockJump { replica, by_us } => {
@@ -144,6 +148,23 @@ impl<P: Subject> World<P> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// An operator asks `replica` to hand leadership over to `to`.
+    fn hand_over(&mut self, replica: usize, to: ReplicaId) -> Result<(), Flaw> {
+        let node = &mut self.nodes[replica];
+        let now = node.clock.now(self.now_us);
+        let Some(group) = node.group.as_mut().filter(|_| node.paused_until_us <= self.now_us)
+        else {
+            return Ok(());
+        };
+        let begun = group.hand_over(now, to);
+        let name = if begun { "hand_overs_begun" } else { "hand_overs_refused" };
+        *self.stats.named.entry(name).or_default() += 1;
+        self.working = Some(replica);
+        self.touched.clear();
+        self.touched_set.clear();
+        self.finish_turn(replica)
     }
 
     /// The disk of `replica` is full from now on, or has space again: then it goes on.
