@@ -15,6 +15,13 @@ use crate::message::{Message, Report};
 use crate::mutation::Mutation;
 use crate::replica::{Fx, MultiPaxos, Own, Role};
 
+/// How much a value weighs: whether its reporter knows it to be chosen, and the ballot of the vote for
+/// it. What is chosen outweighs every vote.
+type Weight = (bool, Ballot);
+
+/// What nobody voted for.
+const NOTHING: Weight = (false, Ballot::INITIAL);
+
 /// An attempt to lead.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Candidacy {
@@ -25,9 +32,20 @@ pub(crate) struct Candidacy {
     wanted: Vec<Slot>,
     /// Whose reports are complete.
     done: ReplicaSet,
-    /// The vote at the highest ballot, per slot.
-    votes: BTreeMap<Slot, (Ballot, Entry)>,
+    /// Per slot the vote at the highest ballot, and what is chosen if that is too far ahead for the
+    /// log here.
+    votes: BTreeMap<Slot, (Weight, Entry)>,
     pub(crate) resend_due: Time,
+}
+
+impl Candidacy {
+    /// One more report of what `slot` may have to hold.
+    fn weigh(&mut self, slot: Slot, weight: Weight, entry: Entry) {
+        let best = self.votes.entry(slot).or_insert((NOTHING, Entry::Nop));
+        if weight > best.0 {
+            *best = (weight, entry);
+        }
+    }
 }
 
 impl MultiPaxos {
@@ -137,14 +155,16 @@ impl MultiPaxos {
             if is_chosen {
                 chosen.push((slot, entry));
             } else {
-                let vote = candidacy.votes.entry(slot).or_insert((Ballot::INITIAL, Entry::Nop));
-                if ballot > vote.0 {
-                    *vote = (ballot, entry);
-                }
+                candidacy.weigh(slot, (false, ballot), entry);
             }
         }
         for (slot, entry) in chosen {
-            self.learn(slot, vec![entry], now, fx);
+            if slot <= self.reach() {
+                self.learn(slot, vec![entry], now, fx);
+            } else if let Role::Candidate(candidacy) = &mut self.role {
+                // Windows may differ, say from one version to the next.
+                candidacy.weigh(slot, (true, Ballot::INITIAL), entry);
+            }
         }
         if next > 0 {
             let message = Message::Prepare { ballot, from: next, released };
@@ -176,16 +196,17 @@ impl MultiPaxos {
     fn take_over(
         &mut self,
         ballot: Ballot,
-        mut votes: BTreeMap<Slot, (Ballot, Entry)>,
+        mut votes: BTreeMap<Slot, (Weight, Entry)>,
         now: Now,
         fx: &mut Fx,
     ) {
         self.counters.elections_won += 1;
         for (slot, state) in self.log.above(self.chosen) {
             let Some(entry) = &state.entry else { continue };
-            let known = votes.get(&slot).map_or(Ballot::INITIAL, |(ballot, _)| *ballot);
-            if state.chosen || state.accepted > known {
-                votes.insert(slot, (state.accepted, entry.clone()));
+            let known = votes.get(&slot).map_or(NOTHING, |(weight, _)| *weight);
+            let weight = (state.chosen, state.accepted);
+            if weight > known {
+                votes.insert(slot, (weight, entry.clone()));
             }
         }
         if self.mutated(Mutation::IgnoreAcceptedValues) {

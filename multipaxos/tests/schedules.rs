@@ -77,14 +77,24 @@ impl Lone {
         said
     }
 
-    /// Makes it lead, with the promise of `member`, which reports that.
-    fn lead(&mut self, member: u8, reports: Vec<Report>) -> Vec<Message> {
-        let asked = self.step(Input::Wake, member).into_iter().find_map(|message| match message {
+    /// Makes it prepare a ballot, with the help of these.
+    fn prepare(&mut self, members: &[u8]) -> Ballot {
+        let asked = self.step(Input::Wake, members[0]);
+        let asked = asked.into_iter().find_map(|message| match message {
             Message::PreVote { ballot, .. } => Some(ballot),
             _ => None,
         });
         let ballot = asked.expect("it stands");
-        self.hear(member, Message::PreVoteOk { ballot }, member);
+        for member in members {
+            self.hear(*member, Message::PreVoteOk { ballot }, *member);
+        }
+        assert_eq!(self.replica.promised(), ballot);
+        ballot
+    }
+
+    /// Makes it lead, with the promise of `member`, which reports that.
+    fn lead(&mut self, member: u8, reports: Vec<Report>) -> Vec<Message> {
+        let ballot = self.prepare(&[member]);
         let from = self.replica.chosen_upto() + 1;
         let said = self.hear(member, Message::Promise { ballot, from, reports, next: 0 }, member);
         assert!(self.replica.is_leader());
@@ -217,4 +227,37 @@ fn leadership_goes_to_nobody_who_is_dead_or_far_behind() {
     let progress = Progress { chosen: 1_500, kept: 0, highest: 1_500 };
     ahead.hear(1, Message::Status(progress), 1);
     assert!(ahead.hand_over(1));
+}
+
+/// Members with other windows: what one of them knows to be chosen is further ahead than this one's log
+/// may reach. It proposes that all the same, and neither nothing nor what others voted for before.
+#[test]
+fn what_is_chosen_beyond_the_window_is_proposed_by_the_next_leader() {
+    for chosen_first in [false, true] {
+        let mut config = Lone::config(0, 5);
+        config.limits.window_slots_max = 4;
+        let mut leader = Lone::restored(config, []);
+        let first = Ballot::INITIAL.next_for(ReplicaId(1));
+        let chosen = |slot| {
+            let ballot = Ballot::INITIAL;
+            Report { slot, ballot, chosen: true, entry: command_of(1) }
+        };
+        let vote = Report { slot: 9, ballot: first, chosen: false, entry: command_of(2) };
+        let mut reports = [vec![vote], vec![chosen(9), chosen(10)]];
+        if chosen_first {
+            reports.reverse();
+        }
+        let [early, late] = reports;
+        let ballot = leader.prepare(&[1, 2]);
+        leader.hear(1, Message::Promise { ballot, from: 1, reports: early, next: 0 }, 1);
+        let promise = Message::Promise { ballot, from: 1, reports: late, next: 0 };
+        let said = leader.hear(2, promise, 2);
+        assert!(leader.replica.is_leader());
+        let proposed = said.into_iter().filter_map(|message| match message {
+            Message::Accept { first, entries, .. } => Some((first..).zip(entries)),
+            _ => None,
+        });
+        let proposed: Vec<_> = proposed.flatten().filter(|(slot, _)| *slot > 8).collect();
+        assert_eq!(proposed, [(9, command_of(1)), (10, command_of(1))]);
+    }
 }
