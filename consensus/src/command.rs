@@ -43,6 +43,17 @@ impl Command {
         Self::new(footprint, None, Bytes::new())
     }
 
+    /// The command that ends an epoch. It conflicts with everything; what is ordered after it in its epoch
+    /// is void. `next` is the encoded description of the epoch that follows.
+    pub fn seal(next: Bytes) -> Self {
+        Self::new(Footprint::seal(), None, next)
+    }
+
+    /// Whether it ends its epoch.
+    pub fn is_seal(&self) -> bool {
+        self.footprint.is_seal()
+    }
+
     /// Whether it only marks a place, for a read.
     pub fn is_read(&self) -> bool {
         self.payload.is_empty()
@@ -137,7 +148,9 @@ impl fmt::Debug for Command {
         for (key, mode) in self.footprint.keys() {
             write!(f, " {mode:?}:{:x}", key.0)?;
         }
-        if self.footprint.is_barrier() {
+        if self.is_seal() {
+            f.write_str(" seal")?;
+        } else if self.footprint.is_barrier() {
             f.write_str(" barrier")?;
         }
         f.write_str(")")

@@ -6,6 +6,7 @@
 //! in a [`Gated`] that opens only for a [`Durable`] that reaches it. So a driver cannot send a vote
 //! before the vote is on disk, even by mistake.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::command::Command;
@@ -143,6 +144,64 @@ pub struct Execution {
     pub token: Option<Token>,
 }
 
+/// What becomes of the effects of a protocol that runs inside another one ([`Effects::graft`]).
+pub trait Graft<N, Q, M, R> {
+    /// The record that stands for `record`.
+    fn record(&mut self, record: Q) -> R;
+    /// What is handed out instead of `execution`, if anything.
+    fn execution(&mut self, execution: Execution) -> Option<Execution>;
+    /// What leaves instead of `output`, if anything.
+    fn output(&mut self, output: Output<N>) -> Option<Output<M>>;
+}
+
+/// How the numbers of an inner protocol's records lie among those of the outer one: in stretches, since
+/// others may write in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shift {
+    /// The first number of each stretch inside, and what to add to it and those after it. Stretches that are
+    /// durable are forgotten.
+    stretches: VecDeque<(u64, u64)>,
+    floor: After,
+    told: Durable,
+}
+
+impl Shift {
+    /// That of a protocol which begins now: nothing of it leaves before `floor` is durable.
+    pub fn beginning_after(floor: After) -> Self {
+        Self { floor, ..Self::default() }
+    }
+
+    /// What the inner protocol, whose last record is `last`, may be told to be durable.
+    pub fn inner(&mut self, durable: Durable, last: RecordSeq) -> Durable {
+        while let Some((first, offset)) = self.stretches.front().copied() {
+            let end = self.stretches.get(1).map_or(last.0, |(next, _)| next - 1);
+            let upto = durable.0.0.saturating_sub(offset).min(end);
+            if upto >= first {
+                self.told = self.told.max(Durable(RecordSeq(upto)));
+            }
+            if upto < end || self.stretches.len() == 1 {
+                break;
+            }
+            self.stretches.pop_front();
+        }
+        self.told
+    }
+
+    /// Records from `first` on lie so much further outside.
+    fn note(&mut self, first: u64, offset: u64) {
+        if self.stretches.back().is_none_or(|(_, known)| *known != offset) {
+            self.stretches.push_back((first, offset));
+        }
+    }
+
+    fn outer(&self, after: After) -> After {
+        let seq = after.0.0;
+        let stretch = self.stretches.iter().rev().find(|(first, _)| *first <= seq);
+        // What lies before all of them is durable, or nothing.
+        stretch.map_or(self.floor, |(_, offset)| self.floor.max(After(RecordSeq(seq + offset))))
+    }
+}
+
 /// The collector of one or more steps' effects.
 #[derive(Clone, Debug)]
 pub struct Effects<M, R> {
@@ -229,6 +288,42 @@ impl<M, R> Effects<M, R> {
         self.outputs.push(Gated { after: After::NOTHING, value });
     }
 
+    /// Takes over everything that waits in the effects of a protocol that runs inside this one, in
+    /// order and still locked by the same records. What is told here, that protocol may also be told as
+    /// [`Shift::inner`] of it.
+    ///
+    /// `graft` says what becomes of each thing. What it returns nothing for is dropped.
+    pub fn graft<N, Q>(
+        &mut self,
+        inner: &mut Effects<N, Q>,
+        shift: &mut Shift,
+        graft: &mut impl Graft<N, Q, M, R>,
+    ) {
+        if !inner.records.is_empty() {
+            let before = inner.last.0 - inner.records.len() as u64;
+            shift.note(before + 1, self.last.0 - before);
+        }
+        for record in inner.records.drain(..) {
+            self.last.0 += 1;
+            self.records.push(graft.record(record));
+        }
+        // First: what executes may change what the outputs mean.
+        for Gated { after, value } in inner.executions.drain(..) {
+            if let Some(value) = graft.execution(value) {
+                self.executions_after = self.executions_after.max(shift.outer(after));
+                self.executions.push(Gated { after: self.executions_after, value });
+            }
+        }
+        for Gated { after, value } in inner.outputs.drain(..) {
+            if let Some(value) = graft.output(value) {
+                self.outputs.push(Gated { after: shift.outer(after), value });
+            }
+        }
+        if let Some(wake) = inner.wake.take() {
+            self.wake_at(wake);
+        }
+    }
+
     /// Asks for a wake-up at `time`, or earlier if one was asked for.
     pub fn wake_at(&mut self, time: Time) {
         self.wake = Some(self.wake.map_or(time, |wake| wake.min(time)));
@@ -284,6 +379,60 @@ mod tests {
         assert!(ping.open(Durable::default()).is_ok());
         let vote = vote.open(Durable(RecordSeq(1))).unwrap_err();
         assert!(vote.open(Durable(RecordSeq(2))).is_ok());
+    }
+
+    struct Inside;
+
+    impl Graft<u8, u8, u8, u8> for Inside {
+        fn record(&mut self, record: u8) -> u8 {
+            record
+        }
+        fn execution(&mut self, execution: Execution) -> Option<Execution> {
+            Some(execution)
+        }
+        fn output(&mut self, output: Output<u8>) -> Option<Output<u8>> {
+            Some(output)
+        }
+    }
+
+    /// Two protocols write into one journal, in turns: each waits for its own records, and is told of
+    /// its own.
+    #[test]
+    fn grafted_effects_wait_for_their_own_records_among_others() {
+        let mut outer: Effects<u8, u8> = Effects::default();
+        let floor = outer.persist(0);
+        let (mut one, mut two) = (Effects::<u8, u8>::default(), Effects::<u8, u8>::default());
+        let (mut shift_one, mut shift_two) =
+            (Shift::beginning_after(floor), Shift::beginning_after(floor));
+        let to = ReplicaSet::only(ReplicaId(1));
+        for round in 0..4u64 {
+            for (inner, shift) in [(&mut one, &mut shift_one), (&mut two, &mut shift_two)] {
+                let first = inner.persist(1);
+                let second = inner.persist(2);
+                inner.send(to, 1, first);
+                inner.send(to, 2, second);
+                inner.send(to, 0, After::NOTHING);
+                outer.graft(inner, shift, &mut Inside);
+            }
+            let outputs: Vec<_> = outer.take_outputs().collect();
+            let at = |seq: u64| Durable(RecordSeq(seq));
+            let base = 1 + 4 * round;
+            let waits = [base + 1, base + 2, 1, base + 3, base + 4, 1];
+            for (output, seq) in outputs.iter().zip(waits) {
+                assert!(output.opens_at(at(seq)) && !output.opens_at(at(seq - 1)), "{seq}");
+            }
+        }
+        // Durable up to each record in turn: each is told exactly what is its own.
+        for durable in 1..=17u64 {
+            let own = |offset: u64| (2..=durable).filter(|seq| (seq - 2) / 2 % 2 == offset).count();
+            let told = shift_one.inner(Durable(RecordSeq(durable)), one.last_record());
+            assert_eq!(told.0.0, own(0) as u64, "one at {durable}");
+            let told = shift_two.inner(Durable(RecordSeq(durable)), two.last_record());
+            assert_eq!(told.0.0, own(1) as u64, "two at {durable}");
+        }
+        // Others write on: nothing that is not written yet is told to be durable.
+        let told = shift_one.inner(Durable(RecordSeq(99)), one.last_record());
+        assert_eq!(told.0, one.last_record());
     }
 
     #[test]

@@ -57,12 +57,18 @@ impl Mode {
 pub struct Footprint {
     keys: SmallVec<[(KeyHash, Mode); 2]>,
     barrier: bool,
+    seal: bool,
 }
 
 impl Footprint {
     /// Conflicts with every command.
     pub fn barrier() -> Self {
-        Self { keys: SmallVec::new(), barrier: true }
+        Self { keys: SmallVec::new(), barrier: true, seal: false }
+    }
+
+    /// Conflicts with every command, and ends its epoch: that of a [seal](crate::Command::seal).
+    pub(crate) fn seal() -> Self {
+        Self { seal: true, ..Self::barrier() }
     }
 
     /// The footprint that names `keys`, in any order and as often as the caller likes.
@@ -81,7 +87,7 @@ impl Footprint {
             same
         });
         assert!(keys.len() <= FOOTPRINT_KEYS_MAX, "a command may name {FOOTPRINT_KEYS_MAX} keys");
-        Self { keys, barrier: false }
+        Self { keys, barrier: false, seal: false }
     }
 
     /// The same with one more key. A barrier conflicts with every key as it is.
@@ -112,6 +118,11 @@ impl Footprint {
         self.barrier
     }
 
+    /// Whether the command ends its epoch.
+    pub fn is_seal(&self) -> bool {
+        self.seal
+    }
+
     /// Whether commands with these footprints must be ordered.
     pub fn conflicts(&self, other: &Self) -> bool {
         if self.barrier || other.barrier {
@@ -138,7 +149,7 @@ impl Footprint {
 impl Encode for Footprint {
     fn encode(&self, out: &mut Writer) {
         if self.barrier {
-            out.put_u8(1);
+            out.put_u8(if self.seal { 2 } else { 1 });
             return;
         }
         out.put_u8(0);
@@ -153,6 +164,7 @@ impl Encode for Footprint {
 impl Decode for Footprint {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         match input.u8()? {
+            2 => return Ok(Self::seal()),
             1 => return Ok(Self::barrier()),
             0 => {}
             tag => return Err(DecodeError::UnknownTag { what: "footprint", tag }),
@@ -172,7 +184,7 @@ impl Decode for Footprint {
             }
             keys.push((key, mode));
         }
-        Ok(Self { keys, barrier: false })
+        Ok(Self { keys, barrier: false, seal: false })
     }
 }
 
@@ -221,6 +233,7 @@ mod tests {
     fn the_wire_form_comes_back_and_disorder_is_refused() {
         for footprint in [
             Footprint::barrier(),
+            Footprint::seal(),
             footprint(&[]),
             footprint(&[(3, Mode::Read), (u64::MAX, Mode::Write), (7, Mode::Commute)]),
         ] {

@@ -24,7 +24,8 @@ pub mod wire;
 pub use ballot::Ballot;
 pub use command::{Command, Value};
 pub use effects::{
-    After, Durable, Effects, Execution, Gated, NotApplied, Output, Path, RecordSeq, Token,
+    After, Durable, Effects, Execution, Gated, Graft, NotApplied, Output, Path, RecordSeq, Shift,
+    Token,
 };
 pub use footprint::{FOOTPRINT_KEYS_MAX, Footprint, KeyHash, Mode};
 pub use ids::{

@@ -115,6 +115,15 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
     /// call. To be repeated while the transfer goes on.
     fn hold(&mut self, now: Now);
 
+    /// Writes what the journal lacks for [`restore`](Self::restore) to hand out everything again that was
+    /// handed out for execution so far.
+    fn persist_executed(&mut self, effects: &mut EffectsOf<Self>);
+
+    /// Takes back what was proposed here in this run and was neither handed out for execution nor
+    /// rejected, in the order in which it was proposed. The protocol says nothing more of these tokens.
+    /// Whether the commands are decided all the same is for the caller to know.
+    fn withdraw(&mut self) -> Vec<(Token, Command)>;
+
     /// Hands leadership to `to`, if there is such a thing and this replica has it; says whether it
     /// begins to.
     fn hand_over(&mut self, to: ReplicaId, now: Now, effects: &mut EffectsOf<Self>) -> bool {

@@ -41,6 +41,20 @@ impl EPaxos {
         ahead >= self.config.limits.lane_window_max
     }
 
+    /// Gives back the own proposals that were not handed out for execution.
+    pub(crate) fn withdraw_own(&mut self) -> Vec<(Token, Command)> {
+        let me = self.me();
+        let mut withdrawn = Vec::new();
+        for slot in self.lanes.collected(me) + 1..=self.lanes.highest(me) {
+            let Some(instance) = self.lanes.get_mut(InstanceId::new(me, slot)) else { continue };
+            if let (Some(token), Some(command)) = (instance.token.take(), &instance.payload) {
+                withdrawn.push((token, (**command).clone()));
+            }
+        }
+        self.in_flight -= withdrawn.len();
+        withdrawn
+    }
+
     /// Opens a new instance for `command` and coordinates it. Its record is durable before anyone
     /// hears of it: a coordinator that forgot an id others saw would, by taking part in a recovery
     /// with nothing to report, kill its own fast commit.

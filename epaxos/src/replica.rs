@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use panchayat_consensus::{
     After, Assurance, Ballot, Command, Durable, Effects, Input, InstanceId, Now, Protocol,
-    ReadRefusal, ReplicaId, ReplicaSet, Slot, Span, Time, WallTime,
+    ReadRefusal, ReplicaId, ReplicaSet, Slot, Span, Time, Token, WallTime,
 };
 
 use crate::attempt::Stage;
@@ -551,6 +551,13 @@ impl Protocol for EPaxos {
 
     fn hold(&mut self, now: Now) {
         self.hold_watermark(now);
+    }
+
+    /// Nothing executes before its commit is written.
+    fn persist_executed(&mut self, _: &mut Fx) {}
+
+    fn withdraw(&mut self) -> Vec<(Token, Command)> {
+        self.withdraw_own()
     }
 
     fn proposed_after(&self) -> WallTime {

@@ -89,6 +89,14 @@ impl Pending {
         self.timers.first().map(|(due, _)| Time(due.0.div_ceil(grain) * grain))
     }
 
+    /// Gives up all, in order.
+    pub(crate) fn take_all(&mut self) -> Vec<(Token, Command)> {
+        let last_number = self.last_number;
+        let all = std::mem::replace(self, Self { last_number, ..Self::default() });
+        let all = all.proposals.into_values();
+        all.map(|proposal| (proposal.token, (*proposal.command).clone())).collect()
+    }
+
     /// The numbers of all, in order.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         self.proposals.keys().copied().collect()

@@ -4,7 +4,7 @@
 use std::hash::{Hash, Hasher};
 
 use panchayat_consensus::{
-    Assurance, Command, Input, Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, WallTime,
+    Assurance, Command, Input, Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, Token, WallTime,
 };
 
 use crate::config::Config;
@@ -78,6 +78,14 @@ impl Protocol for FastPaxos {
 
     fn hold(&mut self, now: Now) {
         self.hold_slots(now);
+    }
+
+    fn persist_executed(&mut self, effects: &mut Fx) {
+        self.record_chosen(effects);
+    }
+
+    fn withdraw(&mut self) -> Vec<(Token, Command)> {
+        self.pending.take_all()
     }
 
     fn proposed_after(&self) -> WallTime {

@@ -387,11 +387,8 @@ impl FastPaxos {
     }
 
     /// Every now and then: how far everyone is, and what nobody needs.
-    fn attend_status(&mut self, now: Now, fx: &mut Fx) {
-        if now.monotonic < self.status_due {
-            return;
-        }
-        self.status_due = now.monotonic + self.config.timing.status_interval;
+    /// Writes down how much is chosen: the votes alone do not say so.
+    pub(crate) fn record_chosen(&mut self, fx: &mut Fx) {
         if self.chosen > self.chosen_recorded {
             // What is chosen with the values held goes for those of this step too.
             self.flush_votes(fx);
@@ -399,6 +396,14 @@ impl FastPaxos {
             let after = fx.persist(Record::Chosen { upto: self.chosen });
             self.own.push_back((after, Own::Kept(self.chosen)));
         }
+    }
+
+    fn attend_status(&mut self, now: Now, fx: &mut Fx) {
+        if now.monotonic < self.status_due {
+            return;
+        }
+        self.status_due = now.monotonic + self.config.timing.status_interval;
+        self.record_chosen(fx);
         let delays = self.delays.inbound.clone();
         let (progress, sent) = (self.own_progress(), now.wall);
         let message = Message::Status { progress, sent, delays };

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use panchayat_consensus::{
-    After, Ballot, Durable, Effects, Input, Now, Protocol, ReplicaId, ReplicaSet, Slot, Span, Time,
-    WallTime,
+    After, Ballot, Command, Durable, Effects, Input, Now, Protocol, ReplicaId, ReplicaSet, Slot,
+    Span, Time, Token, WallTime,
 };
 use rustc_hash::FxHasher;
 
@@ -332,14 +332,19 @@ impl MultiPaxos {
             return;
         }
         self.status_due = now.monotonic + self.config.timing.status_interval;
-        if self.chosen > self.chosen_recorded {
-            let after = fx.persist(Record::Chosen { upto: self.chosen });
-            self.note_chosen_recorded(self.chosen, after);
-        }
+        self.record_chosen(fx);
         self.send(self.others(), Message::Status(self.own_progress()), After::NOTHING, fx);
         self.collect(now);
         self.attend_reads(now, fx);
         self.give_up_pending(now, fx);
+    }
+
+    /// Writes down how much is chosen: the votes alone do not say so.
+    fn record_chosen(&mut self, fx: &mut Fx) {
+        if self.chosen > self.chosen_recorded {
+            let after = fx.persist(Record::Chosen { upto: self.chosen });
+            self.note_chosen_recorded(self.chosen, after);
+        }
     }
 
     /// A record that says so much of what is chosen was written.
@@ -463,6 +468,14 @@ impl Protocol for MultiPaxos {
             (_, Some(leader)) => format!("follows {leader}; {in_flight} own commands in flight"),
             (_, None) => format!("knows no leader; {in_flight} own commands wait for one"),
         })
+    }
+
+    fn persist_executed(&mut self, effects: &mut Fx) {
+        self.record_chosen(effects);
+    }
+
+    fn withdraw(&mut self) -> Vec<(Token, Command)> {
+        self.pending.take_all()
     }
 
     fn proposed_after(&self) -> WallTime {

@@ -211,7 +211,8 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
     fn answered(&mut self, token: Token, answer: Answer<S::Output>) {
         let result = match answer {
             Answer::Applied(output) | Answer::Duplicate(output) => Ok(output),
-            Answer::Undecodable => Err(ProposeError::NOT_DECODED),
+            // Seals are nobody's proposals but the driver's own.
+            Answer::Undecodable | Answer::Sealed => Err(ProposeError::NOT_DECODED),
             Answer::OutputNotKept => Err(ProposeError::OutputNotKept),
             Answer::Unknown(doubt) => Err(ProposeError::InDoubt(doubt)),
         };

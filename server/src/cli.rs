@@ -238,11 +238,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = SIM_HELP)]
 pub(crate) struct Sim {
-    /// Consensus protocol
-    #[arg(long, value_enum, default_value_t = ProtocolName::Epaxos)]
-    pub(crate) protocol: ProtocolName,
+    /// Consensus protocol, or `epochs` for all of them, with members that come and go
+    #[arg(long, value_enum, default_value_t = SubjectName::Epaxos)]
+    pub(crate) protocol: SubjectName,
 
-    /// How many replicas
+    /// How many replicas, or with how many it begins
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(3..=9))]
     pub(crate) replicas: usize,
 
@@ -549,13 +549,27 @@ pub(crate) enum ProtocolName {
     Fastpaxos,
 }
 
-impl ProtocolName {
+/// What the simulator can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SubjectName {
+    /// EPaxos*
+    Epaxos,
+    /// Multi-Paxos
+    Multipaxos,
+    /// Fast Paxos
+    Fastpaxos,
+    /// All three, one after the other, while members join, leave and are replaced
+    Epochs,
+}
+
+impl SubjectName {
     /// What it is called on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Epaxos => "epaxos",
             Self::Multipaxos => "multipaxos",
             Self::Fastpaxos => "fastpaxos",
+            Self::Epochs => "epochs",
         }
     }
 }

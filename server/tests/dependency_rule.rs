@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("panchayat-epaxos", &["consensus"]),
     ("panchayat-multipaxos", &["consensus"]),
     ("panchayat-fastpaxos", &["consensus"]),
+    ("panchayat-epochs", &["consensus", "epaxos", "multipaxos", "fastpaxos"]),
     ("panchayat-core", &["consensus"]),
     ("panchayat-topology", &[]),
     ("panchayat-transport", &["consensus"]),
@@ -28,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("panchayat-sim", &["consensus", "core", "epaxos", "multipaxos", "fastpaxos"]),
+    ("panchayat-sim", &["consensus", "core", "epaxos", "multipaxos", "fastpaxos", "epochs"]),
     (
         "panchayat-bench",
         // In virtual time a protocol is run by its type, as by the simulator.
@@ -46,6 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "epaxos",
             "multipaxos",
             "fastpaxos",
+            "epochs",
             "topology",
         ],
     ),
@@ -57,6 +59,7 @@ const SANS_IO: &[&str] = &[
     "panchayat-epaxos",
     "panchayat-multipaxos",
     "panchayat-fastpaxos",
+    "panchayat-epochs",
     "panchayat-core",
     "panchayat-sim",
 ];

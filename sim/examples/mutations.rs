@@ -11,6 +11,7 @@ use std::error::Error;
 
 use panchayat_core::mutation::Mutation as GroupMutation;
 use panchayat_epaxos::EPaxos;
+use panchayat_epochs::Epochs;
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 use panchayat_sim::{Load, Options, Setup, Subject, Violation, run_setup};
@@ -97,6 +98,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let names = panchayat_fastpaxos::Mutation::ALL.iter().map(|known| known.name());
             // Where quorums differ most from majorities.
             table::<FastPaxos>(names.collect(), [3, 4, 5], &asked);
+        }
+        "epochs" => {
+            let names = panchayat_epochs::Mutation::ALL.iter().map(|known| known.name());
+            table::<Epochs>(names.collect(), [3, 4, 5], seeds_max, wanted);
         }
         other => return Err(format!("no protocol is called {other}").into()),
     }

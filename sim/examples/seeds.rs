@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use panchayat_epaxos::EPaxos;
+use panchayat_epochs::Epochs;
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 use panchayat_sim::{Options, Subject, run_range, run_seed};
@@ -55,6 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "epaxos" => run::<EPaxos>(&arguments),
         "multipaxos" => run::<MultiPaxos>(&arguments),
         "fastpaxos" => run::<FastPaxos>(&arguments),
+        "epochs" => run::<Epochs>(&arguments),
         other => Err(format!("no protocol is called {other}").into()),
     }
 }

@@ -44,6 +44,8 @@ pub enum Invariant {
     LeaseHolders,
     /// 11: a read that takes no slot sees everything answered before it.
     StaleRead,
+    /// 15: all agree on the epochs, and nothing of an epoch takes effect after its seal.
+    Epochs,
     /// 14: once healed, everything known commits and executes.
     Liveness,
     /// 11: registers behave as if operations came one at a time.

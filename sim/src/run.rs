@@ -114,7 +114,7 @@ pub(crate) fn finish<P: Subject>(world: World<P>, flaw: Option<Flaw>) -> Report 
     let judged = judged.unwrap_or_default();
     let violation = flaw.map(|flaw| Violation {
         seed: world.seed,
-        replicas: world.setup.replicas(),
+        replicas: world.setup.founders(),
         step: world.step,
         at_us: world.now_us,
         replica: world.working,

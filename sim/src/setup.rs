@@ -5,6 +5,7 @@ use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
 use panchayat_core::SessionConfig;
 
 use crate::disk::Keep;
+use crate::epochs::{EpochTuning, PlannedChange};
 use crate::fastpaxos::FastTuning;
 use crate::fault::{Class, Fault, Planned, duel, occurrence};
 use crate::multipaxos::LogTuning;
@@ -79,6 +80,8 @@ pub struct Setup {
     pub workload: Workload,
     /// What goes wrong.
     pub plan: Vec<Planned>,
+    /// What operators want, in protocols where there is something to want.
+    pub changes: Vec<PlannedChange>,
     /// How long it goes wrong.
     pub safety_us: u64,
     /// How long everything may take once healed.
@@ -120,6 +123,7 @@ impl Setup {
             sessions: SessionConfig::default(),
             workload: Workload::none(),
             plan: Vec::new(),
+            changes: Vec::new(),
             safety_us: 0,
             liveness_us: 60_000_000,
             down: ReplicaSet::EMPTY,
@@ -250,9 +254,14 @@ impl Setup {
         }
     }
 
-    /// How many replicas there are.
+    /// How many replicas there are, or can be.
     pub fn replicas(&self) -> usize {
         self.delays_us.len()
+    }
+
+    /// How many there are at the beginning.
+    pub fn founders(&self) -> usize {
+        self.quorums.n()
     }
 }
 
@@ -276,6 +285,7 @@ impl Tuning {
             hold: Span::from_ms(30_000),
             log: LogTuning::calm(rtt),
             fast: FastTuning::calm(rtt),
+            epochs: EpochTuning::calm(rtt),
         }
     }
 
@@ -297,6 +307,7 @@ impl Tuning {
             hold: Span(patience.0 * rng.between(10, 60)),
             log: LogTuning::calm(rtt),
             fast: FastTuning::calm(rtt),
+            epochs: EpochTuning::calm(rtt),
         }
     }
 }

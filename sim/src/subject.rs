@@ -4,7 +4,9 @@
 use panchayat_consensus::{
     Command, InstanceId, Now, Protocol, Quorums, ReplicaId, ReplicaSet, Span,
 };
+use panchayat_epochs::Epoch;
 
+use crate::epochs::{Change, EpochTuning};
 use crate::fastpaxos::FastTuning;
 use crate::flaw::Flaw;
 use crate::multipaxos::LogTuning;
@@ -44,6 +46,8 @@ pub struct Tuning {
     pub log: LogTuning,
     /// What only Fast Paxos takes.
     pub fast: FastTuning,
+    /// What only epochs take.
+    pub epochs: EpochTuning,
 }
 
 /// A replica's place in a run.
@@ -70,6 +74,15 @@ pub struct Place {
     pub incarnation: u32,
 }
 
+/// What a replica is to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// It has none: not yet, or not any more.
+    Outside,
+    /// It is a member of this epoch.
+    Member(u64),
+}
+
 /// A protocol that the simulator can run.
 pub trait Subject: Protocol + 'static {
     /// What is checked of it besides what holds for every protocol.
@@ -87,6 +100,29 @@ pub trait Subject: Protocol + 'static {
     }
     /// If this replica leads, in which round; faults may aim at the leader of the highest.
     fn leads(&self) -> Option<u64> {
+        None
+    }
+    /// What this replica is to its group.
+    fn part(&self) -> Part {
+        Part::Member(1)
+    }
+    /// The members, as this replica knows them; `None` for all that there are.
+    fn roster(&self) -> Option<ReplicaSet> {
+        None
+    }
+    /// The epoch this replica is in, if it knows that a slow quorum of others has come to it durably.
+    fn established(&self) -> Option<u64> {
+        None
+    }
+    /// The epoch that an operator proposes here. `choice` picks who it concerns, those who are `lost` go
+    /// first, and there are so many `places`.
+    fn next_epoch(
+        &self,
+        _change: &Change,
+        _choice: u64,
+        _lost: ReplicaSet,
+        _places: usize,
+    ) -> Option<Epoch> {
         None
     }
     /// The configuration of a seat.
@@ -145,8 +181,8 @@ pub trait Checks<P: Subject> {
     /// A snapshot of `at` is durable, and with it the state it may have taken over.
     fn snapshot_durable(&mut self, at: Place);
 
-    /// What the state of `at` contains now.
-    fn freeze(&self, at: Place) -> Self::Frozen;
+    /// What the state of `at` contains now, which goes with `image`.
+    fn freeze(&self, at: Place, image: &[P::Record]) -> Self::Frozen;
 
     /// A replica took over the state of another, with what that one knew to be decided.
     ///

@@ -3,11 +3,14 @@
 
 use panchayat_core::mutation::Mutation as GroupMutation;
 use panchayat_epaxos::{EPaxos, Mutation};
+use panchayat_epochs::{Epochs, Mutation as EpochMutation};
 use panchayat_fastpaxos::{FastPaxos, Mutation as FastMutation};
 use panchayat_sim::{Setup, Subject, run_setup};
 
 /// More than any of them took when the table in `MUTATIONS.md` was made.
 const SEEDS_MAX: u64 = 60;
+/// The same for epochs.
+const EPOCH_SEEDS_MAX: u64 = 300;
 
 fn caught(spoil: impl Fn(&mut Setup)) -> bool {
     (0..SEEDS_MAX).any(|seed| {
@@ -55,6 +58,24 @@ fn every_known_mistake_of_fast_paxos_is_caught() {
     let missed: Vec<&FastMutation> = missed.map(|(_, mutation)| mutation).collect();
     std::panic::set_hook(hook);
     assert_eq!(missed, [&FastMutation::ALL[0]; 0]);
+}
+
+#[test]
+fn every_known_mistake_between_epochs_is_caught() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed = EpochMutation::ALL.iter().enumerate().filter(|(number, _)| {
+        [3, 5].into_iter().any(|n| {
+            !(0..EPOCH_SEEDS_MAX).any(|seed| {
+                let mut setup = Epochs::draw(seed, n);
+                setup.mistake = Some(*number);
+                run_setup::<Epochs>(seed, setup, false).violation.is_some()
+            })
+        })
+    });
+    let missed: Vec<&EpochMutation> = missed.map(|(_, mutation)| mutation).collect();
+    std::panic::set_hook(hook);
+    assert_eq!(missed, [&EpochMutation::ALL[0]; 0]);
 }
 
 #[test]

@@ -252,6 +252,12 @@ impl<const BUG: u8> Protocol for Toy<BUG> {
 
     fn hold(&mut self, _: Now) {}
 
+    fn persist_executed(&mut self, _: &mut Fx) {}
+
+    fn withdraw(&mut self) -> Vec<(Token, Command)> {
+        Vec::new()
+    }
+
     fn proposed_after(&self) -> WallTime {
         WallTime(0)
     }
@@ -287,7 +293,7 @@ impl<const BUG: u8> Checks<Toy<BUG>> for NoChecks {
         Ok(())
     }
     fn snapshot_durable(&mut self, _: Place) {}
-    fn freeze(&self, _: Place) {}
+    fn freeze(&self, _: Place, _: &[Entry]) {}
     fn taken_over(&mut self, _: Place, _: &[Entry], _: &(), _: &Toy<BUG>) -> Result<(), Flaw> {
         Ok(())
     }
@@ -338,6 +344,8 @@ fn run<const BUG: u8>(seed: u64) -> Report {
     // It has no images, and requests would hide what it applies twice.
     setup.snapshot_every = 0;
     setup.workload.retries = false;
+    // And it does not know of reads.
+    setup.workload.query_percent = 0;
     setup.down = ReplicaSet::EMPTY;
     setup.plan.retain(|planned| !matches!(planned.fault, Fault::BitFlip { .. }));
     setup.liveness_us = 10_000_000;

@@ -14,6 +14,8 @@ pub enum Answer<O> {
     OutputNotKept,
     /// Its payload is not a command of the state machine: no replica applied it.
     Undecodable,
+    /// It ended its epoch, and the next has begun.
+    Sealed,
     /// Nobody here knows whether its request was or will be applied.
     Unknown(Doubt),
 }

@@ -45,6 +45,9 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         command: &Command,
         wanted: bool,
     ) -> (Effect, Option<Answer<S::Output>>) {
+        if command.is_seal() {
+            return (Effect::Sealed, Some(Answer::Sealed));
+        }
         if command.is_read() {
             return (Effect::Read, None);
         }

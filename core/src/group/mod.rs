@@ -213,8 +213,8 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         self.pending.insert(token);
         let word = match &command.request {
             _ if self.installing.is_some() => Word::Rejected(NotApplied::Overloaded),
-            // It would be taken for a read.
-            _ if command.is_read() => Word::Answer(Answer::Undecodable),
+            // It would be taken for a read, or end the epoch.
+            _ if command.is_read() || command.is_seal() => Word::Answer(Answer::Undecodable),
             None => return self.pass(now, token, command),
             Some(request) => match self.sessions.admit(request, now.wall) {
                 Admission::Open => return self.pass(now, token, command),
@@ -225,6 +225,18 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
             },
         };
         self.ready.push_back((token, word));
+    }
+
+    /// Proposes to end the epoch. The answer is [`Answer::Sealed`] once it has ended with this seal, and
+    /// [`NotApplied::Sealed`] if another was first, or if the next epoch may not follow.
+    pub fn seal(&mut self, now: Now, token: Token, seal: Command) {
+        assert!(seal.is_seal(), "only a seal ends an epoch");
+        self.pending.insert(token);
+        if self.installing.is_some() {
+            self.ready.push_back((token, Word::Rejected(NotApplied::Overloaded)));
+        } else {
+            self.pass(now, token, seal);
+        }
     }
 
     fn pass(&mut self, now: Now, token: Token, command: Command) {

@@ -55,6 +55,8 @@ pub enum Effect {
     TooOld,
     /// Nothing: it was a read, answered where it was asked.
     Read,
+    /// Nothing: it ended its epoch, or was to.
+    Sealed,
     /// Nothing: its payload is not a command of the state machine.
     Undecodable,
 }

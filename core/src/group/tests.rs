@@ -132,6 +132,12 @@ impl Protocol for Toy {
 
     fn hold(&mut self, _: Now) {}
 
+    fn persist_executed(&mut self, _: &mut Effects<Note, Note>) {}
+
+    fn withdraw(&mut self) -> Vec<(Token, Command)> {
+        Vec::new()
+    }
+
     fn proposed_after(&self) -> WallTime {
         WallTime(self.proposed_after)
     }

@@ -10,12 +10,13 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use panchayat_epaxos::EPaxos;
+use panchayat_epochs::Epochs;
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 use panchayat_sim::{Missing, Options, Subject, Summary, Violation, run_range, run_seed};
 use serde::Serialize;
 
-use crate::cli::{self, ProtocolName};
+use crate::cli::{self, SubjectName};
 use crate::errors::{CliError, FAILED};
 use resume::Done;
 
@@ -49,9 +50,10 @@ struct Medians {
 
 pub(crate) fn run(arguments: &cli::Sim) -> Result<ExitCode, CliError> {
     match arguments.protocol {
-        ProtocolName::Epaxos => run_protocol::<EPaxos>(arguments),
-        ProtocolName::Multipaxos => run_protocol::<MultiPaxos>(arguments),
-        ProtocolName::Fastpaxos => run_protocol::<FastPaxos>(arguments),
+        SubjectName::Epaxos => run_protocol::<EPaxos>(arguments),
+        SubjectName::Multipaxos => run_protocol::<MultiPaxos>(arguments),
+        SubjectName::Fastpaxos => run_protocol::<FastPaxos>(arguments),
+        SubjectName::Epochs => run_protocol::<Epochs>(arguments),
     }
 }
 

@@ -138,7 +138,7 @@ impl Load {
                 self.fates.unknown += 1;
                 None
             }
-            Answer::OutputNotKept | Answer::Undecodable => {
+            Answer::OutputNotKept | Answer::Undecodable | Answer::Sealed => {
                 panic!("command {} is short and valid: {answer:?}", pending.number)
             }
         };

@@ -225,7 +225,7 @@ impl Checks<EPaxos> for EPaxosChecks {
         self.absence.stored(at.replica);
     }
 
-    fn freeze(&self, at: Place) -> Self::Frozen {
+    fn freeze(&self, at: Place, _: &[Record]) -> Self::Frozen {
         self.closed.executed_by(at.replica)
     }
 

@@ -132,7 +132,7 @@ impl Checks<FastPaxos> for FastPaxosChecks {
         self.log.promises.snapshot_durable(at.replica);
     }
 
-    fn freeze(&self, at: Place) -> Self::Frozen {
+    fn freeze(&self, at: Place, _: &[Record]) -> Self::Frozen {
         self.log.freeze(at)
     }
 

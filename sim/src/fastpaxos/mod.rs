@@ -3,7 +3,7 @@
 mod checks;
 mod facts;
 mod required;
-mod swarm;
+pub(crate) mod swarm;
 mod tuning;
 
 use panchayat_consensus::InstanceId;

@@ -65,7 +65,12 @@ fn draw_log(rtt_us: u64, tuning: &mut Tuning, rng: &mut Rng) {
     log.batch_bytes_max = *rng.pick(&[250, 600, 1 << 20]);
 }
 
-fn draw_fast(n: usize, rtt_us: u64, election_timeout: Span, rng: &mut Rng) -> FastTuning {
+pub(crate) fn draw_fast(
+    n: usize,
+    rtt_us: u64,
+    election_timeout: Span,
+    rng: &mut Rng,
+) -> FastTuning {
     let flexible = draw_quorums(n, rng);
     let first = ReplicaId(rng.below(n as u64) as u8);
     FastTuning {

@@ -4,7 +4,7 @@
 //! An exception is a cycle: members of one strongly connected component execute in id order, each
 //! before some of its own dependencies. They must all be committed by then.
 
-use panchayat_consensus::{Command, InstanceId, KeyHash, Mode, ReplicaId, Slot};
+use panchayat_consensus::{Command, Footprint, InstanceId, KeyHash, Mode, ReplicaId, Slot};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Agreement, Validity};
@@ -13,14 +13,40 @@ use crate::subject::Place;
 
 type Lane = Vec<(Slot, Mode)>;
 
+/// Where commands are kept that a command may conflict with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Track {
+    Key(KeyHash),
+    /// Those that conflict with everything.
+    Barriers,
+    /// All: what those conflict with.
+    All,
+}
+
+/// Where a command itself is kept.
+fn tracks_of(footprint: &Footprint) -> Vec<(Track, Mode)> {
+    let keys = footprint.keys().iter().map(|(key, mode)| (Track::Key(*key), *mode));
+    let barrier = footprint.is_barrier().then_some((Track::Barriers, Mode::Write));
+    keys.chain(barrier).chain([(Track::All, Mode::Write)]).collect()
+}
+
+/// Where what it conflicts with is kept.
+fn conflicts_of(footprint: &Footprint) -> Vec<(Track, Mode)> {
+    if footprint.is_barrier() {
+        return vec![(Track::All, Mode::Write)];
+    }
+    let keys = footprint.keys().iter().map(|(key, mode)| (Track::Key(*key), *mode));
+    keys.chain([(Track::Barriers, Mode::Write)]).collect()
+}
+
 /// Submitted commands by key and lane, and what each replica executed.
 #[derive(Clone, Debug)]
 pub struct ClosedDependencies {
     lanes: usize,
-    by_key: FxHashMap<KeyHash, Vec<Lane>>,
+    by_track: FxHashMap<Track, Vec<Lane>>,
     executed: FxHashMap<ReplicaId, FxHashSet<InstanceId>>,
-    /// Per replica, key and lane: how many of the lane's first commands are done with.
-    cursors: FxHashMap<(ReplicaId, KeyHash, usize), usize>,
+    /// Per replica, track and lane: how many of the lane's first commands are done with.
+    cursors: FxHashMap<(ReplicaId, Track, usize), usize>,
     /// The strongly connected components met so far, by their first member. Decisions never
     /// change, so neither do components.
     components: FxHashMap<InstanceId, InstanceId>,
@@ -37,7 +63,7 @@ impl ClosedDependencies {
     pub fn new(n: usize) -> Self {
         Self {
             lanes: n,
-            by_key: FxHashMap::default(),
+            by_track: FxHashMap::default(),
             executed: FxHashMap::default(),
             cursors: FxHashMap::default(),
             components: FxHashMap::default(),
@@ -46,18 +72,18 @@ impl ClosedDependencies {
 
     /// `command` was submitted under `id`. Within a lane, in order of slots.
     pub fn submitted(&mut self, id: InstanceId, command: &Command) {
-        for (key, mode) in command.footprint.keys() {
-            let lanes = self.by_key.entry(*key).or_insert_with(|| vec![Lane::new(); self.lanes]);
+        for (track, mode) in tracks_of(&command.footprint) {
+            let lanes = self.by_track.entry(track).or_insert_with(|| vec![Lane::new(); self.lanes]);
             let lane = &mut lanes[id.replica.index()];
             match lane.binary_search_by_key(&id.slot, |(slot, _)| *slot) {
                 Ok(_) => {}
                 Err(place) => {
                     if place < lane.len() {
                         // Out of order: cursors that passed this place must look again.
-                        let (key, index) = (*key, id.replica.index());
-                        self.cursors.retain(|(_, k, l), _| (*k, *l) != (key, index));
+                        let index = id.replica.index();
+                        self.cursors.retain(|(_, t, l), _| (*t, *l) != (track, index));
                     }
-                    lane.insert(place, (id.slot, *mode));
+                    lane.insert(place, (id.slot, mode));
                 }
             }
         }
@@ -103,12 +129,12 @@ impl ClosedDependencies {
         let mut open = Vec::new();
         let Some(decision) = known.agreement.get(id) else { return open };
         let done = self.executed.entry(replica).or_default();
-        for (key, mode) in command.footprint.keys() {
-            let Some(lanes) = self.by_key.get(key) else { continue };
+        for (track, mode) in conflicts_of(&command.footprint) {
+            let Some(lanes) = self.by_track.get(&track) else { continue };
             for (index, lane) in lanes.iter().enumerate() {
                 let owner = ReplicaId(index as u8);
                 let last = decision.deps.last(owner);
-                let cursor = self.cursors.entry((replica, *key, index)).or_default();
+                let cursor = self.cursors.entry((replica, track, index)).or_default();
                 for (place, (slot, other)) in lane.iter().enumerate().skip(*cursor) {
                     if *slot > last {
                         break;

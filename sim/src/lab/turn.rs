@@ -83,7 +83,8 @@ impl<P: Protocol> Sink<P, KvStore> for Post<'_, P::Record> {
     fn answered(&mut self, token: Token, answer: Answer<KvOutput>) {
         let word = match answer {
             Answer::Applied(_) | Answer::Duplicate(_) => Word::Answered,
-            Answer::Undecodable => Word::Lost(Lost::NotApplied),
+            // Nobody changes epochs in these runs.
+            Answer::Undecodable | Answer::Sealed => Word::Lost(Lost::NotApplied),
             Answer::OutputNotKept | Answer::Unknown(_) => Word::Lost(Lost::Unknown),
         };
         self.outbox.words.push((token, word));

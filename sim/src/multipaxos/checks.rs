@@ -77,7 +77,7 @@ impl Checks<MultiPaxos> for MultiPaxosChecks {
         self.log.promises.snapshot_durable(at.replica);
     }
 
-    fn freeze(&self, at: Place) -> Self::Frozen {
+    fn freeze(&self, at: Place, _: &[Record]) -> Self::Frozen {
         self.log.freeze(at)
     }
 

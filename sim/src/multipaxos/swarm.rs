@@ -16,7 +16,7 @@ const FLEXIBLE_PERCENT: u64 = 30;
 /// Of the runs with leases, those that are about leases, in a hundred.
 const LEASES_PERCENT: u64 = 30;
 /// Leaders are heard of no more often than this: heartbeats would be all there is.
-const HEARTBEAT_MIN_US: u64 = 5_000;
+pub(crate) const HEARTBEAT_MIN_US: u64 = 5_000;
 /// And no less often, so that a run has room for several elections.
 const HEARTBEAT_MAX_US: u64 = 80_000;
 /// Clocks of the swarm are never more wrong than this.
@@ -50,7 +50,7 @@ pub(super) fn draw(seed: u64, n: usize) -> Setup {
     setup
 }
 
-fn draw_log(n: usize, rtt_us: u64, rng: &mut Rng) -> LogTuning {
+pub(crate) fn draw_log(n: usize, rtt_us: u64, rng: &mut Rng) -> LogTuning {
     let quorums = rng.percent(FLEXIBLE_PERCENT).then(|| {
         let q2 = rng.between(1, n as u64) as usize;
         (n + 1 - q2, q2)

@@ -9,10 +9,10 @@ use panchayat_consensus::{
 use panchayat_core::kv::{KvCommand, KvOutput, KvStore};
 use panchayat_core::{Answer as Reply, Doubt, StateMachine};
 
-use super::{Event, Job, Phase, SCRIPT_TOKENS, World};
+use super::{Event, Job, OPERATOR_TOKENS, Phase, SCRIPT_TOKENS, World};
 use crate::client::{Acknowledged, Answer, ClientEvent, ClientEventKind, Pending, register_of};
 use crate::flaw::{Flaw, Invariant};
-use crate::subject::{Checks, Subject};
+use crate::subject::{Checks, Part, Subject};
 
 /// How long a client waits before it looks again for a replica that is up.
 const RETRY_US: u64 = 20_000;
@@ -99,7 +99,7 @@ impl<P: Subject> World<P> {
         if self.clients[client].pending.as_ref().is_none_or(|pending| pending.op != op) {
             return Ok(());
         }
-        let up: Vec<usize> = (0..self.nodes.len()).filter(|r| self.nodes[*r].is_up()).collect();
+        let up = self.serving();
         if up.is_empty() {
             self.queue.push(self.now_us + RETRY_US, Event::ClientRetry { client, op });
             return Ok(());
@@ -132,11 +132,24 @@ impl<P: Subject> World<P> {
 
     fn replica_for(&mut self, client: usize) -> Option<usize> {
         let home = self.clients[client].home;
-        if self.nodes[home].is_up() {
+        let up = self.serving();
+        if up.contains(&home) {
             return Some(home);
         }
-        let up: Vec<usize> = (0..self.nodes.len()).filter(|r| self.nodes[*r].is_up()).collect();
         if up.is_empty() { None } else { Some(*self.client_rng.pick(&up)) }
+    }
+
+    /// Replicas that clients ask: those that are up and members, as far as they know.
+    fn serving(&self) -> Vec<usize> {
+        let newest = self.newest_roster().map(|(_, roster)| roster);
+        let serves = |replica: &usize| {
+            let node = &self.nodes[*replica];
+            // Once all is well, clients know whom to ask.
+            let known = self.phase == Phase::Safety || newest.is_some_and(|r| r.contains(node.id));
+            let part = node.group.as_ref().map(|group| group.protocol().part());
+            known && node.is_up() && part.is_some_and(|part| part > Part::Outside)
+        };
+        (0..self.nodes.len()).filter(serves).collect()
     }
 
     pub(super) fn note(&mut self, process: u32, op: u64, replica: usize, kind: ClientEventKind) {
@@ -188,6 +201,14 @@ impl<P: Subject> World<P> {
         }
     }
 
+    /// Clients that wait for a replica that is no member any more ask another.
+    pub(super) fn clients_of_outsiders(&mut self) {
+        let Some((_, roster)) = self.newest_roster() else { return };
+        let outside: Vec<usize> =
+            (0..self.nodes.len()).filter(|at| !roster.contains(self.nodes[*at].id)).collect();
+        outside.into_iter().for_each(|replica| self.clients_of_dead(replica));
+    }
+
     /// Every client that waits for `replica` learns that it died.
     pub(super) fn clients_of_dead(&mut self, replica: usize) {
         for client in 0..self.clients.len() {
@@ -220,6 +241,9 @@ impl<P: Subject> World<P> {
             Path::Recovered => "answers_recovered",
         };
         *self.stats.named.entry(name).or_default() += 1;
+        if token.0 >= OPERATOR_TOKENS {
+            return;
+        }
         if token.0 >= SCRIPT_TOKENS {
             let scripted = &mut self.script[(token.0 - SCRIPT_TOKENS) as usize];
             scripted.committed.get_or_insert((self.now_us, path));
@@ -255,6 +279,10 @@ impl<P: Subject> World<P> {
                     *self.stats.named.entry("requests_unknown").or_default() += 1;
                     self.client_gives_in(client);
                 }
+                return Ok(());
+            }
+            Reply::Sealed => {
+                *self.stats.named.entry("seals_answered").or_default() += 1;
                 return Ok(());
             }
             Reply::Undecodable => {

@@ -212,7 +212,9 @@ impl<P: Subject> World<P> {
 
     /// `replica` starts from what its disk holds.
     pub(super) fn restart(&mut self, replica: usize) -> Result<(), Flaw> {
-        if self.nodes[replica].power != Power::Down {
+        let id = self.nodes[replica].id;
+        let starts = self.invited.contains(id) && !self.lost.contains(id);
+        if self.nodes[replica].power != Power::Down || !starts {
             return Ok(());
         }
         let node = &mut self.nodes[replica];

@@ -4,6 +4,7 @@
 //! a whole story. Production code runs unchanged inside: [`Group`](panchayat_core::Group) drives
 //! the protocol, frames and journal are the real formats.
 
+mod changes;
 mod clients;
 mod doubts;
 mod faults;
@@ -18,7 +19,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use panchayat_consensus::{
-    ClusterId, EpochNumber, GroupId, InstanceId, Path, ReplicaId, Time, Token,
+    ClusterId, EpochNumber, GroupId, InstanceId, Path, ReplicaId, ReplicaSet, Time, Token,
 };
 use panchayat_core::detector::Detector;
 use panchayat_core::frame::FrameHeader;
@@ -69,6 +70,7 @@ pub(crate) enum Event {
     Script { index: usize },
     Fault { index: usize },
     FaultEnd { index: usize },
+    Change { index: usize },
     Check,
 }
 
@@ -136,6 +138,14 @@ pub(crate) struct World<P: Subject> {
     commands_left: u32,
     pub(crate) history: Vec<ClientEvent>,
     acknowledged: Vec<Acknowledged>,
+    /// Disks that were lost for good.
+    lost: ReplicaSet,
+    /// Who was ever to be a member: nobody else starts.
+    invited: ReplicaSet,
+    /// Every epoch that was ever proposed, and the first: its number and members.
+    proposed_epochs: Vec<(u64, ReplicaSet)>,
+    /// The newest of them that is known to stand.
+    established: u64,
     pub(crate) answers: Vec<Answer>,
     pub(crate) readings: Vec<ReadSeen>,
     pub(crate) executions: Vec<Execution>,
@@ -158,6 +168,8 @@ pub(crate) struct World<P: Subject> {
 
 /// The token space of scripts, apart from that of clients.
 const SCRIPT_TOKENS: u64 = 1 << 48;
+/// The token space of operators, apart from that of clients and scripts.
+const OPERATOR_TOKENS: u64 = 1 << 49;
 
 impl<P: Subject> World<P> {
     pub(crate) fn new(seed: u64, setup: Setup, text: bool) -> Self {
@@ -185,6 +197,10 @@ impl<P: Subject> World<P> {
             commands_left,
             history: Vec::new(),
             acknowledged: Vec::new(),
+            lost: ReplicaSet::EMPTY,
+            invited: ReplicaSet::all(setup.founders()),
+            proposed_epochs: vec![(1, ReplicaSet::all(setup.founders()))],
+            established: 1,
             answers: Vec::new(),
             readings: Vec::new(),
             executions: Vec::new(),
@@ -210,15 +226,18 @@ impl<P: Subject> World<P> {
     }
 
     fn plan_first_events(&mut self) {
-        for replica in 0..self.setup.replicas() {
+        for replica in 0..self.setup.founders() {
             self.queue.push(0, Event::Restart { replica });
+        }
+        for (index, planned) in self.setup.changes.iter().enumerate() {
+            self.queue.push(planned.at_us, Event::Change { index });
         }
         for (index, planned) in self.setup.plan.iter().enumerate() {
             self.queue.push(planned.at_us, Event::Fault { index });
         }
         let load = &self.setup.workload;
-        for number in 0..load.clients_per_replica * self.setup.replicas() {
-            let home = number % self.setup.replicas();
+        for number in 0..load.clients_per_replica * self.setup.founders() {
+            let home = number % self.setup.founders();
             self.clients.push(Client::new(home, self.next_process));
             self.next_process += 1;
             let at = self.client_rng.below(load.think_us + 1);
@@ -303,6 +322,7 @@ impl<P: Subject> World<P> {
             Event::Script { index } => self.script_proposes(index),
             Event::Fault { index } => self.begin_fault(index),
             Event::FaultEnd { index } => self.end_fault(index),
+            Event::Change { index } => self.operate(index),
             Event::Check => self.check(),
         }
     }

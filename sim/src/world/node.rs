@@ -26,6 +26,7 @@ pub(crate) enum Job {
     Frame { from: ReplicaId, bytes: Bytes },
     Synced(RecordSeq),
     Propose { token: Token, command: Command },
+    Seal { token: Token, seal: Command },
     Read { token: Token, request: ReadRequest<KvQuery> },
     Peer(Verdict),
     Wake,

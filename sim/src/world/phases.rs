@@ -1,12 +1,12 @@
 //! The phases of a run: faults, then heal and settle, then the durability scan.
 
-use panchayat_consensus::ReplicaId;
+use panchayat_consensus::{ReplicaId, ReplicaSet};
 
-use super::{Event, Phase, Power, World, state_of};
+use super::{Event, Node, Phase, Power, World, state_of};
 use crate::disk::Keep;
 use crate::flaw::{Flaw, Invariant};
 use crate::network::Weather;
-use crate::subject::Subject;
+use crate::subject::{Part, Subject};
 
 /// How often a healed world is asked whether it has settled.
 const CHECK_EVERY_US: u64 = 100_000;
@@ -34,6 +34,7 @@ impl<P: Subject> World<P> {
                 if self.now_us > self.phase_since_us + self.setup.liveness_us {
                     return Err(self.stuck());
                 }
+                self.clients_of_outsiders();
             }
             Phase::Done => return Ok(()),
         }
@@ -80,13 +81,27 @@ impl<P: Subject> World<P> {
         let mut out = self.nodes.iter().filter(|node| node.power == Power::Out).count();
         for replica in self.setup.down.iter() {
             let index = replica.index();
-            if self.nodes[index].is_up() && out < self.setup.down_max {
+            if self.nodes[index].is_up()
+                && out < self.setup.down_max
+                && self.can_do_without(replica)
+            {
                 self.crash(index)?;
                 self.nodes[index].power = Power::Out;
                 out += 1;
             }
         }
         Ok(())
+    }
+
+    /// Whether a quorum is left of whoever may be members, without this one and those that are gone.
+    fn can_do_without(&self, replica: ReplicaId) -> bool {
+        self.possible_rosters().into_iter().all(|roster| {
+            let gone = |place: &ReplicaId| {
+                *place == replica || self.nodes[place.index()].power == Power::Out
+            };
+            !roster.contains(replica)
+                || roster.iter().filter(gone).count() <= (roster.len() - 1) / 2
+        })
     }
 
     /// Whether nothing is left to do: clients done, all instances decided and executed, and the
@@ -98,14 +113,26 @@ impl<P: Subject> World<P> {
         if self.script.iter().any(|scripted| scripted.executed_us.is_none()) {
             return false;
         }
-        let mut prints = self.nodes.iter().filter(|n| n.is_up()).map(|n| n.executed_print);
+        let Some((epoch, roster)) = self.newest_roster() else { return false };
+        let mut prints = self.members_up(roster).map(|node| node.executed_print);
         let first = prints.next();
         prints.all(|print| Some(print) == first)
             && self.nodes.iter().filter(|node| node.is_up()).all(|node| {
-                node.group.as_ref().is_some_and(|group| {
-                    group.held() == 0 && group.protocol().unsettled(1).is_empty()
-                })
+                let Some(group) = &node.group else { return false };
+                let protocol = group.protocol();
+                if !roster.contains(node.id) {
+                    // Whoever knows none of today's members can hear from none that it is not one.
+                    let known = protocol.roster().unwrap_or_default();
+                    return protocol.part() == Part::Outside
+                        || !self.members_up(roster).any(|member| known.contains(member.id));
+                }
+                let settled = group.held() == 0 && protocol.unsettled(1).is_empty();
+                protocol.part() == Part::Member(epoch) && settled
             })
+    }
+
+    fn members_up(&self, roster: ReplicaSet) -> impl Iterator<Item = &Node<P>> {
+        self.nodes.iter().filter(move |node| node.is_up() && roster.contains(node.id))
     }
 
     fn stuck(&self) -> Flaw {
@@ -123,8 +150,9 @@ impl<P: Subject> World<P> {
             };
             let unsettled = group.protocol().unsettled(usize::MAX);
             text.push_str(&format!(
-                "\n  {} executed {} commands, holds {} outputs, {} unsettled: {:?}",
+                "\n  {} ({:?}) executed {} commands, holds {} outputs, {} unsettled: {:?}",
                 node.id,
+                group.protocol().part(),
                 node.executed.len(),
                 group.held(),
                 unsettled.len(),
@@ -179,7 +207,9 @@ impl<P: Subject> World<P> {
     }
 
     fn look_for_acknowledged(&self) -> Result<(), Flaw> {
-        for node in self.nodes.iter().filter(|node| node.is_up()) {
+        let all = ReplicaSet::all(self.setup.replicas());
+        let roster = self.newest_roster().map_or(all, |(_, roster)| roster);
+        for node in self.members_up(roster) {
             for acknowledged in &self.acknowledged {
                 if !node.executed.contains(&acknowledged.id) {
                     let text = format!(
@@ -191,7 +221,7 @@ impl<P: Subject> World<P> {
                 }
             }
         }
-        let mut states = self.nodes.iter().filter(|node| node.is_up()).map(|n| (n.id, state_of(n)));
+        let mut states = self.members_up(roster).map(|n| (n.id, state_of(n)));
         let first: Option<(ReplicaId, _)> = states.next();
         match first.and_then(|(a, state)| Some((a, states.find(|(_, other)| *other != state)?.0))) {
             None => Ok(()),

@@ -10,8 +10,8 @@ use std::io::Read;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use panchayat_consensus::ReplicaId;
 use panchayat_consensus::wire::{from_bytes, to_bytes};
+use panchayat_consensus::{ReplicaId, ReplicaSet};
 use panchayat_core::kv::KvStore;
 use panchayat_core::sessions::Sessions;
 use panchayat_core::snapshot::{
@@ -62,7 +62,7 @@ impl<P: Subject> World<P> {
             executed_print: node.executed_print,
             applied: node.applied.clone(),
             progress: self.order.progress(node.id),
-            checks: self.checks.freeze(place),
+            checks: self.checks.freeze(place, &parts.image),
         });
         let node = &mut self.nodes[replica];
         node.writing = Some((frozen, parts.after));
@@ -129,9 +129,10 @@ impl<P: Subject> World<P> {
         if ahead.is_empty() {
             return;
         }
-        let n = self.setup.quorums.n();
+        let n = self.setup.replicas();
         let mut turn = (1..=n).map(|step| (node.asked + step) % n);
-        let Some(of) = turn.find(|seat| ahead.contains(ReplicaId(*seat as u8))) else { return };
+        let asked = ahead.minus(ReplicaSet::all(n).minus(self.invited));
+        let Some(of) = turn.find(|seat| asked.contains(ReplicaId(*seat as u8))) else { return };
         node.asked = of;
         node.asking_until_us = self.now_us + STATE_TIMEOUT_US;
         let by = node.place();

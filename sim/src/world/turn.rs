@@ -105,7 +105,7 @@ impl<P: Subject> World<P> {
                     self.token_read(replica, token, Err(ReadRefusal::Unreachable))?;
                 }
                 Job::Synced(_) | Job::Peer(_) => self.nodes[replica].inbox.push_back(job),
-                Job::Wake => {}
+                Job::Wake | Job::Seal { .. } => {}
             }
         }
         Ok(())
@@ -176,6 +176,7 @@ impl<P: Subject> World<P> {
             }
         }
         self.ask_for_state(replica);
+        self.note_established(replica);
         let node = &self.nodes[replica];
         if let Some(state) = state_of(node) {
             let known = *self.states.entry(node.executed_print).or_insert(state);
@@ -226,6 +227,11 @@ impl<P: Subject> World<P> {
                     });
                     self.trace.mix(token.0);
                     group.step(now, Input::Propose { token, command });
+                }
+                Job::Seal { token, seal } => {
+                    self.trace.line(Some(node.id), None, || format!("seal {token:?} {seal:?}"));
+                    self.trace.mix(token.0);
+                    group.seal(now, token, seal);
                 }
                 Job::Read { token, request } => {
                     self.trace.line(Some(node.id), None, || format!("asks {token:?} {request:?}"));
@@ -421,6 +427,7 @@ impl<P: Subject> World<P> {
             Effect::Duplicate => "requests_duplicate",
             Effect::TooOld => "requests_too_old",
             Effect::Read => "reads_ordered",
+            Effect::Sealed => "seals_executed",
             Effect::Undecodable => {
                 let text = "a payload that a client proposed does not decode".into();
                 return Err(Flaw::of(Invariant::Validity, id, text));
