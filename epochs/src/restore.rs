@@ -104,8 +104,9 @@ impl Epochs {
         }
         let mistakes = self.mistakes();
         let mut outcome = Default::default();
+        // A protocol that has just begun takes whatever place its epoch has come to.
         if let Some(run) = &mut self.current
-            && run.can_install(&bodies)
+            && !bodies.is_empty()
         {
             let (reads, outcome) = (&mut self.reads, &mut outcome);
             let mut outlet = Outlet { is_current: true, reads, outcome, mistakes, fx };
