@@ -71,15 +71,17 @@ impl FastPaxos {
         let mut delays: Vec<i64> =
             self.delays.outbound.iter().copied().flatten().chain([0]).collect();
         delays.sort_unstable();
-        self.after(delays.get(self.config.quorums.fast() - 1).copied(), now)
+        let last = delays.get(self.config.quorums.fast() - 1).copied();
+        self.after(last.filter(|_| self.clocks_agree(&delays)), now)
     }
 
     /// The same for all members that answer this coordinator.
     pub(crate) fn arrival_everywhere(&self, now: Now) -> WallTime {
         let members = self.others().iter().filter(|member| self.answers(*member, now, false));
         let delays = members.map(|member| self.delays.outbound[member.index()]);
-        let last = delays.chain([Some(0)]).try_fold(i64::MIN, |last, delay| Some(last.max(delay?)));
-        self.after(last, now)
+        let delays: Option<Vec<i64>> = delays.chain([Some(0)]).collect();
+        let delays = delays.filter(|delays| self.clocks_agree(delays));
+        self.after(delays.and_then(|delays| delays.into_iter().max()), now)
     }
 
     /// For how long after `due` the vote for a command of `origin` may wait for others that should
@@ -109,6 +111,14 @@ impl FastPaxos {
         let last = self.config.quorums.fast().checked_sub(2);
         let back = last.and_then(|last| back.get(last).copied());
         Span(latest.unwrap_or(0).min(back.unwrap_or(0)).max(0) as u64)
+    }
+
+    /// Whether one time means about the same to all. Where clocks are further apart than anybody waits,
+    /// everybody would wait as long as may be, for nothing, and again with every collision.
+    fn clocks_agree(&self, delays: &[i64]) -> bool {
+        let (least, most) = (delays.iter().min(), delays.iter().max());
+        let apart = most.unwrap_or(&0).saturating_sub(*least.unwrap_or(&0));
+        apart.unsigned_abs() <= self.config.timing.arrival_wait_max.0.saturating_mul(2)
     }
 
     fn after(&self, delay: Option<i64>, now: Now) -> WallTime {

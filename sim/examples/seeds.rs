@@ -24,18 +24,27 @@ struct Arguments {
     replicas: usize,
     jobs: usize,
     trace: Option<Option<String>>,
+    load: panchayat_sim::Load,
     seeds: std::ops::Range<u64>,
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
     let protocol = "epaxos".to_owned();
-    let mut parsed = Arguments { protocol, replicas: 5, jobs: 2, trace: None, seeds: 0..100 };
+    let mut parsed = Arguments {
+        protocol,
+        replicas: 5,
+        jobs: 2,
+        trace: None,
+        load: panchayat_sim::Load::Drawn,
+        seeds: 0..100,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--protocol" => parsed.protocol = words.next().ok_or("--protocol NAME")?,
             "--replicas" => parsed.replicas = words.next().ok_or("--replicas N")?.parse()?,
             "--jobs" => parsed.jobs = words.next().ok_or("--jobs N")?.parse()?,
+            "--ledger" => parsed.load = panchayat_sim::Load::Ledger,
             "--trace" => parsed.trace = Some(None),
             "--grep" => parsed.trace = Some(Some(words.next().ok_or("--grep TEXT")?)),
             range => match range.split_once("..") {
@@ -72,7 +81,7 @@ fn run<P: Subject>(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn trace<P: Subject>(arguments: &Arguments, wanted: Option<&str>) {
-    let options = Options { text: true, ..Options::new(arguments.replicas) };
+    let options = Options { text: true, load: arguments.load, ..Options::new(arguments.replicas) };
     let report = run_seed::<P>(arguments.seeds.start, &options);
     match (&report.violation, wanted) {
         (_, Some(wanted)) => {
@@ -95,7 +104,7 @@ fn trace<P: Subject>(arguments: &Arguments, wanted: Option<&str>) {
 }
 
 fn range<P: Subject>(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let options = Options::new(arguments.replicas);
+    let options = Options { load: arguments.load, ..Options::new(arguments.replicas) };
     let begun = Instant::now();
     let (steps, virtual_us) = (AtomicU64::new(0), AtomicU64::new(0));
     let summary = run_range::<P>(arguments.seeds.clone(), arguments.jobs, &options, |report| {

@@ -89,3 +89,11 @@ fn seeds_that_found_something_stay_quiet() {
         assert_eq!(report.violation, None, "{replicas} replicas");
     }
 }
+
+/// Clocks half a minute apart: nobody waits for times that mean something else to everyone.
+#[test]
+fn clocks_far_apart_do_not_make_every_command_wait() {
+    let options = Options { load: panchayat_sim::Load::Ledger, ..Options::new(3) };
+    let report = run_seed::<FastPaxos>(813, &options);
+    assert_eq!(report.violation, None);
+}
