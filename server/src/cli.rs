@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Geo(Geo),
     Bench(Bench),
     Up(Up),
+    Serve(Serve),
     Put(Put),
     Get(Get),
     Txn(Txn),
@@ -316,8 +317,8 @@ fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
 /// Start a cluster on this machine and keep it up until Ctrl-C
 ///
 /// Every city of the set is a replica in this process, as far from the others as the topology
-/// says. Clients connect from outside: see `put`, `get` and `txn`. Started again on the same data
-/// directory, the cluster goes on with its data.
+/// says, with a port for Redis clients; `put`, `get` and `txn` are about the same data. Started again
+/// on the same data directory, the cluster goes on with its data.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     #[command(flatten)]
@@ -326,13 +327,26 @@ pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) ordering: Ordering,
 
-    /// Port of the first city, the others count up; 0 for any free ports
+    /// Port of the first city, the others count up; 0 for any free ports. Redis clients use it over
+    /// TCP, replicas over UDP
     #[arg(long, value_name = "PORT", default_value_t = 7001)]
     pub(crate) base_port: u16,
 
     /// Keep journals, certificates and the description for clients here
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,
+}
+
+/// Run one replica of a cluster, with a port for Redis clients
+///
+/// The configuration names the members, this one's certificate, its data directory, and which keys
+/// belong to which workload. SIGTERM and Ctrl-C stop it in order: what is under way is answered, and
+/// everything is synced.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration of this replica
+    #[arg(long, value_name = "FILE", default_value = "panchayat.yaml")]
+    pub(crate) config: PathBuf,
 }
 
 /// Set a key of a running cluster

@@ -5,9 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use miette::{Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan};
-use panchayat::topology::{self, NotFound, TopologyError};
-use panchayat::{BackupError, LocalError, StartError};
+use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan};
+use panchayat::topology::{Diagnostic, NotFound, TopologyError};
+use panchayat::transport::TransportError;
+use panchayat::{BackupError, LocalError, NoWorkload, StartError};
 use panchayat_bench::experiment::ExperimentError;
 use panchayat_bench::geo::GeoError;
 use panchayat_bench::loopback::LoopbackError;
@@ -37,7 +38,7 @@ pub(crate) enum CliError {
     Geo(GeoError),
     /// A file of an experiment cannot be used.
     #[error("{0}")]
-    ExperimentFile(Box<topology::Diagnostic>),
+    ExperimentFile(Box<Diagnostic>),
     /// There is no such experiment, shipped or as a file.
     #[error("no experiment `{name}`: neither a file nor one of {shipped}")]
     NoExperiment { name: String, shipped: String },
@@ -50,6 +51,21 @@ pub(crate) enum CliError {
     /// A bench has no report.
     #[error(transparent)]
     Bench(#[from] LoopbackError),
+    /// A configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] Box<Diagnostic>),
+    /// A configuration cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    ConfigFile { path: PathBuf, source: io::Error },
+    /// A certificate cannot be used.
+    #[error("the certificate in {}: {source}", dir.display())]
+    Identity { dir: PathBuf, source: TransportError },
+    /// A replica did not start.
+    #[error(transparent)]
+    Serve(#[from] Box<StartError>),
+    /// A replica lacks a workload.
+    #[error(transparent)]
+    NoWorkload(#[from] NoWorkload),
     /// A cluster did not start.
     #[error(transparent)]
     Up(LocalError),
@@ -145,8 +161,10 @@ impl CliError {
     pub(crate) fn report(self) -> ExitCode {
         let code = self.code();
         let diagnostic = match &self {
-            Self::Topology(error) => error.diagnostic().cloned().map(Drawn::topology),
-            Self::ExperimentFile(diagnostic) => Some(Drawn::topology((**diagnostic).clone())),
+            Self::Topology(error) => error.diagnostic().cloned().map(Drawn::in_file),
+            Self::Config(diagnostic) | Self::ExperimentFile(diagnostic) => {
+                Some(Drawn::in_file((**diagnostic).clone()))
+            }
             _ => None,
         };
         let drawn = diagnostic.unwrap_or_else(|| Drawn::plain(&self));
@@ -162,6 +180,8 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Topology(_)
+            | Self::Config(_)
+            | Self::ConfigFile { .. }
             | Self::NotFound(_)
             | Self::UnknownSite { .. }
             | Self::OtherSet { .. }
@@ -218,6 +238,9 @@ impl CliError {
                  any free ports"
                     .to_owned()
             }
+            Self::Serve(source) if is_locked(source) => {
+                "stop the other process first: a data directory has one user at a time".to_owned()
+            }
             Self::Up(LocalError::Start { source, .. }) if is_locked(source) => {
                 "stop the cluster first: a data directory has one user at a time".to_owned()
             }
@@ -257,7 +280,7 @@ impl Drawn {
         Self { message: error.to_string(), help: error.help(), place: None }
     }
 
-    fn topology(diagnostic: topology::Diagnostic) -> Self {
+    fn in_file(diagnostic: Diagnostic) -> Self {
         // Columns count characters, spans count bytes.
         let byte = |chars: usize| {
             let mut at = diagnostic.source_line.char_indices().map(|(at, _)| at);
@@ -287,7 +310,7 @@ impl fmt::Display for Drawn {
 
 impl std::error::Error for Drawn {}
 
-impl Diagnostic for Drawn {
+impl miette::Diagnostic for Drawn {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as _)
     }

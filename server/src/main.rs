@@ -20,6 +20,7 @@ mod ordering;
 mod outcome;
 mod redis;
 mod resp;
+mod serve;
 mod signals;
 mod sim;
 mod table;
@@ -67,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Bench(arguments) => bench::run(arguments).await,
             Command::Sim(arguments) => sim::run(&arguments),
             Command::Up(arguments) => up::run(arguments).await,
+            Command::Serve(arguments) => serve::run(arguments).await,
             Command::Snapshot(arguments) => backup::snapshot(arguments).await,
             Command::Restore(arguments) => {
                 tokio::task::block_in_place(|| backup::restore(&arguments))

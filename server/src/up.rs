@@ -14,14 +14,12 @@ use crate::errors::{CliError, FAILED};
 use crate::geo::{durability, topology};
 use crate::ordering::choice;
 use crate::redis::Store;
-use crate::resp::{Limits as ClientLimits, Listener, Service, WorkloadHandle};
+use crate::resp::{COMMAND_BYTES_MAX, Limits as ClientLimits, Listener, Service, WorkloadHandle};
 use crate::signals::Stop;
 use crate::table::table;
 
 /// How long what is in flight may take to finish when the cluster is told to stop.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
-/// Room for the largest value that clients may send.
-const COMMAND_BYTES_MAX: usize = 16 << 20;
 /// How often replicas are looked after.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -74,16 +74,16 @@ impl Reply {
         matches!(self, Self::Error(_))
     }
 
-    /// About how much memory it takes, in bytes.
+    /// About how much memory it takes, in bytes; strings are shared with whoever holds the value.
     pub(crate) fn cost(&self) -> usize {
         let inside = match self {
-            Self::Bulk(bytes) | Self::Text(bytes) => bytes.len(),
+            Self::Text(bytes) => bytes.len(),
             Self::Array(items) | Self::Set(items) => items.iter().map(Self::cost).sum(),
             Self::Map(pairs) | Self::Pairs(pairs) => {
                 pairs.iter().map(|(a, b)| a.cost() + b.cost()).sum()
             }
             Self::Simple(text) | Self::Error(text) => text.len(),
-            Self::Integer(_) | Self::Null | Self::NullArray | Self::Double(_) => 0,
+            Self::Bulk(_) | Self::Integer(_) | Self::Null | Self::NullArray | Self::Double(_) => 0,
         };
         inside + size_of::<Self>()
     }

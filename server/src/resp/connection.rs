@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::encode::encode;
+use super::encode::{Resp, encode};
 use super::groups::{Fits, Group, Keys, Touched};
 use super::pending::{Pending, Shape, Work, begin};
 use super::registry::Peer;
@@ -29,6 +29,8 @@ use crate::redis::{Batch, Call, Guard, Reply};
 
 /// How much is read at once.
 const READ_BYTES: usize = 16 << 10;
+/// So many bytes wait to be written; more replies are made into bytes when these have gone.
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// Most groups of requests under way.
 const PENDING_MAX: usize = 64;
 /// So many turns without a break: other connections wait for the thread.
@@ -47,6 +49,9 @@ pub(super) struct Connection<S> {
     /// What was asked for and is not answered, in order.
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// Replies that are not written out yet. What is large in them is shared with the store.
+    answers: VecDeque<(Reply, Resp)>,
+    answers_bytes: usize,
     /// The keys of what is under way.
     touched: Touched,
     /// Requests that are to go together.
@@ -88,6 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: BytesMut::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            answers: VecDeque::new(),
+            answers_bytes: 0,
             touched: Touched::default(),
             group: None,
             waiting: None,
@@ -144,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             + self.output.capacity()
             + self.parser.bytes()
             + self.pending_bytes
+            + self.answers_bytes
             + self.group.as_ref().map_or(0, |group| group.bytes)
             + self.session.bytes()
     }
@@ -157,11 +165,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn is_over(&self) -> bool {
         match self.phase {
             Phase::Open | Phase::Ended => false,
-            Phase::Closing => {
-                self.pending.is_empty() && self.waiting.is_none() && self.output.is_empty()
-            }
+            Phase::Closing => self.is_idle(),
             Phase::Gone => true,
         }
+    }
+
+    /// Whether nothing is under way.
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+            && self.waiting.is_none()
+            && self.answers.is_empty()
+            && self.output.is_empty()
     }
 
     /// One turn; whether anything has happened.
@@ -315,10 +329,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.pending.push_back(pending);
     }
 
-    /// Takes the answers that are there, in order.
+    /// Takes the answers that are there, in order, as long as there is room to write them out.
     fn take_answers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut taken = false;
-        while let Some(first) = self.pending.front_mut() {
+        while self.output.len() < OUTPUT_BYTES_MAX {
+            if let Some((reply, resp)) = self.answers.pop_front() {
+                self.answers_bytes -= reply.cost();
+                if self.output.is_empty() {
+                    self.written_at = Instant::now();
+                }
+                encode(&reply, resp, &mut self.output);
+                taken = true;
+                continue;
+            }
+            let Some(first) = self.pending.front_mut() else { break };
             let replies = match first.poll(&self.service, cx) {
                 Poll::Ready((replies, changes)) => {
                     self.session.watched.extend(changes.watched);
@@ -330,12 +354,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Poll::Pending => break,
             };
-            if self.output.is_empty() {
-                self.written_at = Instant::now();
-            }
-            // HELLO is answered in the version that it asks for.
             let resp = first.resp;
-            replies.iter().for_each(|reply| encode(reply, resp, &mut self.output));
+            self.answers_bytes += replies.iter().map(Reply::cost).sum::<usize>();
+            self.answers.extend(replies.into_iter().map(|reply| (reply, resp)));
             if let Some(ended) = self.pending.pop_front() {
                 self.pending_bytes -= ended.bytes;
                 self.touched.remove(&ended.keys);
@@ -444,7 +465,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let late = self.pending.front().and_then(Pending::due).map(|at| (at, false));
         let unread =
             (!self.output.is_empty()).then_some((self.written_at + limits.stall_timeout, true));
-        let idle = self.pending.is_empty() && self.waiting.is_none() && self.output.is_empty();
+        let idle = self.is_idle();
         let whole = self.parser.is_idle() && self.input.is_empty();
         let patience = match (idle, whole) {
             (true, false) => limits.stall_timeout,

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use panchayat::Member;
 use tokio::time::Instant;
 
 use super::service::Service;
 
 /// How often links are looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// Who was not heard of for so long is not reached: heartbeats come much more often, and a link whose
+/// other end is gone is noticed later.
+const SILENCE: Duration = Duration::from_secs(2);
 /// For how long a majority must have been out of reach. Links that come back soon lose nothing.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -30,7 +34,12 @@ impl Health {
 /// How many members this replica reaches, itself included.
 pub(super) fn reached(service: &Service) -> usize {
     let others = service.cluster.members.iter().filter(|member| member.name != service.name);
-    1 + others.filter(|member| service.mesh().is_up(member.node)).count()
+    let mesh = service.mesh();
+    let heard = |member: &&Member| {
+        let silence = mesh.last_heard(member.node);
+        mesh.is_up(member.node) && silence.is_some_and(|silence| silence < SILENCE)
+    };
+    1 + others.filter(heard).count()
 }
 
 /// How many members a majority is.

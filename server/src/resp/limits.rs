@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// Longest command of a replica: room for the largest request, and what stands around it.
+pub(crate) const COMMAND_BYTES_MAX: usize = 16 << 20;
+
 /// What clients may ask of a server at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -30,7 +33,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 12_000,
-            request_bytes_max: (16 << 20) - (64 << 10),
+            request_bytes_max: COMMAND_BYTES_MAX - (64 << 10),
             connection_bytes_max: 64 << 20,
             total_bytes_max: 512 << 20,
             command_timeout: Duration::from_secs(10),

@@ -35,6 +35,6 @@ mod session;
 mod sweep;
 mod transaction;
 
-pub(crate) use limits::Limits;
+pub(crate) use limits::{COMMAND_BYTES_MAX, Limits};
 pub(crate) use listener::{ListenError, Listener};
-pub(crate) use service::{Service, WorkloadHandle};
+pub(crate) use service::{Route, Service, WorkloadHandle};

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod resp;
+pub(crate) mod serve;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;

@@ -1,0 +1,113 @@
+//! `panchayat serve`: one replica, with a port for Redis clients.
+
+mod config;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use panchayat::identity::Identity;
+use panchayat::{Cluster, Limits, Replica, Workload};
+
+use self::config::Config;
+use crate::cli::Serve;
+use crate::errors::{CliError, FAILED};
+use crate::redis::Store;
+use crate::resp::{COMMAND_BYTES_MAX, Listener, Route, Service, WorkloadHandle};
+use crate::signals::Stop;
+
+/// How long what is in flight may take to finish when the replica is told to stop.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often the replica is looked after.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+pub(crate) async fn run(arguments: Serve) -> Result<ExitCode, CliError> {
+    let config = config::load(&arguments.config)?;
+    let mut stop = Stop::listen()?;
+    // A port that is taken is told before anything is written.
+    let port = Listener::bind(config.clients).await?;
+    let service = tokio::select! {
+        started = start(&config) => started?,
+        () = stop.asked() => return Ok(ExitCode::SUCCESS),
+    };
+    let replica = service.workloads[0].store.clone();
+    let listener = Listener::serve(port, service).map_err(CliError::Listen)?;
+    let seat = config.members.iter().zip(&config.topology.set(&config.set)?.sites);
+    let own = seat.into_iter().find(|(_, site)| **site == config.replica).map(|(addr, _)| addr);
+    println!(
+        "{} serves Redis clients on {} and its peers on {}; SIGTERM or Ctrl-C stops it",
+        config.replica,
+        listener.addr(),
+        own.map(ToString::to_string).unwrap_or_default(),
+    );
+    let healthy = tokio::select! {
+        () = stop.asked() => true,
+        () = stopped(&replica) => false,
+    };
+    let stopping = async {
+        listener.stop(SHUTDOWN_PATIENCE).await;
+        tokio::time::timeout(SHUTDOWN_PATIENCE, replica.shutdown()).await
+    };
+    tokio::select! {
+        ended = stopping => match ended {
+            Ok(Ok(())) if healthy => {
+                println!("stopped");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(Err(why)) => eprintln!("the replica had stopped before: {why}"),
+            Ok(Ok(())) => {}
+            Err(_) => eprintln!("stopped with commands in flight: no majority answers"),
+        },
+        () = stop.asked() => eprintln!("stopped at once"),
+    }
+    Ok(ExitCode::from(FAILED))
+}
+
+/// Starts the replica, and what its clients will talk to.
+async fn start(config: &Config) -> Result<Arc<Service>, CliError> {
+    let dir = config.identity.clone();
+    let identity = Identity::load(&dir).map_err(|source| CliError::Identity { dir, source })?;
+    let matrix = config.topology.matrix(&config.set)?;
+    let cluster = Cluster::of_sites(identity.cluster(), &matrix, &config.members);
+    let limits = Limits { command_bytes_max: COMMAND_BYTES_MAX, ..Limits::default() };
+    let name = &config.replica;
+    let mut builder = Replica::<Store>::builder(cluster.clone(), name, identity, &config.data_dir)
+        .durability(config.durability)
+        .limits(limits);
+    let started = |error| CliError::Serve(Box::new(error));
+    if config.workloads.is_empty() {
+        let store = builder.start(Store::default()).await.map_err(started)?;
+        let workloads = vec![WorkloadHandle { name: String::new(), store }];
+        return Ok(Service::new(cluster, name, workloads, Vec::new(), 0, config.limits));
+    }
+    for workload in &config.workloads {
+        let described = Workload::new(&workload.name).protocol(workload.protocol.clone());
+        builder = builder.workload(described, Store::default());
+    }
+    let node = builder.start_workloads().await.map_err(started)?;
+    let (mut workloads, mut routes, mut rest) = (Vec::new(), Vec::new(), 0);
+    for (at, workload) in config.workloads.iter().enumerate() {
+        let store = node.workload::<Store>(&workload.name)?;
+        workloads.push(WorkloadHandle { name: workload.name.clone(), store });
+        if workload.prefixes.is_empty() {
+            rest = at;
+        }
+        routes.extend(workload.prefixes.iter().map(|prefix| Route {
+            prefix: Bytes::copy_from_slice(prefix.as_bytes()),
+            workload: at,
+        }));
+    }
+    Ok(Service::new(cluster, name, workloads, routes, rest, config.limits))
+}
+
+/// Waits until the replica has stopped by itself; says why.
+async fn stopped(replica: &Replica<Store>) {
+    loop {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        if let Some(why) = replica.stopped() {
+            eprintln!("the replica has stopped: {why}");
+            return;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A cluster of `panchayat serve`, a process per city.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use panchayat::identity::Authority;
+use panchayat::{ClusterId, NodeId};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::resp::Raw;
+
+pub(crate) const CITIES: [&str; 3] = ["mumbai", "delhi", "bangalore"];
+/// Longer, and something hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Three cities.
+pub(crate) struct Served {
+    dir: PathBuf,
+    replicas: Vec<Option<Child>>,
+    pub(crate) clients: Vec<SocketAddr>,
+}
+
+impl Served {
+    /// Writes certificates and configurations to `dir`, each with `more` at its end, and starts all
+    /// cities.
+    pub(crate) fn start(dir: &Path, more: &str) -> Self {
+        let authority = Authority::create().unwrap();
+        // Ports that were free a moment ago.
+        let meshes: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let members: String = CITIES
+            .iter()
+            .zip(&meshes)
+            .map(|(city, socket)| format!("  {city}: {}\n", socket.local_addr().unwrap()))
+            .collect();
+        let clients: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap()).collect();
+        for (seat, city) in CITIES.iter().enumerate() {
+            let node = NodeId(seat as u64 + 1);
+            let identity = authority.issue_node(ClusterId(7), node).unwrap();
+            identity.save(&dir.join(format!("certs-{city}"))).unwrap();
+            let text = format!(
+                "replica: {city}\nmembers:\n{members}identity: certs-{city}\ndata_dir: data-{city}\n\
+                 clients:\n  listen: {}\n{more}",
+                clients[seat]
+            );
+            std::fs::write(dir.join(format!("{city}.yaml")), text).unwrap();
+        }
+        drop((meshes, ports));
+        let mut served = Self { dir: dir.to_owned(), replicas: vec![None, None, None], clients };
+        for seat in 0..3 {
+            served.spawn(seat);
+        }
+        served
+    }
+
+    /// Starts a city and waits until it serves.
+    pub(crate) fn spawn(&mut self, seat: usize) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_panchayat"))
+            .args(["serve", "--config"])
+            .arg(self.dir.join(format!("{}.yaml", CITIES[seat])))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.contains("serves Redis clients"), "{line}");
+        // Read on, or it could not print.
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        self.replicas[seat] = Some(child);
+    }
+
+    pub(crate) fn signal(&self, seat: usize, signal: Signal) {
+        let child = self.replicas[seat].as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
+    /// Ends a city as a power cut would.
+    pub(crate) fn kill(&mut self, seat: usize) {
+        self.signal(seat, Signal::KILL);
+        self.wait(seat);
+    }
+
+    /// Waits for the end of a city; its exit code.
+    pub(crate) fn wait(&mut self, seat: usize) -> Option<i32> {
+        let mut child = self.replicas[seat].take().expect("it runs");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(began.elapsed() < PATIENCE, "{} does not end", CITIES[seat]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn connect(&self, seat: usize) -> Raw {
+        Raw::connect(self.clients[seat])
+    }
+
+    /// Waits until a city executes commands.
+    pub(crate) fn wait_until_it_serves(&self, seat: usize) {
+        let began = Instant::now();
+        let mut last = String::new();
+        while began.elapsed() < PATIENCE {
+            last = self.connect(seat).ask("SET ready yes");
+            if last == "+OK\r\n" {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{} does not serve: {last}", CITIES[seat]);
+    }
+
+    /// How much memory a city has resident, in bytes.
+    pub(crate) fn resident(&self, seat: usize) -> u64 {
+        let pid = self.replicas[seat].as_ref().expect("it runs").id();
+        let mut text = String::new();
+        let mut file = std::fs::File::open(format!("/proc/{pid}/status")).unwrap();
+        file.read_to_string(&mut text).unwrap();
+        let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        for mut child in self.replicas.drain(..).flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
