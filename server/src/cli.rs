@@ -76,6 +76,10 @@ pub(crate) struct Geo {
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) clients: u32,
 
+    /// One client in all instead, that visits the cities in turn: what a command takes by itself
+    #[arg(long, conflicts_with = "clients")]
+    pub(crate) solo: bool,
+
     /// How long to measure, after a warm-up of a second
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub(crate) duration: Duration,
@@ -119,6 +123,8 @@ Examples:
   panchayat geo --set asia-europe5 --profile stressed      five cities, a bad hour
   panchayat geo --profile ideal --clients 1 --conflict 0 --durability memory
                                                            against the closed form
+  panchayat geo --protocol fastpaxos --set india5 --profile ideal --solo --conflict 0 --durability memory
+                                                           each city by itself
   panchayat geo --kill delhi@4s..8s                        lose a city, and get it back
   panchayat geo --protocol multipaxos --kill mumbai@4s     lose the leader
   panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use panchayat::{Durability, Topology};
 use panchayat_bench::geo::{self, Fault, FaultError, GeoConfig, GeoError, Phase, Progress};
+use panchayat_bench::load::LoadModel;
 
 use crate::cli::{DurabilityName, Geo, Place};
 use crate::errors::{CliError, FAILED};
@@ -44,6 +45,7 @@ fn config(arguments: &Geo) -> Result<GeoConfig, CliError> {
         keys: arguments.keys,
         zipf: arguments.zipf,
         clients: arguments.clients,
+        paced: arguments.solo.then_some(LoadModel::Solo),
         duration: arguments.duration,
         payload_bytes: arguments.payload,
         durability: durability(place.durability),

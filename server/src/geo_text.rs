@@ -42,13 +42,13 @@ fn conditions(report: &Report) -> String {
     };
     format!(
         "{} on {}{led}, {} links, durability {}\n\
-         {} closed-loop clients in each city, {} B, {} % conflicts, {keys}\n\
+         {}; {} B, {} % conflicts, {keys}\n\
          {} s measured after {} s, seed {}, commit {}\n",
         c.protocol,
         c.set,
         c.profile,
         c.durability,
-        c.clients,
+        c.load,
         c.payload_bytes,
         c.conflict_percent,
         c.duration_s,
