@@ -8,6 +8,7 @@
 //! | answers with their times, for runs in which something fails | [`trace`] |
 //! | a whole cluster under load, with a report that checks itself | [`geo`] |
 //! | many runs that answer one question, and their report | [`experiment`] |
+//! | what a topology promises before anything runs | [`planner`] |
 //! | what a command costs where nothing is far away | [`loopback`] |
 //! | that report as a page with plots | [`page`] |
 //! | the same cluster in virtual time | [`simulated`] |
@@ -26,6 +27,7 @@ pub mod load;
 pub mod loopback;
 pub mod machine;
 pub mod page;
+pub mod planner;
 pub mod simulated;
 pub mod trace;
 mod traffic;

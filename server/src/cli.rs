@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli_lab::GeoAction;
+use crate::cli_lab::{GeoAction, PlanArguments};
 use crate::txn::{Assignment, Op};
 
 /// A leaderless, geo-replicated transaction layer.
@@ -28,6 +28,7 @@ Set RUST_LOG (for example RUST_LOG=panchayat=info) for a log on stderr.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Geo(Geo),
+    Plan(PlanArguments),
     Bench(Bench),
     Up(Up),
     Serve(Serve),

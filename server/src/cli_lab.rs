@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use panchayat_bench::workload::{Kind, UnknownKind};
 
 /// What `geo` can do besides one run.
 #[derive(Debug, Subcommand)]
@@ -56,6 +57,10 @@ pub(crate) struct Experiment {
     /// Print the JSON instead of tables
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Print Markdown instead of tables: what the README's results are made of
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
 }
 
 const EXPERIMENT_HELP: &str = "\
@@ -70,6 +75,53 @@ Examples:
   panchayat geo experiment latency --engine both           and on real replicas, side by side
   panchayat geo experiment latency --show > mine.yaml      a file to change
   panchayat geo experiment mine.yaml --quick";
+
+/// Predict latency in every city from the topology alone, and recommend a protocol for each workload
+///
+/// Nothing is run: closed forms, which the simulated engine meets to the microsecond where nothing
+/// conflicts. Every protocol, every leader, every choice of replicas, with all cities up and with
+/// one down.
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_HELP)]
+pub(crate) struct PlanArguments {
+    /// Topology file [default: the built-in geo-topology.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) topology: Option<PathBuf>,
+
+    /// Set of cities: clients are in all of them, replicas in some
+    #[arg(long, default_value = "india3")]
+    pub(crate) set: String,
+
+    /// Recommend for this workload only; repeatable [default: all]
+    #[arg(long, value_name = "NAME", value_parser = kind)]
+    pub(crate) workload: Vec<Kind>,
+
+    /// Commands a second over all cities that recommendations assume
+    #[arg(long, value_name = "PER_S", default_value_t = 1000.0, value_parser = rate)]
+    pub(crate) rate: f64,
+
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const PLAN_HELP: &str = "\
+Examples:
+  panchayat plan --set india5
+  panchayat plan --set india5 --workload upi --workload orderbook --rate 5000
+  panchayat plan --topology mine.yaml --set sites --json";
+
+fn kind(name: &str) -> Result<Kind, String> {
+    name.parse().map_err(|error: UnknownKind| error.to_string())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|error| format!("`{text}`: {error}"))?;
+    match rate {
+        rate if (0.0..=1e7).contains(&rate) => Ok(rate),
+        _ => Err(format!("`{text}`: expected 0 to ten million commands a second")),
+    }
+}
 
 /// What runs an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -12,6 +12,7 @@ use panchayat::{BackupError, LocalError, NoWorkload, StartError};
 use panchayat_bench::experiment::ExperimentError;
 use panchayat_bench::geo::GeoError;
 use panchayat_bench::loopback::LoopbackError;
+use panchayat_bench::planner::PlanError;
 use thiserror::Error;
 
 use crate::description::DescriptionError;
@@ -45,6 +46,9 @@ pub(crate) enum CliError {
     /// A series of runs has no report.
     #[error(transparent)]
     Experiment(ExperimentError),
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(PlanError),
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -147,6 +151,15 @@ impl From<ExperimentError> for CliError {
     }
 }
 
+impl From<PlanError> for CliError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::NotFound(not_found) => Self::NotFound(not_found),
+            other => Self::Plan(other),
+        }
+    }
+}
+
 impl From<BackupError> for CliError {
     fn from(error: BackupError) -> Self {
         match error {
@@ -191,6 +204,7 @@ impl CliError {
             | Self::NaiveFast
             | Self::ExperimentFile(_)
             | Self::NoExperiment { .. }
+            | Self::Plan(_)
             | Self::Experiment(
                 ExperimentError::Protocol(_)
                 | ExperimentError::Fault(_)

@@ -11,8 +11,8 @@ use panchayat_bench::page;
 
 use crate::cli_lab::{self, EngineName};
 use crate::errors::{CliError, FAILED};
-use crate::experiment_text;
 use crate::signals::Stop;
+use crate::{experiment_markdown, experiment_text};
 
 /// Steps of the bar for each run.
 const STEPS: u64 = 100;
@@ -51,6 +51,8 @@ pub(crate) async fn run(arguments: cli_lab::Experiment) -> Result<ExitCode, CliE
     let written = write(&wanted, &report, &arguments.out)?;
     if arguments.json {
         print(&json(&report)?)?;
+    } else if arguments.markdown {
+        print(&experiment_markdown::draw(&report))?;
     } else {
         print(&experiment_text::draw(&report))?;
         print(&format!("\nReport: {}\n", written.display()))?;

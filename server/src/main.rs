@@ -12,12 +12,14 @@ mod client_commands;
 mod description;
 mod errors;
 mod experiment;
+mod experiment_markdown;
 mod experiment_text;
 mod geo;
 mod geo_chart;
 mod geo_text;
 mod ordering;
 mod outcome;
+mod plan;
 mod redis;
 mod resp;
 mod serve;
@@ -65,6 +67,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
                 Some(GeoAction::Experiment(arguments)) => experiment::run(arguments).await,
                 None => geo::run(arguments).await,
             },
+            Command::Plan(arguments) => plan::run(&arguments),
             Command::Bench(arguments) => bench::run(arguments).await,
             Command::Sim(arguments) => sim::run(&arguments),
             Command::Up(arguments) => up::run(arguments).await,

@@ -57,7 +57,7 @@ pub(super) fn simulate(
     let window = (begin, end);
     let cluster =
         Cluster::new(&point.topology, place, point.protocol.clone(), machine, pace, window)?;
-    let cluster = cluster.seeded(point.seed).over(lane).with_events(events(&plan, begin));
+    let cluster = cluster.seeded(point.seed).in_lane(lane).with_events(events(&plan, begin));
     let workload = Workload::of(point.kind, &point.shape, point.seed)?;
     let mut clients = Clients::new(&workload, sites.len(), window, !plan.is_empty(), told);
     let outcome = cluster.run(&mut clients)?;

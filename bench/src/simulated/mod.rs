@@ -11,7 +11,7 @@ use panchayat::{ProtocolChoice, ProtocolError, ReplicaId, Topology, configured};
 use panchayat_epaxos::EPaxos;
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
-use panchayat_sim::lab::{self, Event, Lane, Load, Outcome, Pace, Setting};
+use panchayat_sim::lab::{self, Event, Lane, Line, Load, Outcome, Pace, Setting};
 use thiserror::Error;
 
 pub use geography::{Machine, lines};
@@ -60,6 +60,33 @@ impl Cluster {
     ) -> Result<Self, SimulatedError> {
         let matrix = topology.matrix(set)?;
         let lines = lines(topology, set, profile)?;
+        Self::over(matrix, lines, protocol, machine, (pace, begin_us, end_us))
+    }
+
+    /// The same over any round trips, on lines that have nothing but their length.
+    ///
+    /// # Errors
+    /// [`SimulatedError::Protocol`].
+    pub fn ideal(
+        matrix: Matrix,
+        protocol: ProtocolChoice,
+        pace: Pace,
+        (begin_us, end_us): (u64, u64),
+    ) -> Result<Self, SimulatedError> {
+        let seats = 0..matrix.len();
+        let row = |a: usize| seats.clone().map(move |b| (a, b));
+        let line = |(a, b)| Line::ideal(matrix.one_way_us(a, b));
+        let lines = seats.clone().map(|a| row(a).map(line).collect()).collect();
+        Self::over(matrix, lines, protocol, Machine::IDEAL, (pace, begin_us, end_us))
+    }
+
+    fn over(
+        matrix: Matrix,
+        lines: Vec<Vec<Line>>,
+        protocol: ProtocolChoice,
+        machine: Machine,
+        (pace, begin_us, end_us): (Pace, u64, u64),
+    ) -> Result<Self, SimulatedError> {
         // Refused before anything runs.
         protocol.commit_us(&matrix, 0)?;
         let setting = Setting {
@@ -87,7 +114,7 @@ impl Cluster {
     }
 
     /// Sends frames in `lane`.
-    pub fn over(mut self, lane: Lane) -> Self {
+    pub fn in_lane(mut self, lane: Lane) -> Self {
         self.setting.lane = lane;
         self
     }
