@@ -135,7 +135,7 @@ fn down(
         ProtocolChoice::FastPaxos(choice) => {
             let (fast, classic) = fast_sizes(choice, whole.len());
             match all(&|origin| latency::fast_paxos(&matrix, origin, fast)) {
-                Some(own) => (Some(own), "fast rounds go on".to_owned()),
+                Some(own) => (Some(own), "fast rounds go on; at best".to_owned()),
                 None => {
                     let choice = MultiPaxosChoice {
                         leader: choice.coordinator.clone(),
