@@ -33,3 +33,15 @@ fn the_same_seed_gives_the_same_report() {
         assert_ne!(first, json(&text(8, rest)), "{rest}");
     }
 }
+
+#[test]
+fn the_closed_form_holds_when_cut_down_too() {
+    let experiment = panchayat_bench::experiment::shipped("closed-form").unwrap().unwrap().quick();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (engines, topology) = ([Engine::Simulated], Topology::builtin());
+    let never = std::future::pending();
+    let report = runtime.block_on(run(&experiment, &topology, &engines, never, &|_| {})).unwrap();
+    let failed = report.points.iter().flat_map(|point| &point.checks).filter(|c| !c.passed);
+    assert!(report.ok, "{:?}", failed.collect::<Vec<_>>());
+    assert!(report.points.iter().all(|point| point.sites.iter().all(|site| site.commands > 1)));
+}

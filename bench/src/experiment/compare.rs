@@ -40,6 +40,8 @@ pub(super) fn compare(points: &[PointReport]) -> Vec<Compared> {
         };
         let Some(simulated) = of(Engine::Simulated).find(same) else { continue };
         let cities = simulated.sites.iter().zip(&real.sites);
+        // Where one of them measured nothing there is nothing to compare.
+        let cities = cities.filter(|(one, other)| one.commands.min(other.commands) > 0);
         compared.extend(cities.map(|(simulated, measured)| Compared {
             series: real.series.clone(),
             at: real.at.clone(),

@@ -290,8 +290,11 @@ impl Experiment {
     /// The same, cut down to see that it works: short, one repetition, at most three values.
     pub fn quick(mut self) -> Self {
         const SHORT: Duration = Duration::from_secs(2);
+        // One client needs so long to see every city a few times.
+        const VISITS: Duration = Duration::from_secs(12);
         if self.faults.is_empty() {
-            self.duration = self.duration.min(SHORT);
+            let enough = if self.load == LoadModel::Solo { VISITS } else { SHORT };
+            self.duration = self.duration.min(enough);
         }
         self.repetitions = 1;
         if let Some(sweep) = &mut self.sweep
