@@ -132,16 +132,14 @@ impl Peer {
 
     /// Takes the link down in the books; does nothing if it is down.
     pub(crate) fn down(&self, shared: &Shared, reason: DownReason) {
-        if !self.up.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(connection) = self.connection.lock().take() {
-            self.counters.past.lock().add(&connection.stats());
-        }
+        let Some(connection) = self.connection.lock().take() else { return };
+        self.counters.past.lock().add(&connection.stats());
         // What waits goes over the new connection when there already is one.
         if reason != DownReason::Superseded {
             self.queue.close();
         }
+        // Last, as it is last when a link comes up: whoever sees the peer down is let in no more.
+        self.up.store(false, Ordering::Release);
         tracing::info!(node = %shared.me, peer = %self.node, %reason, "peer down");
         shared.handler.peer_down(self.node, reason);
     }
