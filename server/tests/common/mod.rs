@@ -110,6 +110,11 @@ impl Up {
         (ran.code, ran.json())
     }
 
+    /// How much memory it has resident, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        resident(self.child.id())
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
@@ -119,6 +124,13 @@ impl Up {
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         wait(&mut self.child, &mut self.stdout)
     }
+}
+
+/// How much memory a process has resident, in bytes.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
 /// Waits for the end of `child`; its exit code and what else it printed.

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -121,12 +121,7 @@ impl Served {
 
     /// How much memory a city has resident, in bytes.
     pub(crate) fn resident(&self, seat: usize) -> u64 {
-        let pid = self.replicas[seat].as_ref().expect("it runs").id();
-        let mut text = String::new();
-        let mut file = std::fs::File::open(format!("/proc/{pid}/status")).unwrap();
-        file.read_to_string(&mut text).unwrap();
-        let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+        super::resident(self.replicas[seat].as_ref().expect("it runs").id())
     }
 }
 
