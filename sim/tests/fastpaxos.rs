@@ -15,6 +15,7 @@ fn a_hundred_seeds(replicas: usize) {
     assert!(summary.strengths.iter().all(|strength| strength.faults >= 3));
     assert!(summary.median(|strength| strength.faults) >= 5);
     assert!(summary.median(|strength| strength.crashes) >= 1);
+    assert!(summary.coverage.get("states_taken_over_in_doubt") > 0);
     let missing = FastPaxos::required(replicas).missing(&summary.coverage, summary.runs);
     let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
     assert!(texts.is_empty(), "{}:\n{}", texts.join("\n"), summary.coverage);

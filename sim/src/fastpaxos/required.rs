@@ -82,7 +82,6 @@ const COMMON: &[&str] = &[
     "slots_nop",
     "snapshots_durable",
     "states_taken_over",
-    "states_taken_over_in_doubt",
     "suspicions",
     "sync_errors",
     "to_fast",
@@ -92,7 +91,13 @@ const COMMON: &[&str] = &[
 ];
 
 /// What takes more seeds.
-const RARE: &[&str] = &["bits_flipped", "fault_bit_flip", "refused_journals", "states_broken_off"];
+const RARE: &[&str] = &[
+    "bits_flipped",
+    "fault_bit_flip",
+    "refused_journals",
+    "states_broken_off",
+    "states_taken_over_in_doubt",
+];
 
 /// The same at every number of replicas.
 pub(super) fn required(_n: usize) -> Required {

@@ -21,7 +21,7 @@ const HEARTBEAT_MIN_US: u64 = 5_000;
 /// And no less often, so that a run has room for several elections.
 const HEARTBEAT_MAX_US: u64 = 80_000;
 /// Of the states on their way, those whose sender is suspected for a moment, in a hundred.
-const DOUBT_PERCENT: u64 = 30;
+const DOUBT_PERCENT: u64 = 60;
 
 /// The run of a seed.
 pub(super) fn draw(seed: u64, n: usize) -> Setup {

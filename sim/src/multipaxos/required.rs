@@ -81,7 +81,6 @@ const COMMON: &[&str] = &[
     "sent Transfer",
     "snapshots_durable",
     "states_taken_over",
-    "states_taken_over_in_doubt",
     "suspicions",
     "sync_errors",
     "torn_tails",
@@ -101,6 +100,7 @@ const RARE: &[&str] = &[
     "slots_duplicate",
     "slots_nop",
     "states_broken_off",
+    "states_taken_over_in_doubt",
 ];
 
 /// The same at every number of replicas.

@@ -22,7 +22,7 @@ const HEARTBEAT_MAX_US: u64 = 80_000;
 /// Clocks of the swarm are never more wrong than this.
 const CLOCK_ERROR_PPM: u32 = 20_000;
 /// Of the states on their way, those whose sender is suspected for a moment, in a hundred.
-const DOUBT_PERCENT: u64 = 30;
+const DOUBT_PERCENT: u64 = 60;
 
 /// The run of a seed.
 pub(super) fn draw(seed: u64, n: usize) -> Setup {
