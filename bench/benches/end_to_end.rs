@@ -1,4 +1,5 @@
-//! Three replicas in this process, over QUIC on loopback: from the proposal to the answer.
+//! Three replicas in this process, over QUIC on loopback, under each protocol: from the proposal to the
+//! answer.
 //!
 //! What it measures: one command at a time at one replica, and a thousand commands of 64 clients at
 //! each of the three. An element is a command. `panchayat bench --loopback` says more of the second.
@@ -7,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panchayat::kv::KvStore;
-use panchayat::{Durability, LocalCluster, LocalConfig, Replica, Topology};
+use panchayat::{
+    Durability, FastPaxosChoice, LocalCluster, LocalConfig, MultiPaxosChoice, ProtocolChoice,
+    Replica, Topology,
+};
 use panchayat_bench::workload::{KeyChoice, Stream, Workload};
 use tokio::task::JoinSet;
 
@@ -56,17 +60,26 @@ fn end_to_end(criterion: &mut Criterion) {
     let workload = Workload::new(keys, CONFLICT_PERCENT, PAYLOAD_BYTES, 1).expect("a workload");
     let mut group = criterion.benchmark_group("end_to_end");
     group.measurement_time(Duration::from_secs(5)).sample_size(10);
-    for (name, durability) in [("memory", Durability::Memory), ("fsync", Durability::Fsync)] {
+    let protocols = [
+        ProtocolChoice::EPaxos,
+        ProtocolChoice::MultiPaxos(MultiPaxosChoice::default()),
+        ProtocolChoice::FastPaxos(FastPaxosChoice::default()),
+    ];
+    let durabilities = [("memory", Durability::Memory), ("fsync", Durability::Fsync)];
+    let runs = protocols.iter().flat_map(|protocol| durabilities.map(|with| (protocol, with)));
+    for (protocol, (durable, durability)) in runs {
+        let name = format!("{}_{durable}", protocol.name());
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = LocalConfig::new(Topology::builtin(), "india3", dir.path());
         config.durability = durability;
+        config.protocol = protocol.clone();
         let start = LocalCluster::start(config, |_| KvStore::default());
         let cluster = runtime.block_on(start).expect("a cluster");
         for (replicas, commands) in [(&cluster.replicas()[..1], 1), (cluster.replicas(), COMMANDS)]
         {
             let all = commands * replicas.len() as u64;
             group.throughput(Throughput::Elements(all));
-            group.bench_function(BenchmarkId::new(name, all), |bencher| {
+            group.bench_function(BenchmarkId::new(&name, all), |bencher| {
                 bencher.iter_custom(|iterations| {
                     let run = |_| runtime.block_on(load(replicas, &workload, commands));
                     (0..iterations).map(run).sum()
