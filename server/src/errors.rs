@@ -16,7 +16,7 @@ use panchayat_bench::planner::PlanError;
 use thiserror::Error;
 
 use crate::description::DescriptionError;
-use crate::resp::ListenError;
+use crate::resp::{ListenError, TlsError};
 
 /// Failed, or definitely not applied.
 pub(crate) const FAILED: u8 = 1;
@@ -64,6 +64,9 @@ pub(crate) enum CliError {
     /// A certificate cannot be used.
     #[error("the certificate in {}: {source}", dir.display())]
     Identity { dir: PathBuf, source: TransportError },
+    /// A certificate for clients cannot be used.
+    #[error("the certificate in {}: {source}", path.display())]
+    Tls { path: PathBuf, source: TlsError },
     /// A replica did not start.
     #[error(transparent)]
     Serve(#[from] Box<StartError>),

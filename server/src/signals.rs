@@ -27,3 +27,8 @@ impl Stop {
         }
     }
 }
+
+/// SIGHUP from here on, which ends the process otherwise.
+pub(crate) fn hangup() -> Result<Signal, CliError> {
+    signal(SignalKind::hangup()).map_err(CliError::Signals)
+}

@@ -89,7 +89,7 @@ fn listen(
         let members = cluster.cluster().clone();
         let limits = ClientLimits::default();
         let service = Service::new(members, replica.name(), workloads, Vec::new(), 0, limits);
-        Listener::serve(port, service).map_err(CliError::Listen)
+        Listener::serve(port, service, None).map_err(CliError::Listen)
     };
     cluster.replicas().iter().zip(ports).map(serve).collect()
 }

@@ -57,7 +57,7 @@ async fn judge(shared: Arc<Shared>, incoming: Incoming, handshake: OwnedSemaphor
 
 async fn handshaken(shared: &Shared, incoming: Incoming) -> Result<Connection, Refusal> {
     let rtt = shared.expected_rtt(incoming.remote_address());
-    let mut config = shared.server_config.clone();
+    let mut config = shared.crypto.read().accept.clone();
     config.transport_config(transport_config(&shared.limits, &shared.timing, rtt, Role::Acceptor));
     let connecting = incoming.accept_with(Arc::new(config)).map_err(lost)?;
     let late = |_| Refusal::Lost("handshake timed out".into());

@@ -161,7 +161,7 @@ async fn handshake(shared: Arc<Shared>, peer: Arc<Peer>) -> Result<Connection, R
     peer.counters.dials.fetch_add(1, Ordering::Relaxed);
     let endpoint = shared.endpoint().ok_or_else(|| Refusal::Lost("shutting down".into()))?;
     let rtt = peer.rtt.unwrap_or(shared.timing.initial_rtt);
-    let mut config = ClientConfig::new(shared.dial_crypto.clone());
+    let mut config = ClientConfig::new(shared.crypto.read().dial.clone());
     config.transport_config(transport_config(
         &shared.limits,
         &shared.timing,

@@ -15,7 +15,7 @@ use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use panchayat_consensus::{ClusterId, NodeId};
@@ -40,10 +40,10 @@ const CLIENT_NAME_BYTES_MAX: usize = 64;
 /// How far before its making a certificate is valid, for clocks that are behind.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);
 
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The names of the files [`Identity::save`] and [`Authority::save`] write.
-const CA_FILE: &str = "ca.pem";
+pub(crate) const CA_FILE: &str = "ca.pem";
 const CA_KEY_FILE: &str = "ca.key";
 const CERTIFICATE_FILE: &str = "identity.pem";
 const KEY_FILE: &str = "identity.key";
@@ -119,12 +119,12 @@ impl Name {
     }
 }
 
-fn is_client_name(name: &str) -> bool {
+pub(crate) fn is_client_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     !name.is_empty() && name.len() <= CLIENT_NAME_BYTES_MAX && name.bytes().all(plain)
 }
 
-fn truncate(text: &str) -> String {
+pub(crate) fn truncate(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
@@ -134,7 +134,8 @@ pub struct Identity {
     name: Name,
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
-    ca: CertificateDer<'static>,
+    /// More than one while an authority takes the place of another.
+    ca: Vec<CertificateDer<'static>>,
     /// The same three as PEM texts.
     pem: [String; 3],
 }
@@ -169,13 +170,14 @@ impl Identity {
         self.name.cluster
     }
 
-    /// From PEM texts: own certificate, its key (PKCS #8), the authority's certificate.
+    /// From PEM texts: own certificate, its key (PKCS #8), the authority's certificate; or several,
+    /// while one authority takes the place of another.
     pub fn from_pem(certificate: &str, key: &str, ca: &str) -> Result<Self, TransportError> {
         let pem = [certificate, key, ca].map(str::to_owned);
         let certificate = certificate_from_pem("certificate", certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|e| TransportError::Pem { what: "key", reason: e.to_string() })?;
-        let ca = certificate_from_pem("ca", ca)?;
+        let ca = authorities_from_pem(ca)?;
         Ok(Self { name: Name::of_certificate(&certificate)?, certificate, key, ca, pem })
     }
 
@@ -184,13 +186,15 @@ impl Identity {
         &self.pem
     }
 
+    /// The files of an identity in `directory`: certificate, key, authority.
+    pub fn files(directory: &Path) -> [PathBuf; 3] {
+        [CERTIFICATE_FILE, KEY_FILE, CA_FILE].map(|file| directory.join(file))
+    }
+
     /// Reads `identity.pem`, `identity.key` and `ca.pem` from `directory`.
     pub fn load(directory: &Path) -> Result<Self, TransportError> {
-        Self::from_pem(
-            &read(&directory.join(CERTIFICATE_FILE))?,
-            &read(&directory.join(KEY_FILE))?,
-            &read(&directory.join(CA_FILE))?,
-        )
+        let [certificate, key, ca] = Self::files(directory);
+        Self::from_pem(&read(&certificate)?, &read(&key)?, &read(&ca)?)
     }
 
     /// Writes `identity.pem`, `identity.key` (readable by the owner only) and `ca.pem`. Refuses to
@@ -216,7 +220,7 @@ impl Identity {
         self.key.clone_key()
     }
 
-    pub(crate) fn ca(&self) -> &CertificateDer<'static> {
+    pub(crate) fn ca(&self) -> &[CertificateDer<'static>] {
         &self.ca
     }
 
@@ -279,6 +283,10 @@ impl Authority {
         self.issue(Name { cluster, subject: Subject::Client(name.to_owned()) })
     }
 
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     fn issue(&self, name: Name) -> Result<Identity, TransportError> {
         let subject = name.to_string();
         let issue = |e: rcgen::Error| issue_error(&subject, &e);
@@ -305,7 +313,7 @@ impl Authority {
         let certificate = certificate.der().clone();
         let key = PrivateKeyDer::try_from(key.serialize_der())
             .map_err(|e| TransportError::Issue { subject: name.to_string(), reason: e.into() })?;
-        Ok(Identity { name, certificate, key, ca: self.ca.clone(), pem })
+        Ok(Identity { name, certificate, key, ca: vec![self.ca.clone()], pem })
     }
 
     /// From PEM texts: the authority's certificate and its key.
@@ -337,14 +345,27 @@ impl Authority {
     }
 }
 
-fn set_validity(params: &mut CertificateParams, length: Duration) {
+pub(crate) fn set_validity(params: &mut CertificateParams, length: Duration) {
     let now = SystemTime::now();
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + length).into();
 }
 
-fn issue_error(subject: &str, error: &rcgen::Error) -> TransportError {
+pub(crate) fn issue_error(subject: &str, error: &rcgen::Error) -> TransportError {
     TransportError::Issue { subject: subject.to_owned(), reason: error.to_string() }
+}
+
+/// Most authorities that are trusted at once.
+const AUTHORITIES_MAX: usize = 8;
+
+fn authorities_from_pem(text: &str) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+    let bad = |reason: String| TransportError::Pem { what: "ca", reason };
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match read.map_err(|error| bad(error.to_string()))? {
+        none if none.is_empty() => Err(bad("there is no certificate".to_owned())),
+        many if many.len() > AUTHORITIES_MAX => Err(bad("more than 8 certificates".to_owned())),
+        some => Ok(some),
+    }
 }
 
 fn certificate_from_pem(
@@ -364,11 +385,11 @@ fn read(path: &Path) -> Result<String, TransportError> {
     fs::read_to_string(path).map_err(file_error(path))
 }
 
-fn create_directory(path: &Path) -> Result<(), TransportError> {
+pub(crate) fn create_directory(path: &Path) -> Result<(), TransportError> {
     fs::create_dir_all(path).map_err(file_error(path))
 }
 
-fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), TransportError> {
+pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), TransportError> {
     let error = file_error(path);
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(mode).open(path).map_err(&error)?;

@@ -8,6 +8,8 @@
 //! * [`Mesh::fetch`] and [`MeshHandler::serve`]: transfers of any size between nodes, below every
 //!   lane in priority.
 //! * [`Client`]: request and response towards one node, over the same port.
+//! * [`CertificateFacts`], [`RedisCertificate`]: what stands in certificates, and those for Redis
+//!   clients, which the mesh does not let in.
 //! * [`wan`]: delay, jitter, loss, bandwidth and partitions under QUIC, per directed link.
 //!
 //! # What is not here
@@ -31,6 +33,7 @@
 
 mod accept;
 mod bulk;
+mod certificate;
 mod client;
 mod close;
 mod config;
@@ -45,6 +48,7 @@ mod link;
 mod mesh;
 mod peer;
 mod queue;
+mod redis_pki;
 mod request;
 mod shared;
 mod stats;
@@ -55,6 +59,7 @@ mod unfinished;
 pub mod wan;
 
 pub use bulk::{BulkReader, BulkSink, FetchError, RateLimit, TransferEnded, TransferStats};
+pub use certificate::{CertificateFacts, CertificateRole, Moment};
 pub use client::{Client, ClientConfig, ClientError};
 pub use close::CloseCode;
 pub use config::{INTERNET_DATAGRAM_BYTES, Limits, Listen, MeshConfig, PeerConfig, Timing};
@@ -62,4 +67,5 @@ pub use error::{DownReason, SendError, TransportError};
 pub use handler::{BoxFuture, ClientIdentity, Delivery, MeshHandler, RequestError};
 pub use lane::Lane;
 pub use mesh::Mesh;
+pub use redis_pki::RedisCertificate;
 pub use stats::{LaneStats, MeshStats, PeerStats, PingStats, Refusals};

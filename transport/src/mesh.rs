@@ -12,18 +12,21 @@ use panchayat_consensus::NodeId;
 use parking_lot::{Mutex, RwLock};
 use quinn::udp::UdpSocketState;
 use quinn::{Endpoint, EndpointConfig, ServerConfig};
+use rustls_pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::accept::accept;
 use crate::bulk::{BulkReader, FetchError, fetch};
+use crate::certificate::CertificateFacts;
 use crate::close::CloseCode;
 use crate::config::{INTERNET_DATAGRAM_BYTES, Limits, Listen, MeshConfig, PeerConfig};
 use crate::error::{DownReason, SendError, TransportError};
 use crate::handler::MeshHandler;
+use crate::identity::Identity;
 use crate::lane::Lane;
 use crate::peer::{ARRIVALS_MAX, Peer, supervise};
 use crate::queue::Queued;
-use crate::shared::{CountedRuntime, Shared};
+use crate::shared::{CountedRuntime, Crypto, Shared};
 use crate::stats::{MeshStats, Refused};
 use crate::tasks::Tasks;
 use crate::tls::{MESH_ALPN, quic_client, quic_server};
@@ -126,8 +129,10 @@ impl Mesh {
             tasks: Tasks::new(config.runtime.clone()),
             serving: Tasks::new(config.runtime.clone()),
             endpoint: Mutex::new(Some(endpoint.clone())),
-            dial_crypto: quic_client(&config.identity, MESH_ALPN)?,
-            server_config,
+            crypto: RwLock::new(Crypto {
+                dial: quic_client(&config.identity, MESH_ALPN)?,
+                accept: server_config,
+            }),
             handshakes: semaphore(limits.handshakes_max),
             peer_handshakes: semaphore(limits.handshakes_max),
             clients: semaphore(limits.clients_max),
@@ -192,6 +197,36 @@ impl Mesh {
             peer.set_addr(addr);
             true
         })
+    }
+
+    /// Shows another certificate, and trusts other authorities, on connections to come. Those that are
+    /// there go on as they are, whatever has become of their certificates.
+    ///
+    /// # Errors
+    /// If it is not this node's identity, or cannot be used; then nothing has changed.
+    pub fn renew(&self, identity: &Identity) -> Result<(), TransportError> {
+        let shared = &self.running.shared;
+        if identity.cluster() != shared.cluster || identity.node()? != shared.me {
+            return Err(TransportError::WrongIdentity {
+                given: identity.name().to_string(),
+                needed: "the node and the cluster of before",
+            });
+        }
+        let (dial, accept) = (quic_client(identity, MESH_ALPN)?, quic_server(identity)?);
+        let mut crypto = shared.crypto.write();
+        crypto.dial = dial;
+        crypto.accept.crypto = accept;
+        if let Some(endpoint) = shared.endpoint() {
+            endpoint.set_server_config(Some(crypto.accept.clone()));
+        }
+        Ok(())
+    }
+
+    /// The certificate that `peer` has shown on the link there is now.
+    pub fn peer_certificate(&self, peer: NodeId) -> Option<CertificateFacts> {
+        let connection = self.running.shared.peer(peer)?.connection()?;
+        let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        CertificateFacts::of(chain.first()?).ok()
     }
 
     /// Queues `frame` for `to`. From any thread; never waits. An `Ok` promises nothing about

@@ -33,6 +33,12 @@ const DATAGRAM_BUFFER_BYTES: usize = 64 << 10;
 /// What somebody who connects may send before we know who it is. [`crate::accept`] raises it.
 const HELLO_WINDOW_BYTES: u32 = 16 << 10;
 
+/// This node's certificates, as QUIC wants them.
+pub(crate) struct Crypto {
+    pub(crate) dial: Arc<QuicClientConfig>,
+    pub(crate) accept: quinn::ServerConfig,
+}
+
 /// The state of one mesh.
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
@@ -47,8 +53,8 @@ pub(crate) struct Shared {
     pub(crate) serving: Tasks,
     /// Taken at shutdown, so that the socket is freed.
     pub(crate) endpoint: Mutex<Option<Endpoint>>,
-    pub(crate) dial_crypto: Arc<QuicClientConfig>,
-    pub(crate) server_config: quinn::ServerConfig,
+    /// How connections to come are made.
+    pub(crate) crypto: RwLock<Crypto>,
     /// For strangers, and for the addresses of configured peers: neither can use up the other's.
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) peer_handshakes: Arc<Semaphore>,

@@ -31,7 +31,9 @@ fn provider() -> Arc<CryptoProvider> {
 
 fn roots(identity: &Identity) -> Result<Arc<RootCertStore>, TransportError> {
     let mut roots = RootCertStore::empty();
-    roots.add(identity.ca().clone()).map_err(tls_error)?;
+    for ca in identity.ca() {
+        roots.add(ca.clone()).map_err(tls_error)?;
+    }
     Ok(Arc::new(roots))
 }
 

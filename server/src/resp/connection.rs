@@ -46,6 +46,8 @@ pub(super) struct Connection<S> {
     parser: Parser,
     input: BytesMut,
     output: BytesMut,
+    /// Whether the stream itself may hold bytes that are not sent: TLS does.
+    unflushed: bool,
     /// What was asked for and is not answered, in order.
     pending: VecDeque<Pending>,
     pending_bytes: usize,
@@ -91,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             service,
             input: BytesMut::new(),
             output: BytesMut::new(),
+            unflushed: false,
             pending: VecDeque::new(),
             pending_bytes: 0,
             answers: VecDeque::new(),
@@ -176,6 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.waiting.is_none()
             && self.answers.is_empty()
             && self.output.is_empty()
+            && !self.unflushed
     }
 
     /// One turn; whether anything has happened.
@@ -373,6 +377,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     self.output.advance(count);
                     self.written_at = Instant::now();
+                    self.unflushed = true;
                     written = true;
                 }
                 Poll::Ready(_) => self.phase = Phase::Gone,
@@ -381,8 +386,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if written && self.output.is_empty() {
             self.output = BytesMut::new();
-            if let Poll::Ready(Err(_)) = Pin::new(&mut self.stream).poll_flush(cx) {
-                self.phase = Phase::Gone;
+        }
+        if self.unflushed && self.output.is_empty() && self.phase != Phase::Gone {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => self.phase = Phase::Gone,
+                Poll::Pending => {}
             }
         }
         written
@@ -463,8 +472,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn next_alarm(&self) -> Option<(Instant, bool)> {
         let limits = &self.service.limits;
         let late = self.pending.front().and_then(Pending::due).map(|at| (at, false));
-        let unread =
-            (!self.output.is_empty()).then_some((self.written_at + limits.stall_timeout, true));
+        let unread = !self.output.is_empty() || self.unflushed;
+        let unread = unread.then_some((self.written_at + limits.stall_timeout, true));
         let idle = self.is_idle();
         let whole = self.parser.is_idle() && self.input.is_empty();
         let patience = match (idle, whole) {

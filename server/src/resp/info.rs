@@ -67,6 +67,7 @@ fn lines(service: &Service, section: &str) -> Vec<(String, String)> {
         "stats" => vec![
             line("total_connections_received", count(&counters.connections)),
             line("rejected_connections", count(&counters.refused)),
+            line("tls_handshakes_failed", count(&counters.handshakes_failed)),
             line("total_commands_processed", count(&counters.commands)),
             line("command_timeouts", count(&counters.timeouts)),
         ],
@@ -75,15 +76,11 @@ fn lines(service: &Service, section: &str) -> Vec<(String, String)> {
             line("role", "master".into()),
             line("connected_slaves", (reached(service) - 1).to_string()),
         ],
-        "panchayat" => vec![
-            line("replica", service.name.clone()),
-            line("loading", "0".into()),
-            line("members", service.cluster.members.len().to_string()),
-            line("members_reached", reached(service).to_string()),
-            line("majority", majority(service).to_string()),
-            line("cut_off", u8::from(service.health.is_cut_off()).to_string()),
-            line("workloads", service.workloads.len().to_string()),
-        ],
+        "panchayat" => {
+            let mut lines = about(service);
+            lines.extend(peers(service));
+            lines
+        }
         _ => {
             let [keys, expires] = service.keyspace();
             match keys {
@@ -92,4 +89,31 @@ fn lines(service: &Service, section: &str) -> Vec<(String, String)> {
             }
         }
     }
+}
+
+/// How this replica stands.
+fn about(service: &Service) -> Vec<(String, String)> {
+    let line = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        line("replica", service.name.clone()),
+        line("loading", "0".into()),
+        line("members", service.cluster.members.len().to_string()),
+        line("members_reached", reached(service).to_string()),
+        line("majority", majority(service).to_string()),
+        line("cut_off", u8::from(service.health.is_cut_off()).to_string()),
+        line("workloads", service.workloads.len().to_string()),
+    ]
+}
+
+/// The other members: whether they are reached, and until when their certificates are good.
+fn peers(service: &Service) -> impl Iterator<Item = (String, String)> {
+    let mesh = service.mesh();
+    let others = service.cluster.members.iter().filter(|member| member.name != service.name);
+    others.map(|member| {
+        let state = if mesh.is_up(member.node) { "up" } else { "down" };
+        let certificate = mesh.peer_certificate(member.node).map_or_else(String::new, |facts| {
+            format!(",certificate={},until={}", facts.serial, facts.not_after.text)
+        });
+        (format!("member_{}", member.name), format!("state={state}{certificate}"))
+    })
 }

@@ -9,17 +9,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::io::AsyncWrite as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::service::Service;
+use super::tls::Tls;
 use super::{health, sweep};
 
 /// How long to wait after the system could not accept a connection: it has no descriptors left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What one connection too many is told, before it is closed.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
@@ -45,15 +48,19 @@ impl Listener {
         TcpListener::bind(addr).await.map_err(|source| ListenError { addr, source })
     }
 
-    /// Serves clients of `service` from here on.
-    pub(crate) fn serve(listener: TcpListener, service: Arc<Service>) -> io::Result<Self> {
+    /// Serves clients of `service` from here on, in clear unless there is `tls`.
+    pub(crate) fn serve(
+        listener: TcpListener,
+        service: Arc<Service>,
+        tls: Option<Arc<Tls>>,
+    ) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         service.set_port(addr.port());
         let (stopping, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(until(stopped.clone(), health::watch(service.clone())));
         tasks.spawn(until(stopped.clone(), sweep::sweep(service.clone())));
-        tasks.spawn(accept(listener, service, stopped));
+        tasks.spawn(accept(listener, service, tls, stopped));
         Ok(Self { addr, tasks, stopping })
     }
 
@@ -81,7 +88,12 @@ async fn until(mut stopped: watch::Receiver<bool>, task: impl Future<Output = ()
     }
 }
 
-async fn accept(listener: TcpListener, service: Arc<Service>, stopped: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    service: Arc<Service>,
+    tls: Option<Arc<Tls>>,
+    stopped: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     let mut stopping = stopped.clone();
     loop {
@@ -94,10 +106,14 @@ async fn accept(listener: TcpListener, service: Arc<Service>, stopped: watch::Re
             Ok((stream, from)) => {
                 service.counters.connections.fetch_add(1, Ordering::Relaxed);
                 if service.held.connect(&service.limits) {
-                    connections.spawn(serve(stream, from, service.clone(), stopped.clone()));
+                    let (service, stopped) = (service.clone(), stopped.clone());
+                    connections.spawn(serve(stream, from, service, tls.clone(), stopped));
                 } else {
                     service.counters.refused.fetch_add(1, Ordering::Relaxed);
-                    refuse(stream);
+                    // Who expects TLS could not read why.
+                    if tls.is_none() {
+                        refuse(stream);
+                    }
                 }
             }
             Err(error) => {
@@ -119,12 +135,43 @@ async fn serve(
     stream: TcpStream,
     from: SocketAddr,
     service: Arc<Service>,
-    stopped: watch::Receiver<bool>,
+    tls: Option<Arc<Tls>>,
+    mut stopped: watch::Receiver<bool>,
 ) {
     let _place = Place(service.clone());
     // Replies are whole when they are written: waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().unwrap_or(from);
+    let Some(tls) = tls else {
+        return converse(stream, [from, local], service, stopped).await;
+    };
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        _ = stopped.wait_for(|stopped| *stopped) => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => {
+            Box::pin(converse(stream, [from, local], service, stopped)).await;
+        }
+        failed => {
+            service.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+            let why = match failed {
+                Ok(Err(error)) => error.to_string(),
+                _ => "it takes too long".to_owned(),
+            };
+            tracing::info!(peer = %from, "no TLS handshake: {why}");
+        }
+    }
+}
+
+/// Serves a client to its end.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    [from, local]: [SocketAddr; 2],
+    service: Arc<Service>,
+    stopped: watch::Receiver<bool>,
+) {
     let peer = service.registry.enter(from, local);
     let id = peer.id;
     let mut stream = Connection::new(stream, service.clone(), peer, stopped).run().await;

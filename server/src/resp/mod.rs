@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`listener`] | accepts connections, up to a limit |
+//! | [`listener`], [`tls`] | accepts connections, up to a limit; in clear or not |
 //! | [`connection`] | bytes in, bytes out, timeouts |
 //! | [`request`], [`inline`], [`encode`] | the protocol itself |
 //! | [`session`] | what a connection remembers; which request goes where |
@@ -33,8 +33,10 @@ mod server;
 mod service;
 mod session;
 mod sweep;
+mod tls;
 mod transaction;
 
 pub(crate) use limits::{COMMAND_BYTES_MAX, Limits};
 pub(crate) use listener::{ListenError, Listener};
 pub(crate) use service::{Route, Service, WorkloadHandle};
+pub(crate) use tls::{Tls, TlsError};

@@ -56,6 +56,7 @@ pub(crate) struct Service {
 pub(super) struct Counters {
     pub(super) connections: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) handshakes_failed: AtomicU64,
     pub(super) commands: AtomicU64,
     pub(super) timeouts: AtomicU64,
 }

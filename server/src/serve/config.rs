@@ -12,8 +12,12 @@
 //! data_dir: /var/lib/panchayat
 //! durability: fsync
 //! clients:
-//!   listen: 127.0.0.1:6379
-//!   clear_beyond_loopback: false  # anyone who can reach the port could read and write
+//!   listen: 0.0.0.0:6379          # unless 127.0.0.1:6379
+//!   tls:                          # `panchayat certs issue redis-server`; in clear without
+//!     certificate: certs/redis/server.pem
+//!     key: certs/redis/server.key
+//!     client_ca: certs/ca.pem     # then clients have to show a certificate, too
+//!   clear_beyond_loopback: false  # nothing is served in clear beyond this machine unless this is true
 //! workloads:                      # unless all keys are in one, ordered by EPaxos
 //!   - name: payments
 //!     prefixes: ["pay:"]
@@ -38,6 +42,7 @@ use std::time::Duration;
 use panchayat::topology::yaml::{Fields, Node, Position, Read, Source, Value, named_entries, read};
 use panchayat::{Durability, FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice, Topology};
 
+use super::clients::{self, ClientsConfig};
 use crate::errors::CliError;
 use crate::resp::Limits;
 
@@ -64,8 +69,7 @@ pub(crate) struct Config {
     pub(crate) identity: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) durability: Durability,
-    /// Where its clients connect.
-    pub(crate) clients: SocketAddr,
+    pub(crate) clients: ClientsConfig,
     /// Empty for a single one without a name.
     pub(crate) workloads: Vec<WorkloadConfig>,
     pub(crate) limits: Limits,
@@ -123,7 +127,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         None => Durability::Fsync,
         Some(node) => durability(source, node)?,
     };
-    let clients = clients(source, top.optional("clients"))?;
+    let clients = clients::read(source, top.optional("clients"), dir, false)?;
     let workloads = match top.optional("workloads") {
         None => Vec::new(),
         Some(node) => workloads(source, node, &sites)?,
@@ -158,7 +162,7 @@ fn plain(source: &Source<'_>, key: &str, node: Node) -> Read<(String, Position)>
     }
 }
 
-fn address(source: &Source<'_>, key: &str, node: Node) -> Read<(SocketAddr, Position)> {
+pub(super) fn address(source: &Source<'_>, key: &str, node: Node) -> Read<(SocketAddr, Position)> {
     let (text, at) = plain(source, key, node)?;
     match text.parse() {
         Ok(addr) => Ok((addr, at)),
@@ -199,32 +203,6 @@ fn durability(source: &Source<'_>, node: Node) -> Read<Durability> {
             Err(source.mistake(at, message, "one of fsync, os, memory"))
         }
     }
-}
-
-fn clients(source: &Source<'_>, node: Option<Node>) -> Read<SocketAddr> {
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 6379));
-    let Some(node) = node else { return Ok(loopback) };
-    let mut fields = Fields::open(source, "`clients`", node, &["listen", "clear_beyond_loopback"])?;
-    let (addr, at) = match fields.optional("listen") {
-        None => return Ok(loopback),
-        Some(node) => address(source, "listen", node)?,
-    };
-    let clear = match fields.optional("clear_beyond_loopback") {
-        None => false,
-        Some(Node { value: Value::Bool(clear), .. }) => clear,
-        Some(Node { value, at }) => {
-            let found = value.describe();
-            let message = format!("`clear_beyond_loopback` must be true or false, found {found}");
-            return Err(source.mistake(at, message, ""));
-        }
-    };
-    if !addr.ip().is_loopback() && !clear {
-        let message = "clients beyond this machine would be served in clear, and anyone among them";
-        let help =
-            "listen on 127.0.0.1, or say `clear_beyond_loopback: true` if the network is safe";
-        return Err(source.mistake(at, message, help));
-    }
-    Ok(addr)
 }
 
 fn workloads(source: &Source<'_>, node: Node, sites: &[String]) -> Read<Vec<WorkloadConfig>> {
@@ -385,7 +363,7 @@ limits:
         assert_eq!((config.replica.as_str(), config.set.as_str()), ("delhi", "india3"));
         assert_eq!(config.members[2].port(), 7003);
         assert_eq!(config.identity, Path::new("/etc/certs"));
-        assert!(config.clients.ip().is_loopback());
+        assert!(config.clients.listen.ip().is_loopback());
         assert_eq!(config.workloads[0].prefixes, ["pay:"]);
         assert_eq!(config.workloads[0].protocol.name(), "multipaxos");
         assert_eq!(config.limits.connections_max, 5);
@@ -411,7 +389,17 @@ limits:
             (
                 "data_dir: data",
                 "data_dir: data\nclients:\n  listen: 0.0.0.0:6379",
-                "p.yaml:9:11: clients beyond this machine would be served in clear",
+                "p.yaml:9:11: clients beyond this machine would be served in clear (add `tls`",
+            ),
+            (
+                "data_dir: data",
+                "data_dir: data\nclients:\n  listen: 0.0.0.0:6379\n  tls: {certificate: c, key: k}",
+                "p.yaml:9:11: whoever reaches this port could read and write everything",
+            ),
+            (
+                "data_dir: data",
+                "data_dir: data\nclients:\n  tls: {certificate: c}",
+                "`tls` has no `key`",
             ),
         ] {
             let text = GOOD.replacen(from, to, 1);
@@ -419,8 +407,13 @@ limits:
             let error = read_text(&text).unwrap_err().to_string();
             assert!(error.contains(told), "{from} -> {to}: {error}");
         }
-        let clear =
-            "data_dir: data\nclients:\n  listen: 0.0.0.0:6379\n  clear_beyond_loopback: true";
-        read_text(&GOOD.replacen("data_dir: data", clear, 1)).unwrap();
+        for clients in [
+            "listen: 0.0.0.0:6379\n  clear_beyond_loopback: true",
+            "listen: 0.0.0.0:6379\n  tls: {certificate: c, key: k, client_ca: a}",
+            "tls: {certificate: c, key: k}",
+        ] {
+            let clients = format!("data_dir: data\nclients:\n  {clients}");
+            read_text(&GOOD.replacen("data_dir: data", &clients, 1)).unwrap();
+        }
     }
 }

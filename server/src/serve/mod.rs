@@ -1,6 +1,9 @@
 //! `panchayat serve`: one replica, with a port for Redis clients.
 
+mod certificates;
+mod clients;
 mod config;
+mod renewal;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use crate::cli::Serve;
 use crate::errors::{CliError, FAILED};
 use crate::redis::Store;
 use crate::resp::{COMMAND_BYTES_MAX, Listener, Route, Service, WorkloadHandle};
-use crate::signals::Stop;
+use crate::signals::{self, Stop};
 
 /// How long what is in flight may take to finish when the replica is told to stop.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
@@ -25,14 +28,22 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) async fn run(arguments: Serve) -> Result<ExitCode, CliError> {
     let config = config::load(&arguments.config)?;
     let mut stop = Stop::listen()?;
+    let hangup = signals::hangup()?;
+    let tls = certificates::of_clients(&config)?;
     // A port that is taken is told before anything is written.
-    let port = Listener::bind(config.clients).await?;
+    let port = Listener::bind(config.clients.listen).await?;
+    let (identity, identity_watched) = certificates::of_node(&config)?;
     let service = tokio::select! {
-        started = start(&config) => started?,
+        started = start(&config, identity) => started?,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
     let replica = service.workloads[0].store.clone();
-    let listener = Listener::serve(port, service).map_err(CliError::Listen)?;
+    let (tls, watched) = tls.unzip();
+    let renewing = tokio::spawn(renewal::renew(
+        watched.into_iter().chain([identity_watched(replica.clone())]).collect(),
+        hangup,
+    ));
+    let listener = Listener::serve(port, service, tls).map_err(CliError::Listen)?;
     let seat = config.members.iter().zip(&config.topology.set(&config.set)?.sites);
     let own = seat.into_iter().find(|(_, site)| **site == config.replica).map(|(addr, _)| addr);
     println!(
@@ -45,6 +56,7 @@ pub(crate) async fn run(arguments: Serve) -> Result<ExitCode, CliError> {
         () = stop.asked() => true,
         () = stopped(&replica) => false,
     };
+    renewing.abort();
     let stopping = async {
         listener.stop(SHUTDOWN_PATIENCE).await;
         tokio::time::timeout(SHUTDOWN_PATIENCE, replica.shutdown()).await
@@ -65,9 +77,7 @@ pub(crate) async fn run(arguments: Serve) -> Result<ExitCode, CliError> {
 }
 
 /// Starts the replica, and what its clients will talk to.
-async fn start(config: &Config) -> Result<Arc<Service>, CliError> {
-    let dir = config.identity.clone();
-    let identity = Identity::load(&dir).map_err(|source| CliError::Identity { dir, source })?;
+async fn start(config: &Config, identity: Identity) -> Result<Arc<Service>, CliError> {
     let matrix = config.topology.matrix(&config.set)?;
     let cluster = Cluster::of_sites(identity.cluster(), &matrix, &config.members);
     let limits = Limits { command_bytes_max: COMMAND_BYTES_MAX, ..Limits::default() };

@@ -2,13 +2,17 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection};
 
 /// A connection.
 pub(crate) struct Raw {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     buffer: Vec<u8>,
 }
 
@@ -21,12 +25,45 @@ impl Raw {
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self { stream, tls: None, buffer: Vec::new() }
+    }
+
+    /// Over TLS, to `localhost`.
+    pub(crate) fn connect_tls(addr: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let mut raw = Self::connect(addr);
+        let name = "localhost".try_into().unwrap();
+        let mut tls = ClientConnection::new(config.clone(), name).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut raw.stream)?;
+        }
+        raw.tls = Some(Box::new(tls));
+        Ok(raw)
+    }
+
+    pub(crate) fn tls(&self) -> &ClientConnection {
+        self.tls.as_ref().expect("over TLS")
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(&mut **tls, &mut self.stream);
+                stream.write_all(bytes).and_then(|()| stream.flush())
+            }
+            None => self.stream.write_all(bytes),
+        }
+    }
+
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(space),
+            None => self.stream.read(space),
+        }
     }
 
     /// Sends bytes as they are. False if the server has closed the connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        self.write(bytes).is_ok()
     }
 
     /// Sends a command.
@@ -41,10 +78,16 @@ impl Raw {
                 return self.buffer.drain(..end).collect();
             }
             let mut space = [0; 16 << 10];
-            let count = self.stream.read(&mut space).unwrap();
+            let count = self.read(&mut space).unwrap();
             assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.buffer));
             self.buffer.extend_from_slice(&space[..count]);
         }
+    }
+
+    /// Whether the next bytes are `expected`; not if the connection ends instead.
+    pub(crate) fn at_once(&mut self, expected: &[u8]) -> bool {
+        let mut space = vec![0; expected.len()];
+        matches!(self.read(&mut space), Ok(count) if &space[..count] == expected)
     }
 
     /// Sends a command given as words, and reads its reply.
@@ -56,7 +99,10 @@ impl Raw {
     /// Everything up to the end of the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.buffer);
-        let _ = self.stream.read_to_end(&mut rest);
+        let mut space = [0; 16 << 10];
+        while let Ok(count @ 1..) = self.read(&mut space) {
+            rest.extend_from_slice(&space[..count]);
+        }
         rest
     }
 

@@ -29,6 +29,13 @@ impl Served {
     /// Writes certificates and configurations to `dir`, each with `more` at its end, and starts all
     /// cities.
     pub(crate) fn start(dir: &Path, more: &str) -> Self {
+        let mut served = Self::prepare(dir, "", more);
+        (0..3).for_each(|seat| served.spawn(seat));
+        served
+    }
+
+    /// The same with more lines about clients, and without starting any.
+    pub(crate) fn prepare(dir: &Path, clients_more: &str, more: &str) -> Self {
         let authority = Authority::create().unwrap();
         // Ports that were free a moment ago.
         let meshes: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
@@ -45,17 +52,14 @@ impl Served {
             identity.save(&dir.join(format!("certs-{city}"))).unwrap();
             let text = format!(
                 "replica: {city}\nmembers:\n{members}identity: certs-{city}\ndata_dir: data-{city}\n\
-                 clients:\n  listen: {}\n{more}",
+                 clients:\n  listen: {}\n{clients_more}{more}",
                 clients[seat]
             );
             std::fs::write(dir.join(format!("{city}.yaml")), text).unwrap();
         }
         drop((meshes, ports));
-        let mut served = Self { dir: dir.to_owned(), replicas: vec![None, None, None], clients };
-        for seat in 0..3 {
-            served.spawn(seat);
-        }
-        served
+        authority.save(&dir.join("authority")).unwrap();
+        Self { dir: dir.to_owned(), replicas: vec![None, None, None], clients }
     }
 
     /// Starts a city and waits until it serves.
