@@ -47,12 +47,12 @@ def browser():
     return None
 
 
-def run(name, arguments, page):
+def run(name, arguments, uri):
     home = tempfile.mkdtemp(prefix="look-")
     command = [
         name, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
         "--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000",
-        f"--user-data-dir={home}", *arguments, page.resolve().as_uri(),
+        f"--user-data-dir={home}", *arguments, uri,
     ]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -69,14 +69,15 @@ def main():
     failures = []
     for view, arguments in VIEWS.items():
         picture = pictures / f"{page.stem}-{view}.png"
-        said = run(name, [*arguments, f"--screenshot={picture}"], page).stderr
+        uri = page.resolve().as_uri()
+        said = run(name, [*arguments, f"--screenshot={picture}"], uri).stderr
         failures += [f"{view}: {line}" for line in said.splitlines() if "CONSOLE" in line]
         if not picture.exists() or picture.stat().st_size < 20_000:
             failures.append(f"{view}: no picture to speak of")
         probed = pictures / f".{page.stem}-probe.html"
         probed.write_text(page.read_text().replace("</head>", PROBE + "</head>"))
         root = Root()
-        root.feed(run(name, [*arguments, "--dump-dom"], probed).stdout)
+        root.feed(run(name, [*arguments, "--dump-dom"], probed.resolve().as_uri()).stdout)
         os.unlink(probed)
         seen = {key: int(root.found.get(f"data-{key}", -1))
                 for key in ("width", "screen", "plots", "fetched")}
@@ -88,7 +89,7 @@ def main():
         if seen["fetched"] > 0:
             failures.append(f"{view}: fetched {seen['fetched']} things")
     paper = pictures / f"{page.stem}.pdf"
-    run(name, [f"--print-to-pdf={paper}", "--no-pdf-header-footer"], page)
+    run(name, [f"--print-to-pdf={paper}", "--no-pdf-header-footer"], page.resolve().as_uri())
     if not paper.exists() or not paper.read_bytes().startswith(b"%PDF"):
         failures.append("paper: nothing printed")
     if failures:

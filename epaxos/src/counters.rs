@@ -20,6 +20,8 @@ macro_rules! counters {
 counters! {
     /// Instances proposed here.
     proposed,
+    /// Of those, the ones that found a conflicting command which was not executed here.
+    contended,
     /// Own instances committed in one round trip.
     fast_commits,
     /// Own instances committed in two round trips.

@@ -31,6 +31,7 @@ impl EPaxos {
         }
         self.in_flight += 1;
         self.counters.proposed += 1;
+        self.counters.contended += u64::from(self.graph.has_conflict(&command.footprint));
         self.coordinate(token, command, now, fx);
     }
 

@@ -27,6 +27,7 @@ use crate::applied::Applied;
 use crate::door::{Door, Turn};
 use crate::error::{ProposeError, Stopped};
 use crate::inbox::{self, Event, Inbox, Proposal, Reply, Room};
+use crate::latency::{Latencies, span};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
 use crate::read::Readers;
@@ -115,6 +116,9 @@ pub(crate) struct Outside<P: Protocol, S: StateMachine> {
     outbox: Outbox,
     waiting: FxHashMap<Token, Waiting<S::Output>>,
     readers: Readers<S>,
+    latencies: Latencies,
+    /// Proposals refused as too many, after they were let in.
+    overloaded: u64,
     /// Results of this turn. They leave together, after the frames: a caller that is woken by the
     /// first runs on the processor that the rest of the turn needs, and sleeps again before the
     /// next comes.
@@ -129,6 +133,7 @@ pub(crate) struct Outside<P: Protocol, S: StateMachine> {
 /// A proposal without a result so far.
 struct Waiting<O> {
     reply: Reply<O>,
+    asked_at: Instant,
     committed: Option<(Path, Instant)>,
     _room: Room,
 }
@@ -140,6 +145,8 @@ impl<P: Protocol, S: StateMachine> Outside<P, S> {
             outbox,
             waiting: FxHashMap::default(),
             readers,
+            latencies: Latencies::default(),
+            overloaded: 0,
             replies: Vec::new(),
             frozen: None,
             executing: InstanceId::new(ReplicaId(0), 1),
@@ -153,9 +160,9 @@ impl<P: Protocol, S: StateMachine> Outside<P, S> {
         Token(self.next_token)
     }
 
-    fn expect(&mut self, reply: Reply<S::Output>, room: Room) -> Token {
+    fn expect(&mut self, reply: Reply<S::Output>, asked_at: Instant, room: Room) -> Token {
         let token = self.next_token();
-        self.waiting.insert(token, Waiting { reply, committed: None, _room: room });
+        self.waiting.insert(token, Waiting { reply, asked_at, committed: None, _room: room });
         token
     }
 
@@ -164,8 +171,10 @@ impl<P: Protocol, S: StateMachine> Outside<P, S> {
         let executed_at = Instant::now();
         let result = result.map(|output| {
             let (path, committed_at) = waiting.committed.unwrap_or((Path::Recovered, executed_at));
+            self.latencies.executed(span(waiting.asked_at, executed_at));
             Applied { output, id: self.executing, path, committed_at, executed_at }
         });
+        self.overloaded += u64::from(matches!(result, Err(ProposeError::Overloaded)));
         self.replies.push((waiting.reply, result));
     }
 
@@ -200,7 +209,9 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
 
     fn committed(&mut self, token: Token, path: Path) {
         if let Some(waiting) = self.waiting.get_mut(&token) {
-            waiting.committed = Some((path, Instant::now()));
+            let now = Instant::now();
+            self.latencies.committed(span(waiting.asked_at, now));
+            waiting.committed = Some((path, now));
         }
     }
 
@@ -337,19 +348,20 @@ where
         let mut places = Door::<Proposal<S::Output>>::places(messages_wait);
         while places > 0 || refusal.is_some() {
             let Some(next) = self.door.next(now.monotonic) else { break };
-            let (Proposal { command, reply, room }, error) = match next {
+            let (Proposal { command, reply, room, asked_at }, error) = match next {
                 Turn::Taken(proposal) => (proposal, refusal.clone()),
                 Turn::Refused(proposal) => {
                     (proposal, Some(refusal.clone().unwrap_or(ProposeError::Overloaded)))
                 }
             };
             if let Some(error) = error {
+                self.outside.overloaded += u64::from(matches!(error, ProposeError::Overloaded));
                 // A caller that went away does not want the result.
                 let _ = reply.send(Err(error));
                 continue;
             }
             places -= 1;
-            let token = self.outside.expect(reply, room);
+            let token = self.outside.expect(reply, asked_at, room);
             self.group.step(now, Input::Propose { token, command });
         }
         self.inbox.shut_door(self.door.is_crowded(now.monotonic));
@@ -431,6 +443,9 @@ where
             executed: self.group.executed(),
             in_flight: self.outside.waiting.len() + self.door.len(),
             held: self.group.held(),
+            commit_us: self.outside.latencies.commit_us.clone(),
+            execute_us: self.outside.latencies.execute_us.clone(),
+            overloaded: self.outside.overloaded + self.inbox.refused(),
             leader: self.group.protocol().leader(),
             status: self.group.protocol().status(),
             protocol: self.group.protocol().counters(),

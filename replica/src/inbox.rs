@@ -6,7 +6,8 @@
 //! proposals wait too long at the [`door`](crate::door).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -33,6 +34,8 @@ pub(crate) struct Proposal<O> {
     pub(crate) command: Command,
     pub(crate) reply: Reply<O>,
     pub(crate) room: Room,
+    /// When it was proposed.
+    pub(crate) asked_at: Instant,
 }
 
 pub(crate) enum Event<O> {
@@ -111,6 +114,8 @@ pub(crate) struct Inbox<O> {
     limits: Limits,
     durable_announced: Arc<AtomicBool>,
     door_shut: Arc<AtomicBool>,
+    /// Proposals refused here as too many.
+    refused: Arc<AtomicU64>,
 }
 
 impl<O> Clone for Inbox<O> {
@@ -122,6 +127,7 @@ impl<O> Clone for Inbox<O> {
             limits: self.limits,
             durable_announced: self.durable_announced.clone(),
             door_shut: self.door_shut.clone(),
+            refused: self.refused.clone(),
         }
     }
 }
@@ -139,6 +145,7 @@ impl<O> Inbox<O> {
             limits,
             durable_announced: Arc::default(),
             door_shut: Arc::default(),
+            refused: Arc::default(),
         };
         (inbox, receiver)
     }
@@ -149,13 +156,20 @@ impl<O> Inbox<O> {
         if bytes > bytes_max {
             return Err(ProposeError::TooLarge { bytes, bytes_max });
         }
-        if self.door_shut.load(Ordering::Relaxed) {
-            return Err(ProposeError::Overloaded);
-        }
         let cost = bytes.min(self.limits.proposal_bytes_max as usize);
-        let room = self.budget.take(cost).ok_or(ProposeError::Overloaded)?;
-        let event = Event::Propose(Proposal { command, reply, room });
+        let open = !self.door_shut.load(Ordering::Relaxed);
+        let Some(room) = open.then(|| self.budget.take(cost)).flatten() else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(ProposeError::Overloaded);
+        };
+        let proposal = Proposal { command, reply, room, asked_at: Instant::now() };
+        let event = Event::Propose(proposal);
         self.sender.send(event).map_err(|_| ProposeError::Shutdown)
+    }
+
+    /// How many proposals were refused as too many before they got in.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Says whether proposals wait so long that no more may come for now.

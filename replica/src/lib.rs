@@ -49,6 +49,7 @@ pub mod guide;
 mod handler;
 mod host;
 mod inbox;
+mod latency;
 mod limits;
 mod local;
 mod local_faults;

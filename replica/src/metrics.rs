@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use panchayat_consensus::ReplicaId;
 use panchayat_core::StateHash;
 use panchayat_storage::JournalStats;
@@ -18,6 +19,13 @@ pub struct CoreMetrics {
     pub in_flight: usize,
     /// Effects waiting for the disk.
     pub held: usize,
+    /// From being proposed here to being decided, in microseconds: commands since this run began.
+    pub commit_us: Histogram<u64>,
+    /// From being proposed here to being executed here, in microseconds: commands since this run
+    /// began. What has no result yet is in neither.
+    pub execute_us: Histogram<u64>,
+    /// Proposals answered with [`Overloaded`](crate::ProposeError::Overloaded).
+    pub overloaded: u64,
     /// Who leads or coordinates, as far as the replica knows; `None` for a protocol without one.
     pub leader: Option<ReplicaId>,
     /// How the protocol stands, for people: which rounds Fast Paxos runs, say, and why.

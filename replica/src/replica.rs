@@ -244,6 +244,11 @@ impl<S: StateMachine> Replica<S> {
         self.port.gate.stopped()
     }
 
+    /// Whether proposals are refused because the journal has no space on its disk.
+    pub fn is_disk_full(&self) -> bool {
+        self.port.gate.is_full()
+    }
+
     /// Stops in order: takes no more proposals, finishes those in flight, syncs the journal, and
     /// leaves the mesh. Proposals that cannot finish, because no quorum answers, hold it up: use a
     /// timeout and drop the replica.

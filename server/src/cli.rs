@@ -339,6 +339,11 @@ pub(crate) struct Up {
     #[arg(long, value_name = "PORT", default_value_t = 7001)]
     pub(crate) base_port: u16,
 
+    /// Port of the first city's admin page, the others count up; 0 for any free ports [default: 1000
+    /// above those of the clients]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) admin_port: Option<u16>,
+
     /// Keep journals, certificates and the description for clients here
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     pub(crate) data_dir: PathBuf,

@@ -51,6 +51,12 @@ pub(crate) struct ReplicaAddress {
     pub(crate) node: u64,
     /// Where it receives.
     pub(crate) addr: SocketAddr,
+    /// Its admin port. Descriptions did not name it once.
+    #[serde(default)]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Its port for Redis clients. As above.
+    #[serde(default)]
+    pub(crate) redis: Option<SocketAddr>,
 }
 
 /// Why a description cannot be read or written.
@@ -80,6 +86,8 @@ impl Description {
                     site: member.name.clone(),
                     node: member.node.0,
                     addr: member.addr,
+                    admin: None,
+                    redis: None,
                 })
                 .collect(),
         }
@@ -174,6 +182,8 @@ mod tests {
             site: site.to_owned(),
             node,
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
+            admin: None,
+            redis: Some(SocketAddr::from(([127, 0, 0, 1], port))),
         };
         Description {
             format: FORMAT,

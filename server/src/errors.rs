@@ -15,6 +15,7 @@ use panchayat_bench::loopback::LoopbackError;
 use panchayat_bench::planner::PlanError;
 use thiserror::Error;
 
+use crate::admin::BindError;
 use crate::description::DescriptionError;
 use crate::resp::{ListenError, TlsError};
 
@@ -121,6 +122,9 @@ pub(crate) enum CliError {
     /// Clients cannot be listened for.
     #[error(transparent)]
     Bind(#[from] ListenError),
+    /// The admin port cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] BindError),
     /// A listener is gone.
     #[error("cannot serve clients: {0}")]
     Listen(io::Error),

@@ -3,13 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use panchayat::{Limits, LocalCluster, LocalConfig, ProtocolChoice, Replica};
 use tokio::net::TcpListener;
 
+use crate::admin::{Admin, Observed, Peer};
 use crate::cli::Up;
-use crate::description::{self, Description, DescriptionError};
+use crate::description::{self, Description, DescriptionError, ReplicaAddress};
 use crate::errors::{CliError, FAILED};
 use crate::geo::{durability, topology};
 use crate::ordering::choice;
@@ -20,27 +22,45 @@ use crate::table::table;
 
 /// How long what is in flight may take to finish when the cluster is told to stop.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// By default admin ports are so far above those of the clients.
+const ADMIN_PORTS_ABOVE: u16 = 1_000;
 /// How often replicas are looked after.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
     let config = config(&arguments)?;
     let (set, protocol) = (config.set.clone(), config.protocol.clone());
+    let topology = config.topology.clone();
     let mut stop = Stop::listen()?;
     let ports = bind(&arguments, config.topology.set(&set)?.sites.len()).await?;
+    let admins = bind_admin(&arguments, ports.len()).await?;
     let started = tokio::select! {
         started = LocalCluster::start(config, |_| Store::default()) => started,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
     let cluster = started.map_err(CliError::Up)?;
     let dir = &arguments.data_dir;
-    let description = Description::of(&cluster, &set, &protocol);
+    let mut description = Description::of(&cluster, &set, &protocol);
+    for ((replica, (_, admin)), port) in description.replicas.iter_mut().zip(&admins).zip(&ports) {
+        replica.admin = Some(*admin);
+        replica.redis = port.local_addr().ok();
+    }
     let written = description::write_identity(&cluster, dir).and_then(|()| description.write(dir));
     if let Err(error) = written {
         cluster.shutdown(SHUTDOWN_PATIENCE).await;
         return Err(error.into());
     }
-    let listeners = listen(&cluster, ports)?;
+    let services = services(&cluster);
+    let peers =
+        |replica: &ReplicaAddress| Peer { city: replica.site.clone(), admin: replica.admin };
+    let peers: Vec<_> = description.replicas.iter().map(peers).collect();
+    let observe = |(service, (port, _)): (&Arc<Service>, (TcpListener, SocketAddr))| {
+        let protocols = vec![protocol.name().to_owned()];
+        let observed = Observed::new(service.clone(), protocols, peers.clone(), &topology);
+        Admin::serve(port, observed)
+    };
+    let _admins: Vec<_> = services.iter().zip(admins).map(observe).collect();
+    let listeners = listen(services, ports)?;
     print(&format!("{}\n", greeting(&arguments, &description, &protocol, &listeners)))?;
 
     let healthy = tokio::select! {
@@ -79,19 +99,42 @@ async fn bind(arguments: &Up, cities: usize) -> Result<Vec<TcpListener>, CliErro
     Ok(bound)
 }
 
-/// Serves clients of every city.
-fn listen(
-    cluster: &LocalCluster<Store>,
-    ports: Vec<TcpListener>,
-) -> Result<Vec<Listener>, CliError> {
-    let serve = |(replica, port): (&Replica<Store>, TcpListener)| {
+/// A port for the operators of each city, and where it is.
+async fn bind_admin(
+    arguments: &Up,
+    cities: usize,
+) -> Result<Vec<(TcpListener, SocketAddr)>, CliError> {
+    let (base, seats) = (arguments.base_port, cities as u16);
+    let first = arguments.admin_port.unwrap_or_else(|| match base.checked_add(ADMIN_PORTS_ABOVE) {
+        Some(first) if base > 0 && first.checked_add(seats).is_some() => first,
+        _ => 0,
+    });
+    if first.checked_add(seats - 1).is_none() {
+        return Err(CliError::Ports { base_port: first, replicas: cities });
+    }
+    let mut bound = Vec::new();
+    for seat in 0..seats {
+        let port = if first == 0 { 0 } else { first + seat };
+        bound.push(Admin::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?);
+    }
+    Ok(bound)
+}
+
+/// What clients and operators of every city talk to.
+fn services(cluster: &LocalCluster<Store>) -> Vec<Arc<Service>> {
+    let service = |replica: &Replica<Store>| {
         let workloads = vec![WorkloadHandle { name: String::new(), store: replica.clone() }];
         let members = cluster.cluster().clone();
         let limits = ClientLimits::default();
-        let service = Service::new(members, replica.name(), workloads, Vec::new(), 0, limits);
-        Listener::serve(port, service, None).map_err(CliError::Listen)
+        Service::new(members, replica.name(), workloads, Vec::new(), 0, limits)
     };
-    cluster.replicas().iter().zip(ports).map(serve).collect()
+    cluster.replicas().iter().map(service).collect()
+}
+
+/// Serves clients of every city.
+fn listen(services: Vec<Arc<Service>>, ports: Vec<TcpListener>) -> Result<Vec<Listener>, CliError> {
+    let serve = |(service, port)| Listener::serve(port, service, None).map_err(CliError::Listen);
+    services.into_iter().zip(ports).map(serve).collect()
 }
 
 fn config(arguments: &Up) -> Result<LocalConfig, CliError> {
@@ -140,11 +183,12 @@ fn greeting(
 ) -> String {
     let place = &arguments.place;
     let dir = arguments.data_dir.display();
-    let mut replicas = table(&["city", "redis clients", "replica", "node"], 4);
+    let mut replicas = table(&["city", "redis clients", "admin page", "replica", "node"], 5);
     for (replica, listener) in description.replicas.iter().zip(listeners) {
         replicas.add_row([
             replica.site.clone(),
             listener.addr().to_string(),
+            replica.admin.map(|admin| format!("http://{admin}/")).unwrap_or_default(),
             replica.addr.to_string(),
             replica.node().to_string(),
         ]);

@@ -93,6 +93,15 @@ impl Keys {
         let on_keys = footprint.keys().iter().filter_map(|(key, _)| self.unexecuted.get(&key.0));
         on_keys.map(length).max().unwrap_or(0)
     }
+
+    /// Whether a command on one of the keys of `footprint` conflicts with it.
+    pub(super) fn has_conflict(&self, footprint: &Footprint) -> bool {
+        footprint.keys().iter().any(|(key, mode)| match self.unexecuted.get(&key.0) {
+            None => false,
+            Some(OnKey::One(_, other)) => mode.conflicts(*other),
+            Some(OnKey::Many(queue)) => queue.has_conflict(*mode),
+        })
+    }
 }
 
 impl KeyQueue {
@@ -120,6 +129,14 @@ impl KeyQueue {
             slots.remove(at);
             self.len -= 1;
         }
+    }
+
+    fn has_conflict(&self, mode: Mode) -> bool {
+        let lanes = self.slots.chunks_exact(Mode::COUNT);
+        let conflicting = |lane: &[VecDeque<Slot>]| {
+            Mode::ALL.into_iter().any(|m| mode.conflicts(m) && !lane[m as usize].is_empty())
+        };
+        lanes.into_iter().any(conflicting)
     }
 
     /// The last unexecuted command of a lane in `mode` with `floor` < slot ≤ `upper`.

@@ -160,6 +160,11 @@ impl Graph {
         self.keys.longest(footprint)
     }
 
+    /// Whether an unexecuted command conflicts with `footprint`, barriers apart.
+    pub fn has_conflict(&self, footprint: &Footprint) -> bool {
+        self.keys.has_conflict(footprint)
+    }
+
     /// How large the components of more than one instance were.
     pub fn component_sizes(&self) -> ComponentSizes {
         self.sizes

@@ -18,6 +18,11 @@
 //!     key: certs/redis/server.key
 //!     client_ca: certs/ca.pem     # then clients have to show a certificate, too
 //!   clear_beyond_loopback: false  # nothing is served in clear beyond this machine unless this is true
+//! admin:                          # pages and figures for operators; without this, any free port
+//!   listen: 127.0.0.1:9001
+//!   clear_beyond_loopback: false  # anyone who can reach the port could read
+//!   peers:                        # where the others' are, for a page about all
+//!     delhi: 10.0.2.10:9001
 //! workloads:                      # unless all keys are in one, ordered by EPaxos
 //!   - name: payments
 //!     prefixes: ["pay:"]
@@ -42,6 +47,7 @@ use std::time::Duration;
 use panchayat::topology::yaml::{Fields, Node, Position, Read, Source, Value, named_entries, read};
 use panchayat::{Durability, FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice, Topology};
 
+use super::admin::{AdminConfig, admin};
 use super::clients::{self, ClientsConfig};
 use crate::errors::CliError;
 use crate::resp::Limits;
@@ -53,7 +59,7 @@ const WORKLOADS_MAX: usize = 64;
 /// Most prefixes of one workload.
 const PREFIXES_MAX: usize = 1_024;
 /// Most members of a cluster.
-const MEMBERS_MAX: usize = 16;
+pub(super) const MEMBERS_MAX: usize = 16;
 /// A day.
 const SECONDS_MAX: f64 = 86_400.0;
 
@@ -70,6 +76,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) durability: Durability,
     pub(crate) clients: ClientsConfig,
+    pub(crate) admin: AdminConfig,
     /// Empty for a single one without a name.
     pub(crate) workloads: Vec<WorkloadConfig>,
     pub(crate) limits: Limits,
@@ -104,6 +111,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         "data_dir",
         "durability",
         "clients",
+        "admin",
         "workloads",
         "limits",
     ];
@@ -128,6 +136,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         Some(node) => durability(source, node)?,
     };
     let clients = clients::read(source, top.optional("clients"), dir, false)?;
+    let admin = admin(source, top.optional("admin"), &sites)?;
     let workloads = match top.optional("workloads") {
         None => Vec::new(),
         Some(node) => workloads(source, node, &sites)?,
@@ -142,12 +151,13 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         data_dir,
         durability,
         clients,
+        admin,
         workloads,
         limits,
     })
 }
 
-fn among(names: &[String]) -> String {
+pub(super) fn among(names: &[String]) -> String {
     format!("one of {}", names.join(", "))
 }
 
@@ -414,6 +424,14 @@ limits:
         ] {
             let clients = format!("data_dir: data\nclients:\n  {clients}");
             read_text(&GOOD.replacen("data_dir: data", &clients, 1)).unwrap();
+        }
+        for (admin, told) in [
+            ("listen: 0.0.0.0:1", "p.yaml:9:11: anyone beyond this machine could read"),
+            ("peers: {pune: 127.0.0.1:1}", "p.yaml:9:11: `pune` is no city of the set"),
+        ] {
+            let admin = format!("data_dir: data\nadmin:\n  {admin}");
+            let error = read_text(&GOOD.replacen("data_dir: data", &admin, 1)).unwrap_err();
+            assert!(error.to_string().contains(told), "{admin}: {error}");
         }
     }
 }

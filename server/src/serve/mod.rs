@@ -1,5 +1,6 @@
 //! `panchayat serve`: one replica, with a port for Redis clients.
 
+mod admin;
 mod certificates;
 mod clients;
 mod config;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use panchayat::identity::Identity;
-use panchayat::{Cluster, Limits, Replica, Workload};
+use panchayat::{Cluster, Limits, ProtocolChoice, Replica, Workload};
 
-use self::config::Config;
+pub(crate) use self::config::{Config, load};
+use crate::admin::{Admin, Observed};
 use crate::cli::Serve;
 use crate::errors::{CliError, FAILED};
 use crate::redis::Store;
@@ -26,18 +28,20 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(arguments: Serve) -> Result<ExitCode, CliError> {
-    let config = config::load(&arguments.config)?;
+    let config = load(&arguments.config)?;
     let mut stop = Stop::listen()?;
     let hangup = signals::hangup()?;
     let tls = certificates::of_clients(&config)?;
     // A port that is taken is told before anything is written.
     let port = Listener::bind(config.clients.listen).await?;
     let (identity, identity_watched) = certificates::of_node(&config)?;
+    let (admin, admin_addr) = Admin::bind(config.admin.listen).await?;
     let service = tokio::select! {
         started = start(&config, identity) => started?,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
     let replica = service.workloads[0].store.clone();
+    let _admin = Admin::serve(admin, observed(&config, service.clone()));
     let (tls, watched) = tls.unzip();
     let renewing = tokio::spawn(renewal::renew(
         watched.into_iter().chain([identity_watched(replica.clone())]).collect(),
@@ -47,7 +51,7 @@ pub(crate) async fn run(arguments: Serve) -> Result<ExitCode, CliError> {
     let seat = config.members.iter().zip(&config.topology.set(&config.set)?.sites);
     let own = seat.into_iter().find(|(_, site)| **site == config.replica).map(|(addr, _)| addr);
     println!(
-        "{} serves Redis clients on {} and its peers on {}; SIGTERM or Ctrl-C stops it",
+        "{} serves Redis clients on {} and its peers on {}; SIGTERM or Ctrl-C stops it\nadmin page: http://{admin_addr}/",
         config.replica,
         listener.addr(),
         own.map(ToString::to_string).unwrap_or_default(),
@@ -109,6 +113,15 @@ async fn start(config: &Config, identity: Identity) -> Result<Arc<Service>, CliE
         }));
     }
     Ok(Service::new(cluster, name, workloads, routes, rest, config.limits))
+}
+
+/// What the admin pages are about.
+fn observed(config: &Config, service: Arc<Service>) -> Arc<Observed> {
+    let protocols = match &config.workloads[..] {
+        [] => vec![ProtocolChoice::default().name().to_owned()],
+        workloads => workloads.iter().map(|w| w.protocol.name().to_owned()).collect(),
+    };
+    Observed::new(service, protocols, config.admin.peers.clone(), &config.topology)
 }
 
 /// Waits until the replica has stopped by itself; says why.

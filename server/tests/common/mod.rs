@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod http;
 pub(crate) mod resp;
 pub(crate) mod serve;
 
@@ -97,6 +98,14 @@ impl Up {
         let row = self.greeting.lines().find(|line| line.split_whitespace().any(|w| w == city));
         let row = row.unwrap_or_else(|| panic!("no {city} in\n{}", self.greeting));
         row.split_whitespace().find_map(|word| word.parse().ok()).unwrap()
+    }
+
+    /// The admin port of a city.
+    pub(crate) fn admin(&self, city: &str) -> SocketAddr {
+        let row = self.greeting.lines().find(|line| line.split_whitespace().any(|w| w == city));
+        let row = row.unwrap_or_else(|| panic!("no {city} in\n{}", self.greeting));
+        let mut urls = row.split_whitespace().filter_map(|word| word.strip_prefix("http://"));
+        urls.next().and_then(|url| url.trim_end_matches('/').parse().ok()).unwrap()
     }
 
     /// Runs a client command against it.

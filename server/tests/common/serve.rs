@@ -23,6 +23,7 @@ pub(crate) struct Served {
     dir: PathBuf,
     replicas: Vec<Option<Child>>,
     pub(crate) clients: Vec<SocketAddr>,
+    admins: Vec<Option<SocketAddr>>,
 }
 
 impl Served {
@@ -59,7 +60,8 @@ impl Served {
         }
         drop((meshes, ports));
         authority.save(&dir.join("authority")).unwrap();
-        Self { dir: dir.to_owned(), replicas: vec![None, None, None], clients }
+        let admins = vec![None; 3];
+        Self { dir: dir.to_owned(), replicas: vec![None, None, None], clients, admins }
     }
 
     /// Starts a city and waits until it serves.
@@ -76,6 +78,10 @@ impl Served {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         assert!(line.contains("serves Redis clients"), "{line}");
+        line.clear();
+        stdout.read_line(&mut line).unwrap();
+        let admin = line.trim().strip_prefix("admin page: http://");
+        self.admins[seat] = admin.and_then(|admin| admin.trim_end_matches('/').parse().ok());
         // Read on, or it could not print.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         self.replicas[seat] = Some(child);
@@ -103,6 +109,11 @@ impl Served {
             assert!(began.elapsed() < PATIENCE, "{} does not end", CITIES[seat]);
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The admin port of a city.
+    pub(crate) fn admin(&self, seat: usize) -> SocketAddr {
+        self.admins[seat].expect("it said where")
     }
 
     pub(crate) fn connect(&self, seat: usize) -> Raw {

@@ -1,0 +1,34 @@
+//! The admin port of a replica: what operators and their tools ask over HTTP. It only tells; nothing
+//! can be changed here.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/` | a live page of the whole cluster |
+//! | `/status` | how this replica stands, as JSON: [`status::Status`] |
+//! | `/cluster` | the same of all members, as this one gets it from their admin ports |
+//! | `/metrics` | for Prometheus, in the OpenMetrics text format |
+//! | `/healthz` | 200 if a quorum can be reached, or 503 and why not |
+//! | `/readyz` | 200 if it has caught up and serves, or 503 and why not |
+//!
+//! There are no passwords here: it listens on loopback unless the configuration says otherwise.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`listener`] | HTTP: connections, limits, who answers what |
+//! | [`observed`] | what is known of a replica, now and some seconds ago |
+//! | [`status`] | the answer to `/status`, whose names are stable |
+//! | [`measure`] | makes it from what was observed |
+//! | [`prometheus`] | the answer to `/metrics` |
+//! | [`client`], [`cluster`] | asks other admin ports |
+
+mod client;
+mod cluster;
+mod listener;
+mod measure;
+mod observed;
+mod prometheus;
+pub(crate) mod status;
+
+pub(crate) use cluster::{Cluster, Peer};
+pub(crate) use listener::{Admin, BindError};
+pub(crate) use observed::Observed;
