@@ -44,7 +44,9 @@ fn the_same_seed_is_the_same_run_to_the_byte() {
 fn seeds_that_found_something() {
     // A Paxos replica that came to the next epoch without having written down what was chosen.
     // A removed replica that served an old state as the sealed one, and one that did not serve the sealed one.
-    for (founders, seed) in [(3, 14), (3, 38), (3, 101), (3, 213), (3, 538), (5, 760)] {
+    // An epoch that began in memory only, lost in a crash, is none: the check said otherwise.
+    let seeds = [(3, 14), (3, 38), (3, 101), (3, 213), (3, 538), (3, 15_539), (5, 760)];
+    for (founders, seed) in seeds {
         let report = run_seed::<Epochs>(seed, &Options::new(founders));
         assert_eq!(report.violation, None, "seed {seed} of {founders}");
     }

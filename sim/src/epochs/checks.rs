@@ -51,6 +51,9 @@ pub struct EpochsChecks {
     setup: Option<Setup>,
     epochs: BTreeMap<u64, Watched>,
     openings: BTreeMap<u64, Opening>,
+    /// Epochs whose beginning is durable somewhere, or was spoken of. Before that whoever began it may lose
+    /// it in a crash, and what was decided there with it: nobody has heard of either.
+    bound: FxHashSet<u64>,
     /// For the checks of epochs that are yet to begin.
     proposed: Vec<(Place, Command)>,
     /// Who holds the beginning of which epoch durably.
@@ -90,6 +93,10 @@ impl EpochsChecks {
             if known == opening {
                 return Ok(());
             }
+            if !self.bound.contains(&number) {
+                self.forget(number);
+                return self.begins(at, opening);
+            }
             let text = format!("{} begins {opening:?}, others began {known:?}", at.replica);
             return Err(Flaw::general(Invariant::Epochs, text));
         }
@@ -119,6 +126,20 @@ impl EpochsChecks {
         self.proposed.iter().for_each(|(at, command)| watched.proposed(*at, command));
         self.epochs.insert(number, watched);
         Ok(())
+    }
+
+    /// The same, and it can be lost no more.
+    fn binds(&mut self, at: Place, opening: &Opening) -> Result<(), Flaw> {
+        self.begins(at, opening)?;
+        self.bound.insert(opening.epoch.number.0);
+        Ok(())
+    }
+
+    /// An epoch began only in the memory of replicas that have lost it.
+    fn forget(&mut self, number: u64) {
+        self.openings.remove(&number);
+        self.epochs.remove(&number);
+        self.fresh.retain(|(_, fresh)| *fresh != number);
     }
 
     fn of(&mut self, epoch: EpochNumber) -> Result<&mut Watched, Flaw> {
@@ -269,7 +290,7 @@ impl Checks<Epochs> for EpochsChecks {
         match record {
             Record::Opened(opening) | Record::Began(opening) | Record::Left(opening) => {
                 self.enters(at.replica, opening.epoch.number.0);
-                Ok(())
+                self.binds(at, opening)
             }
             Record::Of { epoch, body } => {
                 let watched = self.of(*epoch)?;
@@ -293,7 +314,7 @@ impl Checks<Epochs> for EpochsChecks {
         let first = opened(image).or_else(|| opened(records)).map(|o| o.epoch.number.0);
         for record in image.iter().chain(records) {
             if let Record::Opened(opening) | Record::Began(opening) = record {
-                self.begins(at, opening)?;
+                self.binds(at, opening)?;
                 self.enters(at.replica, opening.epoch.number.0);
             }
         }
@@ -383,7 +404,7 @@ impl Checks<Epochs> for EpochsChecks {
             let text = "a state was handed over that is of no epoch".into();
             return Err(Flaw::general(Invariant::Epochs, text));
         };
-        self.begins(at, opening)?;
+        self.binds(at, opening)?;
         let epoch = opening.epoch.number;
         if self.stands_in.insert(at.replica, epoch.0) != Some(epoch.0) {
             self.begins_anew(at, epoch.0)?;
@@ -423,7 +444,7 @@ impl Checks<Epochs> for EpochsChecks {
 
     fn sent(&mut self, at: Place, to: ReplicaSet, message: &Message) -> Result<(), Flaw> {
         match message {
-            Message::Current { opening, .. } => self.begins(at, opening),
+            Message::Current { opening, .. } => self.binds(at, opening),
             Message::Reached { epoch } => self.speaks(at, *epoch),
             Message::Of { epoch, body } => {
                 self.speaks(at, *epoch)?;
