@@ -4,14 +4,14 @@
 //! at which a busy group loop got round to its messages, so a replica under load does not look
 //! dead to its peers, nor they to it. Its word is a hint: it may be wrong, and protocols stay safe.
 
-use panchayat_consensus::{ReplicaId, ReplicaSet, Span, Time};
+use panchayat_consensus::{REPLICAS_MAX, ReplicaId, ReplicaSet, Span, Time};
 
-/// Watches the other members of one epoch.
+/// Watches others by their places.
 #[derive(Clone, Debug)]
 pub struct Detector {
-    own: ReplicaId,
     timeout: Span,
-    last_heard: Vec<Time>,
+    watched: ReplicaSet,
+    last_heard: [Time; REPLICAS_MAX],
     suspected: ReplicaSet,
 }
 
@@ -25,27 +25,36 @@ pub enum Verdict {
 }
 
 impl Detector {
-    /// Watches `n` members but not `own`; everyone counts as heard at `now`.
+    /// Watches the first `n` places but `own`; everyone counts as heard at `now`.
     pub fn new(own: ReplicaId, n: usize, timeout: Span, now: Time) -> Self {
-        Self { own, timeout, last_heard: vec![now; n], suspected: ReplicaSet::EMPTY }
+        let watched = ReplicaSet::all(n).without(own);
+        let suspected = ReplicaSet::EMPTY;
+        Self { timeout, watched, last_heard: [now; REPLICAS_MAX], suspected }
+    }
+
+    /// Watches `places` from now on, and no others; whoever was not watched before counts as heard at
+    /// `now`. One that is not watched any more is not suspected: another may come to its place.
+    pub fn watch(&mut self, places: ReplicaSet, timeout: Span, now: Time) -> Vec<Verdict> {
+        for new in places.minus(self.watched).iter() {
+            self.last_heard[new.index()] = now;
+        }
+        let gone = self.suspected.minus(places);
+        self.suspected = self.suspected.minus(gone);
+        (self.watched, self.timeout) = (places, timeout);
+        gone.iter().map(Verdict::Up).collect()
     }
 
     /// Notes that `peer` was heard at `at`.
     pub fn heard(&mut self, peer: ReplicaId, at: Time) {
-        if let Some(last) = self.last_heard.get_mut(peer.index()) {
-            *last = (*last).max(at);
-        }
+        let last = &mut self.last_heard[peer.index()];
+        *last = (*last).max(at);
     }
 
     /// Which verdicts changed by `now`.
     pub fn poll(&mut self, now: Time) -> Vec<Verdict> {
         let mut changes = Vec::new();
-        for (index, last) in self.last_heard.iter().enumerate() {
-            let peer = ReplicaId(index as u8);
-            if peer == self.own {
-                continue;
-            }
-            let silent = now - *last >= self.timeout;
+        for peer in self.watched.iter() {
+            let silent = now - self.last_heard[peer.index()] >= self.timeout;
             if silent && self.suspected.insert(peer) {
                 changes.push(Verdict::Suspected(peer));
             } else if !silent && self.suspected.remove(peer) {
@@ -76,5 +85,9 @@ mod tests {
         assert_eq!(detector.poll(Time(170)), [Verdict::Up(peer)]);
         assert_eq!(detector.poll(Time(259)), []);
         assert_eq!(detector.poll(Time(260)), [Verdict::Suspected(peer)]);
+        let other = ReplicaSet::only(ReplicaId(2));
+        assert_eq!(detector.watch(other, Span(50), Time(300)), [Verdict::Up(peer)]);
+        assert_eq!(detector.poll(Time(349)), []);
+        assert_eq!(detector.poll(Time(350)), [Verdict::Suspected(ReplicaId(2))]);
     }
 }

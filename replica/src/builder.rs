@@ -1,12 +1,12 @@
 //! Starting a replica.
 
 use std::fmt;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use panchayat_consensus::{GroupId, NodeId};
+use panchayat_consensus::{GroupId, NodeId, ReplicaId};
 use panchayat_core::{SessionConfig, StateMachine};
 use panchayat_storage::backend::Backend;
 use panchayat_storage::{Durability, JournalConfig};
@@ -14,11 +14,12 @@ use panchayat_transport::identity::{Identity, Subject};
 use panchayat_transport::wan::WanControl;
 use panchayat_transport::{Listen, MeshConfig, PeerConfig, RateLimit};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Member};
 use crate::driver::Clock;
 use crate::error::StartError;
 use crate::host::{self, Launch, Node, Plan, Site, launch};
 use crate::limits::Limits;
+use crate::membership::home_place;
 use crate::protocol::ProtocolChoice;
 use crate::replica::Replica;
 use crate::workload::Workload;
@@ -42,6 +43,8 @@ pub struct Builder {
     limits: Limits,
     sessions: SessionConfig,
     has_run_before: bool,
+    joins: Option<(NodeId, SocketAddr)>,
+    via: Vec<Member>,
 }
 
 /// A workload that was described, and how to start it once everything else is known.
@@ -75,6 +78,8 @@ impl Builder {
             limits: Limits::default(),
             sessions: SessionConfig::default(),
             has_run_before: false,
+            joins: None,
+            via: Vec::new(),
         }
     }
 
@@ -88,8 +93,27 @@ impl Builder {
         self
     }
 
-    /// Which protocol orders the commands; EPaxos unless changed. It must be the same at all
-    /// members, and the one that the data directory was written by.
+    /// Says that this node was not among the members that the cluster began with, and joins it as `node`,
+    /// reached at `addr`. The [`Cluster`] is still the one that all others were started with, and whom it
+    /// asks for the state. It is a member from when a [`Change`](crate::Change) adds it, before or after it
+    /// was started; until it has the state it neither votes nor serves.
+    ///
+    /// The same goes for every later start of that node, with the same data directory. A node that has lost
+    /// that directory must not join again: replace it by one with a number of its own.
+    pub fn joining(mut self, node: NodeId, addr: SocketAddr) -> Self {
+        self.joins = Some((node, addr));
+        self
+    }
+
+    /// Members that a joining node may ask for the state, in case that none of those are left that the
+    /// cluster began with.
+    pub fn via(mut self, members: impl IntoIterator<Item = Member>) -> Self {
+        self.via.extend(members);
+        self
+    }
+
+    /// Which protocol orders the commands; EPaxos unless changed: the one that the cluster began with, at all
+    /// members and at every start. Another one while it runs is a [`Change`](crate::Change).
     pub fn protocol(mut self, protocol: ProtocolChoice) -> Self {
         self.protocol = protocol;
         self
@@ -178,15 +202,13 @@ impl Builder {
     }
 
     pub(crate) async fn start_all(mut self) -> Result<Node, StartError> {
-        let seat = self.cluster.seat(&self.name);
-        let seat = seat.ok_or_else(|| self.cluster.unknown_member(&self.name))?;
-        let node = self.cluster.members[seat.index()].node;
-        self.check_identity()?;
+        let (place, own) = self.own()?;
+        self.check_identity(&own)?;
         self.limits.check()?;
         let launches = self.launches()?;
         let per_second = NonZeroU64::new(self.limits.state_bytes_per_second);
-        let journal = self.journal_config(node);
-        let mesh = self.mesh_config(seat.index());
+        let journal = self.journal_config(own.node);
+        let mesh = self.mesh_config(&own);
         let site = Site {
             journal,
             clock: Clock::new(),
@@ -195,6 +217,10 @@ impl Builder {
             siblings: host::Siblings::default(),
             name: self.name,
             cluster: self.cluster,
+            node: own.node,
+            place,
+            joins: self.joins.is_some(),
+            via: self.via,
         };
         let started = tokio::task::spawn_blocking(move || host::start(&site, mesh, launches));
         let started = started.await;
@@ -254,37 +280,62 @@ impl Builder {
         config
     }
 
-    fn check_identity(&self) -> Result<(), StartError> {
-        let member = self.cluster.members.iter().find(|member| member.name == self.name);
-        let expected = member.map(|member| member.node);
+    /// This replica, and its place.
+    fn own(&self) -> Result<(ReplicaId, Member), StartError> {
+        if let Some((node, addr)) = self.joins {
+            let name = self.name.clone();
+            if self.cluster.seat_of(node).is_some() {
+                return Err(StartError::NotNew { node });
+            }
+            return Ok((home_place(node), Member { name, node, addr }));
+        }
+        let seat = self.cluster.seat(&self.name);
+        let seat = seat.ok_or_else(|| self.cluster.unknown_member(&self.name))?;
+        Ok((seat, self.cluster.members[seat.index()].clone()))
+    }
+
+    fn check_identity(&self, own: &Member) -> Result<(), StartError> {
+        let expected = own.node;
         let found = self.identity.name();
-        let right = matches!(&found.subject, Subject::Node(node) if Some(*node) == expected);
+        let right = matches!(&found.subject, Subject::Node(node) if *node == expected);
         if right && found.cluster == self.cluster.id {
             return Ok(());
         }
         Err(StartError::WrongIdentity {
             name: self.name.clone(),
-            expected: format!("{:?} of cluster {}", expected, self.cluster.id),
+            expected: format!("{} of cluster {}", expected, self.cluster.id),
             found: found.to_string(),
         })
     }
 
-    fn mesh_config(&self, seat: usize) -> MeshConfig {
-        let own = &self.cluster.members[seat];
+    fn mesh_config(&self, own: &Member) -> MeshConfig {
         let listen = match self.socket.as_ref().map(UdpSocket::try_clone) {
             Some(Ok(socket)) => Listen::Socket(socket),
             _ => Listen::Addr(own.addr),
         };
         let runtime = tokio::runtime::Handle::current();
         let mut config = MeshConfig::new(runtime, self.identity.clone(), listen);
-        let others = self.cluster.members.iter().enumerate().filter(|(at, _)| *at != seat);
-        config.peers = others
-            .map(|(at, member)| PeerConfig {
-                node: member.node,
-                addr: member.addr,
-                rtt: Some(self.cluster.round_trips[seat][at]),
-            })
-            .collect();
+        let seat = self.cluster.seat_of(own.node);
+        let rtt = |at: usize| {
+            let row = self.cluster.round_trips.get(seat?.index())?;
+            row.get(at).copied()
+        };
+        let known = self.cluster.members.iter().enumerate();
+        let known = known.map(|(at, member)| PeerConfig {
+            node: member.node,
+            addr: member.addr,
+            rtt: rtt(at),
+        });
+        let via = self.via.iter().map(|member| PeerConfig {
+            node: member.node,
+            addr: member.addr,
+            rtt: None,
+        });
+        config.peers = Vec::new();
+        for peer in known.chain(via).filter(|peer| peer.node != own.node) {
+            config.peers.retain(|other| other.node != peer.node);
+            config.peers.push(peer);
+        }
         config.wan = self.wan.clone();
         for bytes_max in [&mut config.limits.frame_bytes_max, &mut config.limits.request_bytes_max]
         {

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use panchayat_consensus::{
-    Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path, Protocol,
-    ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Time, Token, WallTime,
+    ClusterId, Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path,
+    Protocol as _, ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Span, Time, Token, WallTime,
 };
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::frame::{FrameHeader, next_message, open_frame};
 use panchayat_core::journal::Entry;
 use panchayat_core::{Answer, Group, Reading, Sink, SnapshotParts, StateMachine};
+use panchayat_epochs::{Epochs, Message, Record};
 use panchayat_storage::JournalFailed;
 use panchayat_transport::Mesh;
 use parking_lot::Mutex;
@@ -26,10 +27,13 @@ use rustc_hash::FxHashMap;
 use crate::applied::Applied;
 use crate::door::{Door, Turn};
 use crate::error::{ProposeError, Stopped};
-use crate::inbox::{self, Event, Inbox, Proposal, Reply, Room};
+use crate::inbox::{self, ChangeReply, Event, Inbox, Proposal, Reply, Room};
 use crate::latency::{Latencies, span};
+use crate::limits::Limits;
+use crate::membership::{Change, ChangeError, Directory, GroupView, Peers, next_epoch};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
+use crate::protocol::configured::suspicion_after;
 use crate::read::Readers;
 use crate::records::Records;
 use crate::replica::Gate;
@@ -91,30 +95,35 @@ pub(crate) struct Address {
     pub(crate) epoch: EpochNumber,
 }
 
-pub(crate) struct Driver<P: Protocol, S: StateMachine> {
-    pub(crate) group: Group<P, S>,
+pub(crate) struct Driver<S: StateMachine> {
+    pub(crate) group: Group<Epochs, S>,
     pub(crate) clock: Clock,
     /// Of frames that are ours.
     pub(crate) header: FrameHeader,
     /// Members whose frames are not, as far as was said.
     pub(crate) strangers: ReplicaSet,
-    pub(crate) members: Vec<NodeId>,
+    pub(crate) cluster: ClusterId,
+    pub(crate) limits: Limits,
+    pub(crate) directory: Directory,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) events: Receiver<Event<S::Output>>,
     pub(crate) inbox: Inbox<S::Output>,
     pub(crate) door: Door<Proposal<S::Output>>,
     pub(crate) mesh: Mesh,
     pub(crate) detector: Detector,
     pub(crate) durable: Arc<DurableMark>,
-    pub(crate) outside: Outside<P, S>,
+    pub(crate) outside: Outside<S>,
     pub(crate) gate: Gate,
-    pub(crate) desk: Desk<P, S>,
+    pub(crate) desk: Desk<Epochs, S>,
 }
 
 /// Everything a turn's effects go to.
-pub(crate) struct Outside<P: Protocol, S: StateMachine> {
+pub(crate) struct Outside<S: StateMachine> {
     records: Records,
     outbox: Outbox,
     waiting: FxHashMap<Token, Waiting<S::Output>>,
+    /// Who waits for members or protocol to change.
+    changing: Option<(Token, ChangeReply)>,
     readers: Readers<S>,
     latencies: Latencies,
     /// Proposals refused as too many, after they were let in.
@@ -124,7 +133,7 @@ pub(crate) struct Outside<P: Protocol, S: StateMachine> {
     /// next comes.
     replies: Vec<inbox::Answer<S::Output>>,
     /// A snapshot whose parts came in this turn.
-    frozen: Option<SnapshotParts<P, S>>,
+    frozen: Option<SnapshotParts<Epochs, S>>,
     executing: InstanceId,
     next_token: u64,
     stopped: Option<Stopped>,
@@ -138,12 +147,13 @@ struct Waiting<O> {
     _room: Room,
 }
 
-impl<P: Protocol, S: StateMachine> Outside<P, S> {
+impl<S: StateMachine> Outside<S> {
     pub(crate) fn new(records: Records, outbox: Outbox, readers: Readers<S>) -> Self {
         Self {
             records,
             outbox,
             waiting: FxHashMap::default(),
+            changing: None,
             readers,
             latencies: Latencies::default(),
             overloaded: 0,
@@ -178,6 +188,11 @@ impl<P: Protocol, S: StateMachine> Outside<P, S> {
         self.replies.push((waiting.reply, result));
     }
 
+    /// Who waits for the change with this token.
+    fn change_of(&mut self, token: Token) -> Option<ChangeReply> {
+        self.changing.take_if(|(of, _)| *of == token).map(|(_, reply)| reply)
+    }
+
     /// Lets everything of this turn go that nothing holds.
     fn flush(&mut self) {
         self.outbox.flush();
@@ -188,8 +203,8 @@ impl<P: Protocol, S: StateMachine> Outside<P, S> {
     }
 }
 
-impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
-    fn persist(&mut self, entry: Entry<P::Record>) {
+impl<S: StateMachine> Sink<Epochs, S> for Outside<S> {
+    fn persist(&mut self, entry: Entry<Record>) {
         self.records.push(&entry);
     }
 
@@ -203,7 +218,7 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
         }
     }
 
-    fn send(&mut self, to: ReplicaSet, message: P::Message) {
+    fn send(&mut self, to: ReplicaSet, message: Message) {
         self.outbox.push(to, &message);
     }
 
@@ -220,9 +235,16 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
     }
 
     fn answered(&mut self, token: Token, answer: Answer<S::Output>) {
+        if let Some(reply) = self.change_of(token) {
+            let _ = reply.send(match answer {
+                Answer::Sealed => Ok(()),
+                _ => Err(ChangeError::InDoubt("no quorum has said what became of it")),
+            });
+            return;
+        }
         let result = match answer {
             Answer::Applied(output) | Answer::Duplicate(output) => Ok(output),
-            // Seals are nobody's proposals but the driver's own.
+            // A seal is nobody's proposal but the driver's own.
             Answer::Undecodable | Answer::Sealed => Err(ProposeError::NOT_DECODED),
             Answer::OutputNotKept => Err(ProposeError::OutputNotKept),
             Answer::Unknown(doubt) => Err(ProposeError::InDoubt(doubt)),
@@ -231,6 +253,14 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
     }
 
     fn rejected(&mut self, token: Token, reason: NotApplied) {
+        if let Some(reply) = self.change_of(token) {
+            let _ = reply.send(Err(match reason {
+                NotApplied::Overloaded => ChangeError::NotMade("this replica is overloaded"),
+                NotApplied::Unreachable => ChangeError::NotMade("no leader was known for too long"),
+                _ => ChangeError::Overtaken,
+            }));
+            return;
+        }
         self.answer(token, Err(reason.into()));
     }
 
@@ -242,17 +272,12 @@ impl<P: Protocol, S: StateMachine> Sink<P, S> for Outside<P, S> {
         self.readers.answer(token, Err(reason));
     }
 
-    fn snapshot(&mut self, parts: SnapshotParts<P, S>) {
+    fn snapshot(&mut self, parts: SnapshotParts<Epochs, S>) {
         self.frozen = Some(parts);
     }
 }
 
-impl<P, S> Driver<P, S>
-where
-    P: Protocol + 'static,
-    P::Record: Send,
-    S: StateMachine,
-{
+impl<S: StateMachine> Driver<S> {
     /// Runs until told to stop, or until the journal fails.
     pub(crate) fn run(mut self) -> Result<(), Stopped> {
         let mut next_poll = Instant::now();
@@ -312,6 +337,12 @@ where
                         // A caller that went away does not want to know.
                         let _ = reply.send(!blocked && self.group.hand_over(now, to));
                     }
+                    Event::Change(change, reply) => self.change(now, &change, reply),
+                    Event::View(reply) => {
+                        let view = GroupView::of(self.group.protocol(), self.cluster);
+                        // A caller that went away does not want to know.
+                        let _ = reply.send(view);
+                    }
                     Event::TakeSnapshot(reply) => self.desk.wanted(reply),
                     Event::StateNews => {
                         let written = self.outside.records.bytes;
@@ -326,6 +357,7 @@ where
                 () if draining => Some(ProposeError::Shutdown),
                 () if blocked => Some(ProposeError::DISK_FULL),
                 () if self.desk.is_behind() => Some(ProposeError::BEHIND),
+                () if self.group.protocol().current().is_none() => Some(ProposeError::NO_MEMBER),
                 () => None,
             };
             self.open_door(now, handled == EVENTS_PER_TURN_MAX, refusal);
@@ -378,6 +410,9 @@ where
     /// Hands over effects until the journal has nothing new to say, then sends.
     fn turn(&mut self) -> Result<(), Stopped> {
         loop {
+            if self.directory.refresh(self.group.protocol()) {
+                self.meet();
+            }
             self.group.turn(&mut self.outside);
             if let Some(parts) = self.outside.frozen.take() {
                 self.desk.frozen(parts);
@@ -400,13 +435,14 @@ where
 
     /// Steps every message of a frame; `None` if the frame is not ours or not readable.
     fn receive(&mut self, now: Now, from: NodeId, frame: Bytes) -> Option<()> {
-        let seat = self.members.iter().position(|member| *member == from)?;
-        let from = ReplicaId(seat as u8);
+        let node = from;
+        // One that has no place here any more, or not yet.
+        let from = self.directory.place_of(node)?;
         let (header, mut input) = open_frame(frame).ok()?;
         if header != self.header {
             if self.strangers.insert(from) {
                 tracing::warn!(
-                    peer = %self.members[seat], theirs = ?header, ours = ?self.header,
+                    peer = %node, theirs = ?header, ours = ?self.header,
                     "a member is not of one mind with this one: was it started with another \
                      protocol, or another list of members?"
                 );
@@ -420,13 +456,18 @@ where
     }
 
     fn poll_detector(&mut self, now: Now) {
-        for (seat, node) in self.members.iter().enumerate() {
-            if let Some(ago) = self.mesh.last_heard(*node) {
+        for entry in self.directory.entries() {
+            if let Some(ago) = self.mesh.last_heard(entry.member.node) {
                 let at = Time(now.monotonic.0.saturating_sub(ago.as_micros() as u64));
-                self.detector.heard(ReplicaId(seat as u8), at);
+                self.detector.heard(entry.place, at);
             }
         }
-        for verdict in self.detector.poll(now.monotonic) {
+        let verdicts = self.detector.poll(now.monotonic);
+        self.tell(now, verdicts);
+    }
+
+    fn tell(&mut self, now: Now, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
             let input = match verdict {
                 Verdict::Up(peer) => Input::PeerUp(peer),
                 Verdict::Suspected(peer) => Input::PeerSuspected(peer),
@@ -434,6 +475,46 @@ where
             tracing::info!(?verdict, "failure detector");
             self.group.step(now, input);
         }
+    }
+
+    /// Epochs have changed, and with them who is where.
+    fn meet(&mut self) {
+        let (now, directory) = (self.clock.now(), &self.directory);
+        self.peers.set(self.header.group, directory.entries());
+        self.outside.outbox.set_peers(directory.by_place());
+        self.desk.set_nodes(directory.by_place());
+        let longest = Span(directory.longest_round_trip().as_micros() as u64);
+        let timeout = suspicion_after(longest);
+        let verdicts = self.detector.watch(directory.places(), timeout, now.monotonic);
+        let view = GroupView::of(self.group.protocol(), self.cluster);
+        let members: Vec<_> = view.members.iter().map(|member| &*member.member.name).collect();
+        tracing::info!(
+            epoch = view.epoch, protocol = %view.protocol, members = members.join(", "),
+            standing = ?view.standing, "members and protocol"
+        );
+        self.tell(now, verdicts);
+    }
+
+    /// Begins to change members or protocol.
+    fn change(&mut self, now: Now, change: &Change, reply: ChangeReply) {
+        let (protocol, changing) = (self.group.protocol(), &mut self.outside.changing);
+        // A caller that went away makes way.
+        changing.take_if(|(_, reply)| reply.is_closed());
+        let next = match changing {
+            Some(_) => Err(ChangeError::NotMade("another change is under way at this replica")),
+            None if self.desk.is_behind() => Err(ChangeError::NotMember),
+            None => next_epoch(protocol, self.cluster, change, &self.limits),
+        };
+        let next = match next {
+            Ok(Some(next)) => next,
+            result => {
+                let _ = reply.send(result.map(|_| ()));
+                return;
+            }
+        };
+        let token = self.outside.next_token();
+        self.outside.changing = Some((token, reply));
+        self.group.seal(now, token, next.seal(now.wall));
     }
 
     fn measure(&self, turns: u64, frames_bad: u64) -> CoreMetrics {

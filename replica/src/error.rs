@@ -77,6 +77,18 @@ pub enum StartError {
     /// The limits contradict each other.
     #[error("limits: {0}")]
     Limits(&'static str),
+    /// The group cannot begin with these members.
+    #[error(transparent)]
+    Epoch(#[from] panchayat_epochs::EpochError),
+    /// A node that joins is one of those that the cluster began with.
+    #[error(
+        "{node} is one of those that the cluster began with: it does not join. If its disk was lost, \
+         it is replaced by a node with a number of its own"
+    )]
+    NotNew {
+        /// The node.
+        node: panchayat_consensus::NodeId,
+    },
     /// No member of the cluster has this name.
     #[error("no member is called {name}; the members are {known}")]
     UnknownMember {
@@ -150,6 +162,8 @@ impl ProposeError {
     pub(crate) const UNREACHABLE: Self =
         Self::NotApplied("no leader was known for too long; nobody was given the command");
     pub(crate) const SEALED: Self = Self::NotApplied("the epoch was sealed first");
+    pub(crate) const NO_MEMBER: Self =
+        Self::NotApplied("this replica is no member of the group any more");
     pub(crate) const BEHIND: Self =
         Self::NotApplied("this replica has missed too much and takes over a peer's state");
 

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::applied::Applied;
 use crate::error::ProposeError;
 use crate::limits::Limits;
+use crate::membership::{Change, ChangeError, GroupView};
 use crate::metrics::CoreMetrics;
 use crate::snapshots::{Asked, Report};
 
@@ -28,6 +29,9 @@ pub(crate) type Answer<O> = (Reply<O>, Outcome<O>);
 
 /// Where the outcome of a proposal goes.
 pub(crate) type Reply<O> = oneshot::Sender<Outcome<O>>;
+
+/// Where it is said whether members or protocol have changed.
+pub(crate) type ChangeReply = oneshot::Sender<Result<(), ChangeError>>;
 
 /// A command that has not been proposed yet.
 pub(crate) struct Proposal<O> {
@@ -58,6 +62,10 @@ pub(crate) enum Event<O> {
     TakeSnapshot(oneshot::Sender<u64>),
     /// Leadership is to go to that member. Whether it will is answered.
     HandOver(ReplicaId, oneshot::Sender<bool>),
+    /// Members or protocol are to change.
+    Change(Box<Change>, ChangeReply),
+    /// Who the members are, and what orders commands.
+    View(oneshot::Sender<GroupView>),
     /// A transfer of a peer's state has come to an end.
     StateNews,
     /// Finish what is in flight, then stop.

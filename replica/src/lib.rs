@@ -55,6 +55,7 @@ mod local;
 mod local_faults;
 mod local_links;
 mod local_nodes;
+mod membership;
 mod metrics;
 mod outbox;
 mod protocol;
@@ -78,6 +79,7 @@ pub use host::{NoWorkload, Node, NodeMetrics};
 pub use limits::Limits;
 pub use local::{LocalCluster, LocalConfig, LocalError};
 pub use local_nodes::LocalNodes;
+pub use membership::{Change, ChangeError, GroupView, MemberView, Newcomer, Standing};
 pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
 pub use protocol::{
     FastPaxosChoice, Leader, MultiPaxosChoice, NoProtocol, ProtocolChoice, ProtocolError,
@@ -98,6 +100,7 @@ pub use panchayat_core::{
     ApplyContext, Doubt, FootprintGuard, Reading, RestoreError, SessionConfig, StateHash,
     StateMachine, conformance, cow, kv, sessions, stream,
 };
+pub use panchayat_epochs::EpochError;
 pub use panchayat_multipaxos::{Learning, Lease};
 pub use panchayat_storage::{Durability, StorageError, SyncLatency, backend, measure_sync};
 pub use panchayat_topology::{self as topology, Topology};

@@ -24,6 +24,7 @@ use crate::error::{StartError, Stopped};
 use crate::host::Node;
 use crate::limits::Limits;
 use crate::local_nodes::LocalNodes;
+use crate::membership::Newcomer;
 use crate::protocol::ProtocolChoice;
 use crate::replica::Replica;
 use crate::workload::Workload;
@@ -147,7 +148,8 @@ impl<S: StateMachine> LocalCluster<S> {
         Ok(Self { nodes, replicas })
     }
 
-    /// The replicas, by seat. A killed one is still there, and refuses everything.
+    /// The replicas, by seat, and then those that joined. A killed one is still there, and refuses
+    /// everything.
     pub fn replicas(&self) -> &[Replica<S>] {
         &self.replicas
     }
@@ -195,6 +197,17 @@ impl<S: StateMachine> LocalCluster<S> {
         let node = self.nodes.restart_with(seat, add).await?;
         self.replicas[seat.index()] = single(node);
         Ok(())
+    }
+
+    /// As [`LocalNodes::join`], with `machine` as a state before the first command.
+    ///
+    /// # Errors
+    /// [`LocalError`]; then nothing new runs.
+    pub async fn join(&mut self, site: &str, machine: S) -> Result<Newcomer, LocalError> {
+        let add = |_: &str, builder: Builder| builder.workload(Workload::unnamed(), machine);
+        let newcomer = self.nodes.join(site, add).await?;
+        self.replicas.extend(self.nodes.nodes().last().map(single));
+        Ok(newcomer)
     }
 
     /// Whether the replica was killed and not restarted.

@@ -66,22 +66,21 @@ impl LocalNodes {
         add: impl FnOnce(&str, Builder) -> Builder,
     ) -> Result<&Node, LocalError> {
         let seat = seat.index();
-        let name = || self.cluster.members[seat].name.clone();
+        let name = self.member(seat).name.clone();
         if !self.killed[seat].dead {
-            return Err(LocalError::Running { name: name() });
+            return Err(LocalError::Running { name });
         }
         if self.config.durability == Durability::Memory {
-            return Err(LocalError::NothingKept { name: name() });
+            return Err(LocalError::NothingKept { name });
         }
         if let Some(ending) = self.killed[seat].ending.take() {
             // Cancelled only with the runtime.
             let _ = ending.await;
         }
-        let addr = self.cluster.members[seat].addr;
+        let addr = self.member(seat).addr;
         let socket = UdpSocket::bind(addr).map_err(|source| LocalError::Bind { addr, source })?;
         // Before it starts, so that its first packets are not lost.
         self.each_peer(seat, LocalLinks::heal);
-        let name = name();
         match self.start_one(seat, socket, true, |builder| add(&name, builder)).await {
             Ok(node) => self.nodes[seat] = node,
             Err(error) => {
@@ -136,7 +135,7 @@ impl LocalNodes {
     }
 
     fn link(&self, from: ReplicaId, to: ReplicaId, act: impl FnOnce(&LocalLinks, NodeId, NodeId)) {
-        let node = |seat: ReplicaId| self.cluster.members[seat.index()].node;
+        let node = |seat: ReplicaId| self.member(seat.index()).node;
         if let Some(links) = &self.links {
             act(links, node(from), node(to));
         }
@@ -145,8 +144,8 @@ impl LocalNodes {
     /// Does something to every link of a replica, in both directions.
     fn each_peer(&self, seat: usize, act: impl Fn(&LocalLinks, NodeId, NodeId)) {
         let Some(links) = &self.links else { return };
-        let own = self.cluster.members[seat].node;
-        for peer in self.cluster.members.iter().filter(|peer| peer.node != own) {
+        let own = self.member(seat).node;
+        for peer in self.members().filter(|peer| peer.node != own) {
             act(links, own, peer.node);
             act(links, peer.node, own);
         }

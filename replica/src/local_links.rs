@@ -47,6 +47,20 @@ impl LocalLinks {
         Self { wan, links }
     }
 
+    /// Emulates the links of one more member too: those of `links` that touch it, between nodes in the order
+    /// of the links' sites.
+    pub(crate) fn add(&self, links: &[Link], nodes: &[NodeId], node: NodeId) {
+        for link in links {
+            let ends = (nodes[link.from], nodes[link.to]);
+            if ends.0 == node || ends.1 == node {
+                let params = params(link);
+                self.wan.set_link(ends.0, ends.1, params);
+                let now = Now { params, cuts: 0, extra: Duration::ZERO };
+                self.links.lock().insert(ends, now);
+            }
+        }
+    }
+
     /// What the links are emulated by.
     pub(crate) fn wan(&self) -> &WanControl {
         &self.wan

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use panchayat_consensus::ClusterId;
+use panchayat_consensus::{ClusterId, NodeId};
 use panchayat_storage::Durability;
 use panchayat_transport::TransportError;
 use panchayat_transport::identity::{Authority, Identity};
@@ -12,12 +12,13 @@ use panchayat_transport::wan::WanControl;
 use tokio::task::JoinHandle;
 
 use crate::builder::Builder;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Member};
 use crate::error::Stopped;
 use crate::host::Node;
 use crate::local::{LocalConfig, LocalError, cluster_id};
 use crate::local_faults::Killed;
 use crate::local_links::{LocalLinks, outages};
+use crate::membership::Newcomer;
 
 /// How often a draining cluster looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
@@ -31,6 +32,8 @@ const SHUTDOWN_PATIENCE_MIN: Duration = Duration::from_secs(2);
 pub struct LocalNodes {
     pub(crate) config: LocalConfig,
     pub(crate) cluster: Cluster,
+    /// Who joined later.
+    joined: Vec<Member>,
     authority: Authority,
     identities: Vec<Identity>,
     pub(crate) nodes: Vec<Node>,
@@ -95,6 +98,7 @@ impl LocalNodes {
             killed: cluster.members.iter().map(|_| Killed::default()).collect(),
             config,
             cluster,
+            joined: Vec::new(),
             authority,
             identities: identities?,
             nodes: Vec::new(),
@@ -130,8 +134,12 @@ impl LocalNodes {
         again: bool,
         add: impl FnOnce(Builder) -> Builder,
     ) -> Result<Node, LocalError> {
-        let name = &self.cluster.members[seat].name;
-        let dir = self.config.data_dir.join(name);
+        let Member { name, node, addr } = self.member(seat);
+        let joins = seat >= self.cluster.members.len();
+        let dir = match joins {
+            false => self.config.data_dir.join(name),
+            true => self.config.data_dir.join(format!("{name}-{node}")),
+        };
         let identity = self.identities[seat].clone();
         let mut builder = Builder::new(self.cluster.clone(), name, identity, dir)
             .protocol(self.config.protocol.clone())
@@ -139,6 +147,9 @@ impl LocalNodes {
             .limits(self.config.limits)
             .sessions(self.config.sessions)
             .socket(socket);
+        if joins {
+            builder = builder.joining(*node, *addr).via(self.joined.iter().cloned());
+        }
         if let Some(backend) = &self.config.backend {
             builder = builder.backend(backend.clone());
         }
@@ -150,6 +161,63 @@ impl LocalNodes {
         }
         let failed = |source| LocalError::Start { name: name.clone(), source: Box::new(source) };
         add(builder).start_all().await.map_err(failed)
+    }
+
+    /// Starts a replica at `site` of the topology that joins the cluster, with the workloads that `add`
+    /// gives to its builder. It is the last of [`nodes`](Self::nodes), and takes part when a
+    /// [`Change`](crate::Change) has added the newcomer that this returns.
+    ///
+    /// # Errors
+    /// [`LocalError`]; then nothing new runs.
+    pub async fn join(
+        &mut self,
+        site: &str,
+        add: impl FnOnce(&str, Builder) -> Builder,
+    ) -> Result<Newcomer, LocalError> {
+        let highest = self.members().map(|member| member.node).max().unwrap_or(NodeId(0));
+        let node = NodeId(highest.0 + 1);
+        // Whoever has the same name is about to be replaced.
+        let others: Vec<Member> = self.members().filter(|m| m.name != site).cloned().collect();
+        let sites: Vec<String> =
+            others.iter().map(|member| member.name.clone()).chain([site.to_owned()]).collect();
+        let nodes: Vec<NodeId> = others.iter().map(|member| member.node).chain([node]).collect();
+        let matrix = self.config.topology.matrix_of(&sites)?;
+        let identity = self.authority.issue_node(self.cluster.id, node)?;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let failed = |source| LocalError::Bind { addr: any, source };
+        let socket = UdpSocket::bind(any).map_err(failed)?;
+        let addr = socket.local_addr().map_err(failed)?;
+        if let (Some(emulated), Some(profile)) = (&self.links, &self.config.profile) {
+            let links = self.config.topology.links_of(&sites, profile)?;
+            emulated.add(&links, &nodes, node);
+        }
+        self.joined.push(Member { name: site.to_owned(), node, addr });
+        self.identities.push(identity);
+        let at = self.nodes.len();
+        match self.start_one(at, socket, false, |builder| add(site, builder)).await {
+            Ok(started) => self.nodes.push(started),
+            Err(error) => {
+                self.joined.pop();
+                self.identities.pop();
+                return Err(error);
+            }
+        }
+        self.killed.push(Killed::default());
+        let newcomer = Newcomer::new(site, node, addr);
+        Ok(others.iter().enumerate().fold(newcomer, |newcomer, (seat, other)| {
+            let far = Duration::from_micros(matrix.rtt_us(seat, others.len()));
+            newcomer.round_trip(other.node, far)
+        }))
+    }
+
+    /// The one at a place of [`nodes`](Self::nodes).
+    pub(crate) fn member(&self, at: usize) -> &Member {
+        self.members().nth(at).expect("there is such a replica")
+    }
+
+    /// Everybody who was ever started.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.cluster.members.iter().chain(&self.joined)
     }
 
     /// Whether all replicas have been started here before. Each directory knows that of its own
@@ -175,7 +243,8 @@ impl LocalNodes {
         self.config.durability != Durability::Memory && self.config.backend.is_none()
     }
 
-    /// The replicas, by seat. A killed one is still there, and refuses everything.
+    /// The replicas, by seat, and then those that joined. A killed one is still there, and refuses
+    /// everything.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }

@@ -1,7 +1,7 @@
 //! Messages on their way out: encoded once, collected into one frame per peer, lane and turn.
 
 use panchayat_consensus::wire::{Encode, Writer};
-use panchayat_consensus::{NodeId, ReplicaSet};
+use panchayat_consensus::{NodeId, REPLICAS_MAX, ReplicaSet};
 use panchayat_core::frame::{FrameHeader, FrameWriter};
 use panchayat_transport::{Lane, Mesh, SendError};
 
@@ -15,8 +15,8 @@ const FRAME_BYTES_SOFT_MAX: usize = 256 << 10;
 
 pub(crate) struct Outbox {
     mesh: Mesh,
-    peers: Vec<NodeId>,
-    /// Per seat: small messages, those that are not.
+    peers: [Option<NodeId>; REPLICAS_MAX],
+    /// Per place: small messages, those that are not.
     frames: Vec<[FrameWriter; 2]>,
     large: FrameWriter,
     scratch: Writer,
@@ -29,11 +29,11 @@ pub(crate) struct Outbox {
 const LANES: [Lane; 2] = [Lane::Urgent, Lane::Normal];
 
 impl Outbox {
-    pub(crate) fn new(mesh: Mesh, peers: Vec<NodeId>, header: FrameHeader) -> Self {
-        let frames = peers.iter().map(|_| LANES.map(|_| FrameWriter::new(header))).collect();
+    pub(crate) fn new(mesh: Mesh, header: FrameHeader) -> Self {
+        let frames = (0..REPLICAS_MAX).map(|_| LANES.map(|_| FrameWriter::new(header))).collect();
         Self {
             mesh,
-            peers,
+            peers: [None; REPLICAS_MAX],
             frames,
             large: FrameWriter::new(header),
             scratch: Writer::default(),
@@ -42,6 +42,12 @@ impl Outbox {
             frames_sent: 0,
             frames_refused: 0,
         }
+    }
+
+    /// From now on these nodes have the places. What is for others by then has left.
+    pub(crate) fn set_peers(&mut self, peers: [Option<NodeId>; REPLICAS_MAX]) {
+        self.flush();
+        self.peers = peers;
     }
 
     pub(crate) fn push(&mut self, to: ReplicaSet, message: &impl Encode) {
@@ -70,25 +76,31 @@ impl Outbox {
         self.scratch = Writer::default();
         for replica in to.iter() {
             self.messages_sent += 1;
-            let sent = self.mesh.send_once(self.peers[replica.index()], frame.clone());
+            let sent = match self.peers[replica.index()] {
+                Some(peer) => self.mesh.send_once(peer, frame.clone()),
+                None => Err(SendError::UnknownPeer),
+            };
             self.count(frame.len(), sent);
         }
     }
 
     pub(crate) fn flush(&mut self) {
-        for seat in 0..self.frames.len() {
+        for place in 0..self.frames.len() {
             for lane in 0..LANES.len() {
-                self.send(seat, lane);
+                self.send(place, lane);
             }
         }
     }
 
     /// A frame that the transport does not take is lost, as on any network; the protocol repeats
     /// what matters.
-    fn send(&mut self, seat: usize, lane: usize) {
-        if let Some(frame) = self.frames[seat][lane].take() {
+    fn send(&mut self, place: usize, lane: usize) {
+        if let Some(frame) = self.frames[place][lane].take() {
             let bytes = frame.len();
-            let sent = self.mesh.send(self.peers[seat], LANES[lane], frame);
+            let sent = match self.peers[place] {
+                Some(peer) => self.mesh.send(peer, LANES[lane], frame),
+                None => Err(SendError::UnknownPeer),
+            };
             self.count(bytes, sent.map(|()| true));
         }
     }

@@ -166,12 +166,13 @@ pub(crate) fn response<O: Encode>(result: Result<O, ProposeError>) -> Bytes {
 struct Response<O>(Result<O, ProposeError>);
 
 /// Why a command was not applied, with the number that says so.
-const REASONS: [(u8, ProposeError); 5] = [
+const REASONS: [(u8, ProposeError); 6] = [
     (3, ProposeError::NOT_DECODED),
     (4, ProposeError::SEALED),
     (7, ProposeError::DISK_FULL),
     (8, ProposeError::BEHIND),
     (13, ProposeError::UNREACHABLE),
+    (15, ProposeError::NO_MEMBER),
 ];
 /// Why nobody knows.
 const DOUBTS: [(u8, Doubt); 4] = [
@@ -253,6 +254,7 @@ mod tests {
             ProposeError::DISK_FULL,
             ProposeError::BEHIND,
             ProposeError::UNREACHABLE,
+            ProposeError::NO_MEMBER,
             ProposeError::TooLarge { bytes: 5, bytes_max: 3 },
         ];
         let uncertain = [

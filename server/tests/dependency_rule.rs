@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "epaxos",
             "multipaxos",
             "fastpaxos",
+            "epochs",
             "storage",
             "topology",
             "transport",

@@ -237,6 +237,31 @@ impl Topology {
         Ok(links(&self.matrix(set)?, self.profile(profile)?))
     }
 
+    /// The round trips between some sites, whatever sets they are in, in this order.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such site, or nothing is known of a pair of them.
+    pub fn matrix_of(&self, sites: &[String]) -> Result<Matrix, NotFound> {
+        for (at, a) in sites.iter().enumerate() {
+            self.site(a)?;
+            for b in &sites[..at] {
+                self.pair(a, b)?;
+            }
+        }
+        let set = SiteSet { name: String::new(), sites: sites.to_vec() };
+        Ok(self.table(&set, |pair| Some(pair.rtt_us)).expect("every pair was found"))
+    }
+
+    /// The links between some sites, in both directions, under a profile.
+    ///
+    /// # Errors
+    ///
+    /// As [`matrix_of`](Self::matrix_of), or if there is no such profile.
+    pub fn links_of(&self, sites: &[String], profile: &str) -> Result<Vec<Link>, NotFound> {
+        Ok(links(&self.matrix_of(sites)?, self.profile(profile)?))
+    }
+
     /// The same with another loss in one profile, each packet lost on its own: for experiments that
     /// vary it. `loss` is cut to 0 to 1.
     ///

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crossbeam::channel::unbounded;
-use panchayat_consensus::{EpochNumber, Protocol, ReplicaSet, Span};
+use panchayat_consensus::{EpochNumber, ReplicaId, ReplicaSet, Span};
 use panchayat_core::detector::Detector;
 use panchayat_core::frame::FrameHeader;
 use panchayat_core::{SessionConfig, StateMachine};
-use panchayat_epaxos::EPaxos;
-use panchayat_fastpaxos::FastPaxos;
-use panchayat_multipaxos::MultiPaxos;
+use panchayat_epochs::{Config, Epochs, Timing};
 use panchayat_storage::Durability;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
@@ -25,9 +23,10 @@ use crate::error::{StartError, Stopped};
 use crate::handler::Handler;
 use crate::inbox::{Event, Inbox};
 use crate::limits::Limits;
+use crate::membership::{Directory, founding};
 use crate::outbox::Outbox;
 use crate::protocol::configured::suspicion_after;
-use crate::protocol::{Hosted, ProtocolChoice, Setting};
+use crate::protocol::{Hosting, ProtocolChoice, terms};
 use crate::read;
 use crate::records::Records;
 use crate::replica::{Gate, Port};
@@ -48,30 +47,21 @@ pub(crate) struct Plan<S> {
 /// Starts a workload, whatever its types.
 pub(crate) type Launch = Box<dyn FnOnce(&Site, Lobby) -> Result<Member, NotStarted> + Send>;
 
-/// The epoch that every group is in: there is no other yet.
+/// What frames and records of the driver say instead of an epoch: its messages and records each say
+/// which one they are of.
 const EPOCH: EpochNumber = EpochNumber(1);
 
 /// How `plan` is started.
 pub(crate) fn launch<S: StateMachine>(plan: Plan<S>) -> Launch {
-    Box::new(|site, lobby| match plan.protocol.clone() {
-        ProtocolChoice::EPaxos => run::<EPaxos, S>(plan, (), site, lobby),
-        ProtocolChoice::MultiPaxos(choice) => run::<MultiPaxos, S>(plan, choice, site, lobby),
-        ProtocolChoice::FastPaxos(choice) => run::<FastPaxos, S>(plan, choice, site, lobby),
-    })
+    Box::new(|site, lobby| run(plan, site, lobby))
 }
 
-fn run<P: Hosted, S: StateMachine>(
-    plan: Plan<S>,
-    choice: P::Choice,
-    site: &Site,
-    lobby: Lobby,
-) -> Result<Member, NotStarted> {
-    let Site { name, cluster, clock, runtime, siblings, .. } = site;
-    let Plan { workload, limits, sessions, machine, .. } = plan;
-    let seat = cluster.seat(name).ok_or_else(|| NotStarted::own(cluster.unknown_member(name)))?;
-    let setting = Setting { seat, cluster, limits };
-    let config = P::config(&choice, &setting).map_err(NotStarted::own)?;
-    let terms = terms::<P>(&config, cluster);
+fn run<S: StateMachine>(plan: Plan<S>, site: &Site, lobby: Lobby) -> Result<Member, NotStarted> {
+    let Site { cluster, clock, runtime, siblings, .. } = site;
+    let Plan { workload, protocol, limits, sessions, machine } = plan;
+    let config = config(&protocol, site, limits).map_err(NotStarted::own)?;
+    let place = config.place;
+    let terms = agreed(&protocol, cluster, &limits).map_err(NotStarted::own)?;
     let address = Address { group: workload.group(), epoch: EPOCH };
     let header = FrameHeader {
         group: address.group,
@@ -86,7 +76,7 @@ fn run<P: Hosted, S: StateMachine>(
         sessions,
         clock: *clock,
     };
-    let loaded = load::<P, S>(places, machine).map_err(NotStarted::own)?;
+    let loaded = load::<Epochs, S>(places, machine).map_err(NotStarted::own)?;
     let needs = Needs { position: loaded.position(), has_run: loaded.has_run() };
     lobby.needs.send(needs).map_err(|_| NotStarted::GivenUp)?;
     let (journal, records) = lobby.opened.recv().map_err(|_| NotStarted::GivenUp)?;
@@ -107,10 +97,10 @@ fn run<P: Hosted, S: StateMachine>(
     let states = Stream { inbox: inbox.clone(), address, rate };
     let handler = Handler::<S> { inbox: inbox.clone(), gate: gate.clone(), states };
     lobby.inlet.send(Arc::new(handler)).map_err(|_| NotStarted::GivenUp)?;
-    let mesh = lobby.mesh.recv().map_err(|_| NotStarted::GivenUp)?;
+    let peers = lobby.peers.recv().map_err(|_| NotStarted::GivenUp)?;
+    let mesh = peers.mesh().clone();
 
-    let members: Vec<_> = cluster.members.iter().map(|member| member.node).collect();
-    let outbox = Outbox::new(mesh.clone(), members.clone(), header);
+    let outbox = Outbox::new(mesh.clone(), header);
     let timeout = suspicion_after(cluster.longest_round_trip());
     let stop = Arc::<AtomicBool>::default();
     let (parts, to_write) = unbounded();
@@ -138,7 +128,7 @@ fn run<P: Hosted, S: StateMachine>(
         users: users.clone(),
         last: Arc::default(),
     };
-    let catch_up = CatchUp::new(fetcher, news, runtime.clone(), members.clone());
+    let catch_up = CatchUp::new(fetcher, news, runtime.clone());
     let kept = (site.journal.durability != Durability::Memory).then(|| journal.clone());
     let due = Due::new(kept, address.group, &limits);
     let driver = Driver {
@@ -146,8 +136,11 @@ fn run<P: Hosted, S: StateMachine>(
         clock: *clock,
         header,
         strangers: ReplicaSet::EMPTY,
-        detector: Detector::new(seat, members.len(), timeout, clock.now().monotonic),
-        members,
+        cluster: cluster.id,
+        limits,
+        directory: Directory::new(cluster, site.node, &site.via),
+        peers,
+        detector: Detector::new(place, 0, timeout, clock.now().monotonic),
         events,
         inbox: inbox.clone(),
         door: Door::new(Span(limits.proposal_wait_max.as_micros() as u64)),
@@ -183,10 +176,32 @@ fn run<P: Hosted, S: StateMachine>(
     })
 }
 
-/// What all members must agree on, in words: the protocol, and who sits where.
-fn terms<P: Hosted>(config: &P::Config, cluster: &Cluster) -> String {
+/// Through all epochs.
+fn config(protocol: &ProtocolChoice, site: &Site, limits: Limits) -> Result<Config, StartError> {
+    let Site { cluster, node, place, joins, .. } = site;
+    let founding = match joins {
+        true => None,
+        false => Some(founding(cluster, protocol)?),
+    };
+    Ok(Config {
+        place: *place,
+        node: *node,
+        founding,
+        openings: Arc::new(Hosting { cluster: cluster.id, limits }),
+        timing: Timing::for_rtt(cluster.longest_round_trip()),
+    })
+}
+
+/// What all members must agree on, in words: what the group began with, and who sat where. Everything
+/// later they agree on while they run.
+fn agreed(
+    protocol: &ProtocolChoice,
+    cluster: &Cluster,
+    limits: &Limits,
+) -> Result<String, StartError> {
+    let config = protocol.config(ReplicaId(0), cluster, limits)?;
     let nodes: Vec<_> = cluster.members.iter().map(|member| member.node.0.to_string()).collect();
-    format!("{} among nodes {}", P::terms(config), nodes.join(", "))
+    Ok(format!("{} among nodes {}", terms(&config), nodes.join(", ")))
 }
 
 fn thread_name(site: &Site, workload: &Workload) -> String {
@@ -196,18 +211,12 @@ fn thread_name(site: &Site, workload: &Workload) -> String {
     }
 }
 
-fn spawn<P, S>(
-    driver: Driver<P, S>,
+fn spawn<S: StateMachine>(
+    driver: Driver<S>,
     name: String,
     site: &Site,
     gate: &Gate,
-) -> io::Result<std::thread::JoinHandle<Result<(), Stopped>>>
-where
-    P: Protocol + Send + 'static,
-    P::Message: Send,
-    P::Record: Send,
-    S: StateMachine,
-{
+) -> io::Result<std::thread::JoinHandle<Result<(), Stopped>>> {
     let (gate, siblings, runtime) = (gate.clone(), site.siblings.clone(), site.runtime.clone());
     let mesh = driver.mesh.clone();
     std::thread::Builder::new().name(format!("replica-{name}")).spawn(move || {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use panchayat_consensus::GroupId;
+use panchayat_consensus::{GroupId, NodeId, ReplicaId};
 use panchayat_core::journal::Record;
 use panchayat_storage::{Journal, JournalConfig, JournalPosition, Replay};
 use panchayat_transport::{Mesh, MeshConfig, RateLimit};
@@ -21,9 +21,10 @@ use tokio::runtime::Handle;
 
 use super::mux::{Inlet, Mux};
 use super::{Host, Launch, Member};
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::driver::Clock;
 use crate::error::{StartError, Stopped};
+use crate::membership::Peers;
 
 /// Records of the journal that wait for a workload at a start.
 const RECORDS_MAX: usize = 1_024;
@@ -31,7 +32,14 @@ const RECORDS_MAX: usize = 1_024;
 /// What every workload may know of the replica it is of.
 pub(crate) struct Site {
     pub(crate) name: String,
+    /// Who the group began with.
     pub(crate) cluster: Cluster,
+    pub(crate) node: NodeId,
+    pub(crate) place: ReplicaId,
+    /// Whether it was not there then.
+    pub(crate) joins: bool,
+    /// Members it may ask besides, if it joins.
+    pub(crate) via: Vec<cluster::Member>,
     pub(crate) journal: JournalConfig,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
@@ -72,7 +80,7 @@ pub(crate) struct Lobby {
     pub(crate) needs: Sender<Needs>,
     pub(crate) opened: Receiver<Opened>,
     pub(crate) inlet: Sender<Arc<dyn Inlet>>,
-    pub(crate) mesh: Receiver<Mesh>,
+    pub(crate) peers: Receiver<Arc<Peers>>,
 }
 
 /// The other side of a lobby.
@@ -81,7 +89,7 @@ struct Desk {
     needs: Receiver<Needs>,
     opened: Sender<Opened>,
     inlet: Receiver<Arc<dyn Inlet>>,
-    mesh: Sender<Mesh>,
+    peers: Sender<Arc<Peers>>,
 }
 
 /// Why a workload, or what it shares with others, did not start.
@@ -148,9 +156,9 @@ fn meet(group: GroupId) -> (Desk, Lobby) {
     let (needs, all_needs) = bounded(1);
     let (to_opened, opened) = bounded(1);
     let (inlet, inlets) = bounded(1);
-    let (to_mesh, mesh) = bounded(1);
-    let desk = Desk { group, needs: all_needs, opened: to_opened, inlet: inlets, mesh: to_mesh };
-    (desk, Lobby { needs, opened, inlet, mesh })
+    let (to_peers, peers) = bounded(1);
+    let desk = Desk { group, needs: all_needs, opened: to_opened, inlet: inlets, peers: to_peers };
+    (desk, Lobby { needs, opened, inlet, peers })
 }
 
 /// Opens journal and mesh in step with the workloads. If it returns early, the desks are closed,
@@ -177,10 +185,12 @@ fn bring_up(
         inlets.push((desk.group, desk.inlet.recv().map_err(|_| NotStarted::GivenUp)?));
     }
     let mux = Mux::new(inlets, frames_lost.clone());
+    let present = mesh.peers.iter().map(|peer| (peer.node, peer.addr)).collect();
     let mesh = Mesh::start(mesh, Arc::new(mux)).map_err(NotStarted::own)?;
+    let peers = Arc::new(Peers::new(mesh.clone(), present, desks.len()));
     for desk in desks {
         // A workload that has gone has said why.
-        let _ = desk.mesh.send(mesh.clone());
+        let _ = desk.peers.send(peers.clone());
     }
     Ok((journal, mesh))
 }

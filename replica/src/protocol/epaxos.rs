@@ -1,10 +1,10 @@
 //! EPaxos* behind the driver.
 
 use panchayat_consensus::{Quorums, ReplicaId, Span};
-use panchayat_epaxos::{Config, EPaxos};
+use panchayat_epaxos::Config;
 use panchayat_topology::{Matrix, latency};
 
-use super::{Hosted, ProtocolError, Setting};
+use super::ProtocolError;
 use crate::limits::Limits;
 
 /// A round trip to the nearest fast quorum.
@@ -27,17 +27,8 @@ pub(super) fn config(
     Ok(config)
 }
 
-impl Hosted for EPaxos {
-    type Choice = ();
-
-    fn config((): &(), setting: &Setting<'_>) -> Result<Config, ProtocolError> {
-        let cluster = setting.cluster;
-        let (members, rtt_max) = (cluster.members.len(), cluster.longest_round_trip());
-        config(setting.seat, members, rtt_max, &setting.limits)
-    }
-
-    fn terms(config: &Config) -> String {
-        let quorums = config.quorums;
-        format!("epaxos, quorums of {} and {}", quorums.fast(), quorums.slow())
-    }
+/// What its members must agree on, in words.
+pub(super) fn terms(config: &Config) -> String {
+    let quorums = config.quorums;
+    format!("epaxos, quorums of {} and {}", quorums.fast(), quorums.slow())
 }

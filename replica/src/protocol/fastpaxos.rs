@@ -3,12 +3,12 @@
 use std::fmt;
 
 use panchayat_consensus::{Quorums, ReplicaId, Span};
-use panchayat_fastpaxos::{Config, FastPaxos, FastQuorums};
+use panchayat_fastpaxos::{Config, FastQuorums};
 use panchayat_topology::leader::Learning;
 use panchayat_topology::{Matrix, latency};
 
 use super::leader::first;
-use super::{Hosted, Leader, ProtocolError, Setting, round_trips};
+use super::{Leader, ProtocolError};
 use crate::limits::Limits;
 
 /// What can be chosen of Fast Paxos. All members must be started with the same.
@@ -77,23 +77,10 @@ impl fmt::Display for FastPaxosChoice {
     }
 }
 
-impl Hosted for FastPaxos {
-    type Choice = FastPaxosChoice;
-
-    fn config(choice: &FastPaxosChoice, setting: &Setting<'_>) -> Result<Config, ProtocolError> {
-        let rtt_max = setting.cluster.longest_round_trip();
-        choice.config(setting.seat, &round_trips(setting.cluster)?, rtt_max, &setting.limits)
-    }
-
-    fn terms(config: &Config) -> String {
-        let quorums = config.quorums;
-        format!(
-            "fastpaxos, quorums of {}, {} and {}",
-            quorums.q1(),
-            quorums.fast(),
-            quorums.classic()
-        )
-    }
+/// What its members must agree on, in words.
+pub(super) fn terms(config: &Config) -> String {
+    let quorums = config.quorums;
+    format!("fastpaxos, quorums of {}, {} and {}", quorums.q1(), quorums.fast(), quorums.classic())
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Which protocol orders the commands of a cluster, and what a protocol must tell to run here.
 //!
-//! Threads, journal, mesh and snapshots know nothing of protocols but the [`Protocol`] trait. What
-//! is left is here: how a protocol's configuration follows from the cluster and the limits, and
-//! what all members must agree on. A further protocol is one file, one variant of
-//! [`ProtocolChoice`], and one line in the builder.
+//! Threads, journal, mesh and snapshots know of no protocol but the one that leads through all
+//! [epochs](panchayat_epochs). What is left is here: how the configuration of an epoch's protocol
+//! follows from its members and the limits, and what all members must agree on.
 
 pub mod configured;
 mod epaxos;
@@ -11,21 +10,24 @@ mod error;
 mod fastpaxos;
 mod leader;
 mod multipaxos;
+mod opening;
 mod spoken;
+mod wire;
 
 use std::fmt;
 
-use panchayat_consensus::{Protocol, ReplicaId};
+use panchayat_consensus::ReplicaId;
 use panchayat_topology::Matrix;
 
 use crate::cluster::Cluster;
-use crate::limits::Limits;
 
 pub use error::ProtocolError;
 pub use fastpaxos::FastPaxosChoice;
 pub use leader::Leader;
 pub use multipaxos::MultiPaxosChoice;
+pub(crate) use opening::{Hosting, choice_of, terms};
 pub use spoken::NoProtocol;
+pub(crate) use wire::text;
 
 /// Which protocol orders a cluster's commands. All members must be started with the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,28 +108,6 @@ impl fmt::Display for ProtocolChoice {
             Self::FastPaxos(choice) => write!(f, "{}, {choice}", self.name()),
         }
     }
-}
-
-/// What a protocol's configuration follows from.
-pub(crate) struct Setting<'a> {
-    pub(crate) seat: ReplicaId,
-    pub(crate) cluster: &'a Cluster,
-    pub(crate) limits: Limits,
-}
-
-/// A protocol that runs here.
-pub(crate) trait Hosted:
-    Protocol<Config: Send, Message: Send, Record: Send> + Send + 'static
-{
-    /// What can be chosen of it.
-    type Choice;
-
-    /// The configuration of one replica.
-    fn config(choice: &Self::Choice, setting: &Setting<'_>) -> Result<Self::Config, ProtocolError>;
-
-    /// What all members must agree on besides who they are, in words: the protocol, and those of
-    /// its parameters that its safety rests on. A data directory is kept under it.
-    fn terms(config: &Self::Config) -> String;
 }
 
 /// The expected round trips of `cluster` as a table. Members may have measured each direction for

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use panchayat_consensus::{Quorums, ReplicaId, Span};
-use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, Lease, MultiPaxos, Placement};
+use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, Lease, Placement};
 use panchayat_topology::{Matrix, latency, leader};
 
 use super::leader::first;
-use super::{Hosted, Leader, ProtocolError, Setting, round_trips};
+use super::{Leader, ProtocolError};
 use crate::limits::Limits;
 
 /// What can be chosen of Multi-Paxos. All members must be started with the same.
@@ -107,24 +107,16 @@ impl fmt::Display for MultiPaxosChoice {
     }
 }
 
-impl Hosted for MultiPaxos {
-    type Choice = MultiPaxosChoice;
-
-    fn config(choice: &MultiPaxosChoice, setting: &Setting<'_>) -> Result<Config, ProtocolError> {
-        let rtt_max = setting.cluster.longest_round_trip();
-        choice.config(setting.seat, &round_trips(setting.cluster)?, rtt_max, &setting.limits)
+/// What its members must agree on, in words.
+pub(super) fn terms(config: &Config) -> String {
+    let quorums = config.quorums;
+    let mut terms = format!("multipaxos, quorums of {} and {}", quorums.q1(), quorums.q2());
+    // A member that restarts waits out a lease it may have granted: with another span, too
+    // short a time.
+    if let Some(Lease { span, clock_error_ppm }) = config.lease {
+        terms += &format!(", lease of {span:?} at {clock_error_ppm} ppm");
     }
-
-    fn terms(config: &Config) -> String {
-        let quorums = config.quorums;
-        let mut terms = format!("multipaxos, quorums of {} and {}", quorums.q1(), quorums.q2());
-        // A member that restarts waits out a lease it may have granted: with another span, too
-        // short a time.
-        if let Some(Lease { span, clock_error_ppm }) = config.lease {
-            terms += &format!(", lease of {span:?} at {clock_error_ppm} ppm");
-        }
-        terms
-    }
+    terms
 }
 
 #[cfg(test)]
@@ -136,6 +128,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Cluster;
+    use crate::protocol::round_trips;
 
     fn cluster(set: &str) -> Cluster {
         let matrix = Topology::builtin().matrix(set).unwrap();

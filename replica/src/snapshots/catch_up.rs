@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
-use panchayat_consensus::{NodeId, Protocol, ReplicaSet};
+use panchayat_consensus::{NodeId, Protocol, REPLICAS_MAX, ReplicaId, ReplicaSet};
 use panchayat_core::StateMachine;
 use panchayat_storage::StorageError;
 use tokio::runtime::Handle;
@@ -22,14 +22,15 @@ pub(crate) struct CatchUp<P: Protocol, S: StateMachine> {
     fetcher: Fetcher<P, S>,
     news: Receiver<News<P, S>>,
     runtime: Handle,
-    members: Vec<NodeId>,
+    /// The node at each place.
+    nodes: [Option<NodeId>; REPLICAS_MAX],
     /// The attempt under way.
     task: Option<JoinHandle<()>>,
     /// Whether it has brought a state.
     arrived: bool,
     /// Tells it that nothing needs to be kept any more.
     done: Arc<AtomicBool>,
-    /// The seat asked last.
+    /// The place asked last.
     asked: usize,
     not_before: Option<Instant>,
     /// Attempts that failed, and bytes of states taken over.
@@ -44,12 +45,7 @@ where
     S: StateMachine,
 {
     /// Attempts run on `runtime`, and say how they ended in `news`.
-    pub(crate) fn new(
-        fetcher: Fetcher<P, S>,
-        news: Receiver<News<P, S>>,
-        runtime: Handle,
-        members: Vec<NodeId>,
-    ) -> Self {
+    pub(crate) fn new(fetcher: Fetcher<P, S>, news: Receiver<News<P, S>>, runtime: Handle) -> Self {
         let (task, not_before, arrived) = (None, None, false);
         let done = Arc::default();
         let (asked, failed, bytes) = (0, 0, 0);
@@ -57,7 +53,7 @@ where
             fetcher,
             news,
             runtime,
-            members,
+            nodes: [None; REPLICAS_MAX],
             task,
             arrived,
             done,
@@ -66,6 +62,11 @@ where
             failed,
             bytes,
         }
+    }
+
+    /// From now on these nodes have the places.
+    pub(crate) fn set_nodes(&mut self, nodes: [Option<NodeId>; REPLICAS_MAX]) {
+        self.nodes = nodes;
     }
 
     /// Begins an attempt if one of `ahead` must be asked and none is under way. `wanted` as long as
@@ -86,13 +87,12 @@ where
         if self.task.is_some() || installing || ahead.is_empty() || waits {
             return;
         }
-        let n = self.members.len();
-        let mut turn = (0..n).map(|step| (self.asked + step) % n);
-        let is_ahead = |seat: &usize| ahead.iter().any(|replica| replica.index() == *seat);
-        let Some(seat) = turn.find(is_ahead) else { return };
-        self.asked = seat;
+        let turn = (0..REPLICAS_MAX).map(|step| (self.asked + step) % REPLICAS_MAX);
+        let is_ahead = |place: &usize| ahead.contains(ReplicaId(*place as u8));
+        let found = turn.filter(is_ahead).find_map(|place| Some((place, self.nodes[place]?)));
+        let Some((place, from)) = found else { return };
+        self.asked = place;
         (self.done, self.arrived) = (Arc::default(), false);
-        let from = self.members[seat];
         tracing::info!(%from, "this replica has missed too much: it takes over a state");
         self.task = Some(self.runtime.spawn(self.fetcher.clone().run(from, self.done.clone())));
     }

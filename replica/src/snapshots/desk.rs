@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam::channel::Sender;
-use panchayat_consensus::{Now, Protocol};
+use panchayat_consensus::{NodeId, Now, Protocol, REPLICAS_MAX};
 use panchayat_core::{Group, SnapshotParts, StateMachine};
 use panchayat_storage::StorageError;
 use tokio::sync::oneshot;
@@ -53,6 +53,11 @@ where
         let (serving, metrics) = (Serving::default(), SnapshotMetrics::default());
         let (writing, wanted, behind) = (None, Vec::new(), false);
         Self { parts, stop, due, serving, catch_up, writing, wanted, behind, metrics }
+    }
+
+    /// From now on these nodes have the places.
+    pub(crate) fn set_nodes(&mut self, nodes: [Option<NodeId>; REPLICAS_MAX]) {
+        self.catch_up.set_nodes(nodes);
     }
 
     /// To be called often: begins what is due, given the bytes of records written in this run.

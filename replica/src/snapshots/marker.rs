@@ -19,7 +19,7 @@ const FILE: &str = "replica";
 const RESTORED: &str = "restored";
 const FILE_BYTES_MAX: u64 = 4096;
 const FIRST_LINE: &str = "panchayat replica, format ";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Why the note in a data directory is refused, or could not be left.
 #[derive(Debug, Error)]
@@ -68,6 +68,17 @@ pub enum MarkerError {
          that wrote it", path.display()
     )]
     NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// An older program has written it, from before the first release.
+    #[error(
+        "{} is of format {found}, and this program reads {FORMAT}: begin a new cluster with a backup \
+         made by the program that wrote it", path.display()
+    )]
+    OlderFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
@@ -137,8 +148,10 @@ pub(super) fn is_there(
         let (found, expected) = (owner.to_owned(), note.owner());
         return Err(MarkerError::Other { path, found, expected });
     }
-    // Format 1 knew one protocol, and did not say so.
-    let found = lines.next().unwrap_or("epaxos, before terms were noted").to_owned();
+    if format < FORMAT {
+        return Err(MarkerError::OlderFormat { path, found: format });
+    }
+    let found = lines.next().ok_or_else(damaged)?.to_owned();
     Err(MarkerError::Terms { path, found, expected: note.terms.to_owned() })
 }
 

@@ -1,0 +1,50 @@
+//! Why members or protocol were not changed.
+
+use panchayat_consensus::NodeId;
+use panchayat_epochs::EpochError;
+use thiserror::Error;
+
+use crate::protocol::ProtocolError;
+
+/// Why a [`Change`](crate::Change) was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// There can be no such group, or not as the next step from what there is.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// The protocol cannot be run by those members as it was chosen. Choose it anew along with them.
+    #[error("{0}; say in the same change how the protocol is to be run")]
+    Protocol(#[from] ProtocolError),
+    /// A name is taken, empty or too long.
+    #[error("`{name}` cannot be the name of a member: {why}")]
+    Name {
+        /// The name.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// Numbers of nodes give them their places, and this one's is taken.
+    #[error("{node} would have the place of another member: take {next}")]
+    NoPlace {
+        /// The node.
+        node: NodeId,
+        /// The first whose place is free.
+        next: NodeId,
+    },
+    /// This replica is no member: ask one that is.
+    #[error("this replica is no member of the group, or has not caught up: ask another one")]
+    NotMember,
+    /// Another change was first, and this one does not follow from it; or this replica was started a
+    /// moment ago. Look again at who the members are.
+    #[error(
+        "another change was first, or this replica has just started: look again, and try again"
+    )]
+    Overtaken,
+    /// Not made, and never will be, for the reason given.
+    #[error("not changed: {0}")]
+    NotMade(&'static str),
+    /// It may be made, or have been. Look at who the members are.
+    #[error("it is unknown whether the change was made: {0}")]
+    InDoubt(&'static str),
+}

@@ -1,0 +1,24 @@
+//! Who the members of a group are, and how that is changed while it runs.
+//!
+//! | file | what |
+//! |---|---|
+//! | `contact` | how a member is called and reached, as an epoch has it |
+//! | `change` | what one wants to be different, and the epoch that follows from it |
+//! | `directory` | who is at which place, for a replica's thread |
+//! | `peers` | the peers that the workloads of a replica need, together |
+//! | `view` | members and protocol, for people and programs |
+
+mod change;
+mod contact;
+mod directory;
+mod error;
+mod peers;
+mod view;
+
+pub use change::{Change, Newcomer};
+pub(crate) use change::{founding, home_place, next_epoch};
+pub(crate) use contact::roster;
+pub(crate) use directory::Directory;
+pub use error::ChangeError;
+pub(crate) use peers::Peers;
+pub use view::{GroupView, MemberView, Standing};

@@ -1,0 +1,96 @@
+//! How the protocol of an epoch is configured at a replica.
+
+use panchayat_consensus::wire::{from_bytes, to_bytes};
+use panchayat_consensus::{ClusterId, ReplicaId};
+use panchayat_epochs::{Epoch, Openings, Order, OrderConfig};
+
+use super::{ProtocolChoice, ProtocolError, epaxos, fastpaxos, multipaxos, round_trips};
+use crate::cluster::Cluster;
+use crate::limits::Limits;
+use crate::membership::roster;
+
+/// Configures what the members have agreed on, with the limits of this replica.
+#[derive(Debug)]
+pub(crate) struct Hosting {
+    pub(crate) cluster: ClusterId,
+    pub(crate) limits: Limits,
+}
+
+impl Openings for Hosting {
+    fn open(&self, epoch: &Epoch, seat: ReplicaId) -> OrderConfig {
+        let cluster = roster(self.cluster, epoch);
+        let configured = choice_of(epoch).config(seat, &cluster, &self.limits);
+        configured.unwrap_or_else(|error| {
+            // Whoever proposed the epoch has tried; this is a version that reads it differently.
+            tracing::error!(%error, "this epoch's protocol cannot be configured as was agreed");
+            let plain = plain(epoch.order).config(seat, &cluster, &self.limits);
+            plain.expect("without any wishes a protocol can be run by as many as an epoch has")
+        })
+    }
+}
+
+/// What the members of an epoch have chosen.
+pub(crate) fn choice_of(epoch: &Epoch) -> ProtocolChoice {
+    let chosen = from_bytes::<ProtocolChoice>(epoch.parameters.clone()).ok();
+    chosen.filter(|choice| choice.order() == epoch.order).unwrap_or_else(|| plain(epoch.order))
+}
+
+fn plain(order: Order) -> ProtocolChoice {
+    match order {
+        Order::EPaxos => ProtocolChoice::EPaxos,
+        Order::MultiPaxos => ProtocolChoice::MultiPaxos(Default::default()),
+        Order::FastPaxos => ProtocolChoice::FastPaxos(Default::default()),
+    }
+}
+
+impl ProtocolChoice {
+    pub(crate) fn order(&self) -> Order {
+        match self {
+            Self::EPaxos => Order::EPaxos,
+            Self::MultiPaxos(_) => Order::MultiPaxos,
+            Self::FastPaxos(_) => Order::FastPaxos,
+        }
+    }
+
+    /// As an epoch has it.
+    pub(crate) fn parameters(&self) -> bytes::Bytes {
+        to_bytes(self)
+    }
+
+    /// The configuration of one replica.
+    pub(crate) fn config(
+        &self,
+        seat: ReplicaId,
+        cluster: &Cluster,
+        limits: &Limits,
+    ) -> Result<OrderConfig, ProtocolError> {
+        let rtt_max = cluster.longest_round_trip();
+        Ok(match self {
+            Self::EPaxos => {
+                OrderConfig::EPaxos(epaxos::config(seat, cluster.members.len(), rtt_max, limits)?)
+            }
+            Self::MultiPaxos(choice) => OrderConfig::MultiPaxos(choice.config(
+                seat,
+                &round_trips(cluster)?,
+                rtt_max,
+                limits,
+            )?),
+            Self::FastPaxos(choice) => OrderConfig::FastPaxos(choice.config(
+                seat,
+                &round_trips(cluster)?,
+                rtt_max,
+                limits,
+            )?),
+        })
+    }
+}
+
+/// What all members must agree on besides who they are, in words: the protocol, and those of its parameters
+/// that its safety rests on.
+pub(crate) fn terms(config: &OrderConfig) -> String {
+    match config {
+        OrderConfig::EPaxos(config) => epaxos::terms(config),
+        OrderConfig::MultiPaxos(config) => multipaxos::terms(config),
+        OrderConfig::FastPaxos(config) => fastpaxos::terms(config),
+    }
+}
