@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use panchayat_consensus::{
-    ClusterId, Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path,
-    Protocol as _, ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Span, Time, Token, WallTime,
+    Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path, Protocol as _,
+    ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Span, Time, Token, WallTime,
 };
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::frame::{FrameHeader, next_message, open_frame};
@@ -102,7 +102,6 @@ pub(crate) struct Driver<S: StateMachine> {
     pub(crate) header: FrameHeader,
     /// Members whose frames are not, as far as was said.
     pub(crate) strangers: ReplicaSet,
-    pub(crate) cluster: ClusterId,
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
     pub(crate) peers: Arc<Peers>,
@@ -339,7 +338,7 @@ impl<S: StateMachine> Driver<S> {
                     }
                     Event::Change(change, reply) => self.change(now, &change, reply),
                     Event::View(reply) => {
-                        let view = GroupView::of(self.group.protocol(), self.cluster);
+                        let view = GroupView::of(self.group.protocol(), self.directory.began());
                         // A caller that went away does not want to know.
                         let _ = reply.send(view);
                     }
@@ -486,7 +485,7 @@ impl<S: StateMachine> Driver<S> {
         let longest = Span(directory.longest_round_trip().as_micros() as u64);
         let timeout = suspicion_after(longest);
         let verdicts = self.detector.watch(directory.places(), timeout, now.monotonic);
-        let view = GroupView::of(self.group.protocol(), self.cluster);
+        let view = GroupView::of(self.group.protocol(), self.directory.began());
         let members: Vec<_> = view.members.iter().map(|member| &*member.member.name).collect();
         tracing::info!(
             epoch = view.epoch, protocol = %view.protocol, members = members.join(", "),
@@ -503,7 +502,7 @@ impl<S: StateMachine> Driver<S> {
         let next = match changing {
             Some(_) => Err(ChangeError::NotMade("another change is under way at this replica")),
             None if self.desk.is_behind() => Err(ChangeError::NotMember),
-            None => next_epoch(protocol, self.cluster, change, &self.limits),
+            None => next_epoch(protocol, self.directory.began(), change, &self.limits),
         };
         let next = match next {
             Ok(Some(next)) => next,

@@ -111,15 +111,15 @@ async fn a_directory_belongs_to_the_protocol_that_wrote_it() {
 
     let unequal = MultiPaxosChoice { quorums: Some((3, 1)), ..MultiPaxosChoice::default() };
     for (other, named) in [
-        (ProtocolChoice::EPaxos, "not under `epaxos"),
-        (ProtocolChoice::MultiPaxos(unequal), "not under `multipaxos, quorums of 3 and 1"),
+        (ProtocolChoice::EPaxos, "not with `epaxos"),
+        (ProtocolChoice::MultiPaxos(unequal), "not with `multipaxos, quorums of 3 and 1"),
     ] {
         let refused = common::try_start(dir.path(), &other, Durability::Os).await.unwrap_err();
         let LocalError::Start { source, .. } = refused else { panic!("{refused}") };
         assert!(matches!(*source, StartError::Marker(MarkerError::Terms { .. })), "{source}");
         assert!(source.to_string().contains(named), "{source}");
     }
-    // Who should lead is nobody's promise.
+    // Who should lead is nobody's promise; and every start may have other addresses.
     let led = multipaxos(Leader::At("bangalore".into()));
     let cluster = start(dir.path(), &led, Durability::Os).await;
     assert_eq!(read(&cluster, MUMBAI, "k").await.as_deref(), Some("v"));

@@ -136,7 +136,6 @@ fn run<S: StateMachine>(plan: Plan<S>, site: &Site, lobby: Lobby) -> Result<Memb
         clock: *clock,
         header,
         strangers: ReplicaSet::EMPTY,
-        cluster: cluster.id,
         limits,
         directory: Directory::new(cluster, site.node, &site.via),
         peers,
@@ -187,7 +186,7 @@ fn config(protocol: &ProtocolChoice, site: &Site, limits: Limits) -> Result<Conf
         place: *place,
         node: *node,
         founding,
-        openings: Arc::new(Hosting { cluster: cluster.id, limits }),
+        openings: Arc::new(Hosting { began: cluster.clone(), limits }),
         timing: Timing::for_rtt(cluster.longest_round_trip()),
     })
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
-use panchayat_consensus::{ClusterId, NodeId, REPLICAS_MAX, ReplicaId, ReplicaSet};
+use panchayat_consensus::{NodeId, REPLICAS_MAX, ReplicaId, ReplicaSet};
 use panchayat_epochs::{Epoch, EpochError, Epochs};
 
 use super::contact::{self, Contact, NAME_BYTES_MAX};
@@ -42,7 +42,7 @@ impl Newcomer {
 
     fn contact(&self) -> Contact {
         let Self { name, addr, round_trips, .. } = self.clone();
-        Contact { name, addr, round_trips }
+        Contact { name, addr, later: true, round_trips }
     }
 }
 
@@ -113,6 +113,7 @@ pub(crate) fn founding(cluster: &Cluster, protocol: &ProtocolChoice) -> Result<E
         let contact = Contact {
             name: member.name.clone(),
             addr: member.addr,
+            later: false,
             round_trips: others.map(|(other, member)| (member.node, far(other))).collect(),
         };
         contact.at(ReplicaId(seat as u8), member.node)
@@ -123,7 +124,7 @@ pub(crate) fn founding(cluster: &Cluster, protocol: &ProtocolChoice) -> Result<E
 /// The epoch after the current one in which `change` is made; none if nothing would be different.
 pub(crate) fn next_epoch(
     epochs: &Epochs,
-    id: ClusterId,
+    began: &Cluster,
     change: &Change,
     limits: &Limits,
 ) -> Result<Option<Epoch>, ChangeError> {
@@ -132,12 +133,14 @@ pub(crate) fn next_epoch(
     };
     let mut members = epoch.members.clone();
     members.retain(|member| !change.remove.contains(&member.node));
+    let now = roster(began, epoch);
     let lingering = epochs.epoch_before().map(Epoch::places).unwrap_or_default();
     for newcomer in &change.add {
         let contact = newcomer.contact();
         if let Some(member) = members.iter_mut().find(|member| member.node == newcomer.node) {
-            let known = Contact::read(member);
-            if (&known.name, known.addr) != (&contact.name, contact.addr) {
+            let seat = epoch.members.iter().position(|old| old.node == member.node);
+            let known = seat.map(|seat| &now.members[seat]);
+            if known.is_none_or(|now| (&now.name, now.addr) != (&contact.name, contact.addr)) {
                 *member = contact.at(member.place, member.node);
             }
             continue;
@@ -158,7 +161,7 @@ pub(crate) fn next_epoch(
     }
     let next = epoch.next(protocol.order(), protocol.parameters(), members);
     epochs.check_next(&next)?;
-    let cluster = roster(id, &next);
+    let cluster = roster(began, &next);
     check_names(&cluster)?;
     for seat in 0..cluster.members.len() as u8 {
         protocol.config(ReplicaId(seat), &cluster, limits)?;
@@ -190,7 +193,7 @@ impl Encode for Newcomer {
 impl Decode for Newcomer {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         let node = NodeId(input.varint()?);
-        let contact::Contact { name, addr, round_trips } = Contact::decode(input)?;
+        let contact::Contact { name, addr, round_trips, .. } = Contact::decode(input)?;
         Ok(Self { name, node, addr, round_trips })
     }
 }
@@ -226,7 +229,7 @@ mod tests {
     use std::sync::Arc;
 
     use panchayat_consensus::wire::{from_bytes, to_bytes};
-    use panchayat_consensus::{Effects, Now, Protocol, Span};
+    use panchayat_consensus::{ClusterId, Effects, Now, Protocol, Span};
     use panchayat_epochs::{Config, Timing};
     use panchayat_topology::Topology;
 
@@ -254,7 +257,7 @@ mod tests {
             place: ReplicaId(0),
             node: NodeId(1),
             founding: Some(founding(&india(), protocol).unwrap()),
-            openings: Arc::new(Hosting { cluster: ID, limits: Limits::default() }),
+            openings: Arc::new(Hosting { began: india(), limits: Limits::default() }),
             timing: Timing::for_rtt(Span::from_ms(40)),
         };
         Epochs::restore(config, [], Now::default(), &mut Effects::default())
@@ -267,7 +270,7 @@ mod tests {
     }
 
     fn next(group: &Epochs, change: &Change) -> Result<Option<Epoch>, ChangeError> {
-        next_epoch(group, ID, change, &Limits::default())
+        next_epoch(group, &india(), change, &Limits::default())
     }
 
     #[test]
@@ -276,7 +279,7 @@ mod tests {
         let change = Change::new().add(chennai()).remove(NodeId(2));
         assert_eq!(from_bytes::<Change>(to_bytes(&change)), Ok(change.clone()));
         let epoch = next(&group, &change).unwrap().unwrap();
-        let cluster = roster(ID, &epoch);
+        let cluster = roster(&india(), &epoch);
         let names: Vec<_> = cluster.members.iter().map(|member| &*member.name).collect();
         assert_eq!(names, ["mumbai", "bangalore", "chennai"]);
         assert_eq!(cluster.members[2].addr, addr(4));
@@ -293,7 +296,7 @@ mod tests {
         assert_eq!(next(&group, &same), Ok(None));
         let moved = Change::new().add(Newcomer::new("mumbai", NodeId(1), addr(7)));
         let epoch = next(&group, &moved).unwrap().unwrap();
-        assert_eq!(roster(ID, &epoch).members[0].addr, addr(7));
+        assert_eq!(roster(&india(), &epoch).members[0].addr, addr(7));
         let switched = next(&group, &Change::new().protocol(ProtocolChoice::EPaxos));
         assert_eq!(choice_of(&switched.unwrap().unwrap()), ProtocolChoice::EPaxos);
     }

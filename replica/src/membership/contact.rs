@@ -1,8 +1,10 @@
 //! How a member is called and reached, and how far others are, as an epoch has it.
 //!
 //! ```text
-//! contact = name, 4 | 6, address, port u16, count, (node, microseconds)*
+//! contact = name, 0 | 1, 4 | 6, address, port u16, count, (node, microseconds)*
 //! ```
+//! Of those that a group began with, every member is told the address at its start, and it may be another
+//! one at each. Whoever came or moved later (1) is where the epoch says.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use panchayat_consensus::wire::{
     Decode, DecodeError, Encode, Reader, Writer, from_bytes, to_bytes,
 };
-use panchayat_consensus::{ClusterId, NodeId, REPLICAS_MAX, ReplicaId};
+use panchayat_consensus::{NodeId, REPLICAS_MAX, ReplicaId};
 use panchayat_epochs::Epoch;
 
 use crate::cluster::{Cluster, Member};
@@ -24,6 +26,8 @@ pub(super) const NAME_BYTES_MAX: usize = 64;
 pub(super) struct Contact {
     pub(super) name: String,
     pub(super) addr: SocketAddr,
+    /// Whether it came or moved later.
+    pub(super) later: bool,
     /// Round trips to others, as far as they are known.
     pub(super) round_trips: Vec<(NodeId, Duration)>,
 }
@@ -36,6 +40,7 @@ impl Contact {
             Self {
                 name: member.node.to_string(),
                 addr: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                later: true,
                 round_trips: Vec::new(),
             }
         })
@@ -52,8 +57,8 @@ impl Contact {
 }
 
 /// The members of an epoch by seat, and the round trips between them. One that nobody has told counts as the
-/// longest that is known.
-pub(crate) fn roster(id: ClusterId, epoch: &Epoch) -> Cluster {
+/// longest that is known. `began` has the addresses of those that the group began with.
+pub(crate) fn roster(began: &Cluster, epoch: &Epoch) -> Cluster {
     let contacts: Vec<Contact> = epoch.members.iter().map(Contact::read).collect();
     let told = |from: usize, to: usize| {
         let (from, to) = ((&contacts[from], from), (&contacts[to], to));
@@ -72,10 +77,13 @@ pub(crate) fn roster(id: ClusterId, epoch: &Epoch) -> Cluster {
     let member = |(contact, member): (Contact, &panchayat_epochs::Member)| Member {
         name: contact.name,
         node: member.node,
-        addr: contact.addr,
+        addr: match began.seat_of(member.node).filter(|_| !contact.later) {
+            Some(seat) => began.members[seat.index()].addr,
+            None => contact.addr,
+        },
     };
     let members = contacts.into_iter().zip(&epoch.members).map(member).collect();
-    Cluster { id, members, round_trips }
+    Cluster { id: began.id, members, round_trips }
 }
 
 pub(super) fn put_addr(addr: SocketAddr, out: &mut Writer) {
@@ -109,6 +117,7 @@ pub(super) fn addr(input: &mut Reader) -> Result<SocketAddr, DecodeError> {
 impl Encode for Contact {
     fn encode(&self, out: &mut Writer) {
         out.put_bytes(self.name.as_bytes());
+        out.put_u8(u8::from(self.later));
         put_addr(self.addr, out);
         out.put_varint(self.round_trips.len() as u64);
         for (node, round_trip) in &self.round_trips {
@@ -121,10 +130,15 @@ impl Encode for Contact {
 impl Decode for Contact {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
         let name = text("name of a member", NAME_BYTES_MAX, input)?;
+        let later = match input.u8()? {
+            0 => false,
+            1 => true,
+            tag => return Err(DecodeError::UnknownTag { what: "contact", tag }),
+        };
         let addr = addr(input)?;
         let count = input.count("round trips", 2, REPLICAS_MAX)?;
         let known = (0..count)
             .map(|_| Ok((NodeId(input.varint()?), Duration::from_micros(input.varint()?))));
-        Ok(Self { name, addr, round_trips: known.collect::<Result<_, DecodeError>>()? })
+        Ok(Self { name, addr, later, round_trips: known.collect::<Result<_, DecodeError>>()? })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use panchayat_consensus::{ClusterId, EpochNumber, NodeId, REPLICAS_MAX, ReplicaId, ReplicaSet};
+use panchayat_consensus::{EpochNumber, NodeId, REPLICAS_MAX, ReplicaId, ReplicaSet};
 use panchayat_epochs::{Epoch, Epochs};
 
 use super::contact::roster;
@@ -24,7 +24,7 @@ type Seen = [Option<EpochNumber>; 3];
 /// Places and nodes, as one replica sees them.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    id: ClusterId,
+    began: Cluster,
     own: NodeId,
     /// Whom a node may ask that is in no epoch yet.
     first: Vec<Entry>,
@@ -47,8 +47,9 @@ impl Directory {
             first.push(entry);
         }
         first.retain(|entry| entry.member.node != own);
-        let (id, longest) = (cluster.id, Duration::from_micros(cluster.longest_round_trip().0));
-        Self { id, own, first, seen: None, entries: Vec::new(), longest }
+        let longest = Duration::from_micros(cluster.longest_round_trip().0);
+        let began = cluster.clone();
+        Self { began, own, first, seen: None, entries: Vec::new(), longest }
     }
 
     /// Looks whether epochs have changed; says whether the directory has.
@@ -68,7 +69,7 @@ impl Directory {
         }
         let current = epochs.epoch().or(epochs.newest());
         if let Some(epoch) = current {
-            let longest = roster(self.id, epoch).longest_round_trip();
+            let longest = roster(&self.began, epoch).longest_round_trip();
             self.longest = Duration::from_micros(longest.0);
         }
         self.entries = entries;
@@ -76,7 +77,7 @@ impl Directory {
     }
 
     fn take(&self, epoch: &Epoch, entries: &mut Vec<Entry>) {
-        let cluster = roster(self.id, epoch);
+        let cluster = roster(&self.began, epoch);
         let own = cluster.seat_of(self.own);
         let far = |seat: usize| own.map(|own| cluster.round_trips[own.index()][seat]);
         let members = cluster.members.iter().zip(&epoch.members).enumerate();
@@ -86,6 +87,11 @@ impl Directory {
             round_trip: far(seat),
         });
         add(found.filter(|entry| entry.member.node != self.own), entries);
+    }
+
+    /// Who the group began with.
+    pub(crate) fn began(&self) -> &Cluster {
+        &self.began
     }
 
     /// Everybody but this node.

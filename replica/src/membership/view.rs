@@ -1,12 +1,12 @@
 //! Members and protocol of a group, for people and programs.
 
-use panchayat_consensus::{ClusterId, NodeId, ReplicaId};
+use panchayat_consensus::{NodeId, ReplicaId};
 use panchayat_epochs::Epochs;
 pub use panchayat_epochs::Standing;
 
 use super::change::next_node;
 use super::roster;
-use crate::cluster::Member;
+use crate::cluster::{Cluster, Member};
 use crate::protocol::{ProtocolChoice, choice_of};
 
 /// How a replica sees its group.
@@ -38,7 +38,7 @@ pub struct MemberView {
 }
 
 impl GroupView {
-    pub(crate) fn of(epochs: &Epochs, id: ClusterId) -> Self {
+    pub(crate) fn of(epochs: &Epochs, began: &Cluster) -> Self {
         let standing = epochs.standing();
         let Some(epoch) = epochs.epoch() else {
             let (protocol, members) = (ProtocolChoice::EPaxos, Vec::new());
@@ -50,7 +50,7 @@ impl GroupView {
             place: agreed.place,
             has_state: reached.contains(agreed.place),
         };
-        let members = roster(id, epoch).members.into_iter().zip(&epoch.members);
+        let members = roster(began, epoch).members.into_iter().zip(&epoch.members);
         let lingering = epochs.epoch_before().map(|epoch| epoch.places()).unwrap_or_default();
         Self {
             standing,

@@ -1,7 +1,7 @@
 //! How the protocol of an epoch is configured at a replica.
 
+use panchayat_consensus::ReplicaId;
 use panchayat_consensus::wire::{from_bytes, to_bytes};
-use panchayat_consensus::{ClusterId, ReplicaId};
 use panchayat_epochs::{Epoch, Openings, Order, OrderConfig};
 
 use super::{ProtocolChoice, ProtocolError, epaxos, fastpaxos, multipaxos, round_trips};
@@ -12,13 +12,13 @@ use crate::membership::roster;
 /// Configures what the members have agreed on, with the limits of this replica.
 #[derive(Debug)]
 pub(crate) struct Hosting {
-    pub(crate) cluster: ClusterId,
+    pub(crate) began: Cluster,
     pub(crate) limits: Limits,
 }
 
 impl Openings for Hosting {
     fn open(&self, epoch: &Epoch, seat: ReplicaId) -> OrderConfig {
-        let cluster = roster(self.cluster, epoch);
+        let cluster = roster(&self.began, epoch);
         let configured = choice_of(epoch).config(seat, &cluster, &self.limits);
         configured.unwrap_or_else(|error| {
             // Whoever proposed the epoch has tried; this is a version that reads it differently.

@@ -3,8 +3,8 @@
 //! A replica that has lost its journal must not come back as itself: it would undo what it had
 //! promised. But an empty directory looks like a first start. So before the first promise a small
 //! file says whose directory this is, and from then on the journal must be there. It also says
-//! under which terms the promises in it were made: another protocol, or another set of members,
-//! would read something else into them. (If everything
+//! under which terms the cluster began: with another protocol, or another set of members, other replicas would
+//! read something else into what this one says. (If everything
 //! is lost, the file with it, only the operator knows:
 //! [`Builder::has_run_before`](crate::Builder::has_run_before).)
 
@@ -50,9 +50,9 @@ pub enum MarkerError {
     },
     /// The directory's promises were made under other terms.
     #[error(
-        "{} says that this directory was written under `{found}`, not under `{expected}`: what a \
-         replica has promised under one protocol and set of members means nothing under another. \
-         Start it as before, or begin a new cluster with a backup", path.display()
+        "{} says that this directory's cluster began with `{found}`, not with `{expected}`: start it \
+         as the first time, whatever has changed since. Members and protocol are changed while it \
+         runs, not at a start", path.display()
     )]
     Terms {
         /// The file.
@@ -238,7 +238,7 @@ mod tests {
         let changed = is_there(&disk, dir, &Note { terms: "changed", ..NOTE }).unwrap_err();
         assert!(matches!(&changed, MarkerError::Terms { .. }), "{changed}");
         let text = changed.to_string();
-        assert!(text.contains("`as agreed`, not under `changed`"), "{text}");
+        assert!(text.contains("`as agreed`, not with `changed`"), "{text}");
     }
 
     #[test]
@@ -249,8 +249,11 @@ mod tests {
             disk.create(&dir.join(FILE)).unwrap().write_at(0, bytes).unwrap();
             is_there(&disk, dir, &NOTE).unwrap_err()
         };
-        let newer = put(b"panchayat replica, format 3\nsomething\n");
-        assert!(matches!(newer, MarkerError::NewerFormat { found: 3, .. }), "{newer}");
+        let newer = put(b"panchayat replica, format 4\nsomething\n");
+        assert!(matches!(newer, MarkerError::NewerFormat { found: 4, .. }), "{newer}");
+        let owner = NOTE.owner();
+        let older = put(format!("{FIRST_LINE}2\n{owner}\nas agreed\n").as_bytes());
+        assert!(matches!(older, MarkerError::OlderFormat { found: 2, .. }), "{older}");
         for bytes in [&b"\xff\xfe"[..], b"", b"panchayat replica, format 1", b"panchayat\n"] {
             let damaged = disk.create(&dir.join(FILE)).map(|file| match bytes {
                 [] => Ok(0),
