@@ -152,7 +152,7 @@ async fn a_killed_replica_is_replaced_and_never_heard_again() {
     cluster.kill(dead);
     let newcomer = cluster.join("delhi", KvStore::default()).await.unwrap();
     let mumbai = cluster.replicas()[0].clone();
-    let replace = Change::new().remove(NodeId(2)).add(newcomer);
+    let replace = Change::new().remove_member(NodeId(2)).add_member(newcomer);
     change("replaced", &mumbai, replace.clone(), &[&counting]).await;
     complete(&mumbai).await;
     // Asked again, it is made once.
@@ -195,7 +195,7 @@ async fn three_become_five_and_three_again() {
     let learner = cluster.replicas()[3].clone();
     assert_eq!(learner.group().await.unwrap().standing, Standing::Learner);
 
-    let grow = Change::new().add(chennai).add(hyderabad);
+    let grow = Change::new().add_member(chennai).add_member(hyderabad);
     change("3 to 5", &mumbai, grow, &[&counting]).await;
     complete(&mumbai).await;
     let group = mumbai.group().await.unwrap();
@@ -207,7 +207,7 @@ async fn three_become_five_and_three_again() {
     change("Multi-Paxos, led by a newcomer", &mumbai, multipaxos, &[&counting]).await;
     complete(&mumbai).await;
 
-    let gone = Change::new().remove(NodeId(2)).remove(NodeId(3));
+    let gone = Change::new().remove_member(NodeId(2)).remove_member(NodeId(3));
     change("5 to 3", &mumbai, gone, &[&counting]).await;
     complete(&mumbai).await;
     let delhi = cluster.replicas()[1].clone();
@@ -234,7 +234,7 @@ async fn everybody_remembers_the_epoch_through_a_restart() {
     let mut cluster = start(dir.path(), None).await;
     let chennai = cluster.join("chennai", KvStore::default()).await.unwrap();
     let mumbai = cluster.replicas()[0].clone();
-    let both = Change::new().add(chennai).protocol(led_from("chennai"));
+    let both = Change::new().add_member(chennai).protocol(led_from("chennai"));
     timeout(PATIENCE, mumbai.change(&both)).await.unwrap().unwrap();
     complete(&mumbai).await;
     let one = KvCommand::One(KvOp::Add { key: "n".into(), amount: 5 });

@@ -65,14 +65,14 @@ impl Change {
 
     /// `newcomer` becomes a member. It is one at once, for quorums too, and takes part as soon as it has
     /// taken over the state.
-    pub fn add(mut self, newcomer: Newcomer) -> Self {
+    pub fn add_member(mut self, newcomer: Newcomer) -> Self {
         self.add.push(newcomer);
         self
     }
 
     /// `node` is no member any more, and never will be again: what is lost of it is replaced by a node with a
     /// number of its own.
-    pub fn remove(mut self, node: NodeId) -> Self {
+    pub fn remove_member(mut self, node: NodeId) -> Self {
         self.remove.push(node);
         self
     }
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn the_members_of_an_epoch_are_who_was_asked_for_and_as_far_as_was_told() {
         let group = group(&ProtocolChoice::EPaxos);
-        let change = Change::new().add(chennai()).remove(NodeId(2));
+        let change = Change::new().add_member(chennai()).remove_member(NodeId(2));
         assert_eq!(from_bytes::<Change>(to_bytes(&change)), Ok(change.clone()));
         let epoch = next(&group, &change).unwrap().unwrap();
         let cluster = roster(&india(), &epoch);
@@ -292,9 +292,10 @@ mod tests {
     fn what_is_there_already_changes_nothing() {
         let group = group(&led_from("delhi"));
         let mumbai = Newcomer::new("mumbai", NodeId(1), addr(1));
-        let same = Change::new().add(mumbai).remove(NodeId(9)).protocol(led_from("delhi"));
+        let same =
+            Change::new().add_member(mumbai).remove_member(NodeId(9)).protocol(led_from("delhi"));
         assert_eq!(next(&group, &same), Ok(None));
-        let moved = Change::new().add(Newcomer::new("mumbai", NodeId(1), addr(7)));
+        let moved = Change::new().add_member(Newcomer::new("mumbai", NodeId(1), addr(7)));
         let epoch = next(&group, &moved).unwrap().unwrap();
         assert_eq!(roster(&india(), &epoch).members[0].addr, addr(7));
         let switched = next(&group, &Change::new().protocol(ProtocolChoice::EPaxos));
@@ -305,18 +306,19 @@ mod tests {
     fn what_cannot_follow_is_refused_with_what_to_do_instead() {
         let group = group(&led_from("delhi"));
         let refused = |change: Change| next(&group, &change).unwrap_err().to_string();
-        let text = refused(Change::new().remove(NodeId(2)));
+        let text = refused(Change::new().remove_member(NodeId(2)));
         assert!(text.contains("3 to 16"), "{text}");
-        let text = refused(Change::new().add(chennai()).remove(NodeId(2)));
+        let text = refused(Change::new().add_member(chennai()).remove_member(NodeId(2)));
         assert!(
             text.contains("delhi, which should lead") && text.contains("same change"),
             "{text}"
         );
-        let text = refused(Change::new().add(Newcomer::new("delhi", NodeId(4), addr(4))));
+        let text = refused(Change::new().add_member(Newcomer::new("delhi", NodeId(4), addr(4))));
         assert!(text.contains("another member has it"), "{text}");
-        let text = refused(Change::new().add(Newcomer::new("pune", NodeId(17), addr(4))));
+        let text = refused(Change::new().add_member(Newcomer::new("pune", NodeId(17), addr(4))));
         assert!(text.contains("take node-4"), "{text}");
-        let everybody = Change::new().add(chennai()).remove(NodeId(1)).remove(NodeId(2));
+        let everybody =
+            Change::new().add_member(chennai()).remove_member(NodeId(1)).remove_member(NodeId(2));
         assert!(refused(everybody).contains("3 to 16"));
         let text = refused(Change::new().protocol(led_from("paris")));
         assert!(text.contains("paris"), "{text}");
