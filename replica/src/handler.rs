@@ -9,6 +9,7 @@ use crate::error::ProposeError;
 use crate::host::Inlet;
 use crate::inbox::Inbox;
 use crate::remote;
+use crate::remote_admin;
 use crate::replica::{Gate, submit};
 use crate::snapshots::Stream;
 
@@ -39,6 +40,9 @@ impl<S: StateMachine> Inlet for Handler<S> {
         request: Bytes,
     ) -> BoxFuture<Result<Bytes, RequestError>> {
         let (inbox, gate) = (self.inbox.clone(), self.gate.clone());
+        if remote_admin::is_operators(&request) {
+            return Box::pin(remote_admin::answer(inbox, client.name, request));
+        }
         Box::pin(async move {
             let result = {
                 let read = remote::read_request::<S::Command>(request);

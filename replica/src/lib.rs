@@ -62,6 +62,7 @@ mod protocol;
 mod read;
 mod records;
 mod remote;
+mod remote_admin;
 mod replica;
 mod router;
 mod session;

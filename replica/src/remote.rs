@@ -4,7 +4,7 @@
 //! a response is the command's output, or why there is none.
 //!
 //! ```text
-//! request   = 2, group 4, attempt | attempt
+//! request   = [2, group 4,] attempt | [2, group 4,] what an operator asks (`remote_admin`)
 //! attempt   = 0, command | 1, client 16, sequence (varint), issued_at (varint), command
 //! ```
 //! Without a group it is for the workload of a replica that has only one, without a name.
@@ -23,6 +23,8 @@ use panchayat_transport::{Client, ClientConfig, ClientError};
 use thiserror::Error;
 
 use crate::error::ProposeError;
+use crate::membership::{Change, GroupView};
+use crate::remote_admin::{Answered, Asked};
 use crate::workload::group_of;
 
 /// A connection of a client to one replica.
@@ -43,6 +45,14 @@ pub enum RemoteError {
     /// The connection's.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A change of members or protocol was not made, or nobody knows.
+    #[error("{why}")]
+    Change {
+        /// What the replica says.
+        why: String,
+        /// Whether it may have been made all the same.
+        unknown: bool,
+    },
     /// The response is not one this version knows. The command may have been applied.
     #[error("unreadable response: {0}")]
     BadResponse(#[from] DecodeError),
@@ -54,6 +64,7 @@ impl RemoteError {
         match self {
             Self::Propose(error) => !error.is_certain(),
             Self::Client(error) => error.is_unknown(),
+            Self::Change { unknown, .. } => *unknown,
             Self::BadResponse(_) => true,
         }
     }
@@ -113,6 +124,36 @@ impl<S: StateMachine> RemoteClient<S> {
         Ok(result?)
     }
 
+    /// Who the members are, as [`Replica::group`](crate::Replica::group). For operators: clients whose
+    /// certificate is for `admin`, or for a name that begins with `admin-`.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; whoever is no operator is rejected.
+    pub async fn group(&self) -> Result<GroupView, RemoteError> {
+        match self.operate(&Asked::View).await? {
+            Answered::View(view) => Ok(view),
+            answered => Err(not_made(answered)),
+        }
+    }
+
+    /// Changes members or protocol, as [`Replica::change`](crate::Replica::change). For operators.
+    ///
+    /// # Errors
+    /// [`RemoteError`]. What is unknown can be asked for again, anywhere.
+    pub async fn change(&self, change: &Change) -> Result<(), RemoteError> {
+        match self.operate(&Asked::Change(change.clone())).await? {
+            Answered::Changed => Ok(()),
+            answered => Err(not_made(answered)),
+        }
+    }
+
+    async fn operate(&self, asked: &Asked) -> Result<Answered, RemoteError> {
+        let mut out = Writer::default();
+        address(self.group, &mut out);
+        asked.encode(&mut out);
+        Ok(from_bytes(self.client.request(out.finish()).await?)?)
+    }
+
     /// Closes the connection.
     pub async fn close(self) {
         self.client.close().await;
@@ -121,16 +162,30 @@ impl<S: StateMachine> RemoteClient<S> {
 
 fn write_request(group: Option<GroupId>, request: Option<Request>, command: &impl Encode) -> Bytes {
     let mut out = Writer::default();
-    if let Some(group) = group {
-        out.put_u8(ADDRESSED);
-        out.put_u32(group.0);
-    }
+    address(group, &mut out);
     out.put_u8(u8::from(request.is_some()));
     if let Some(request) = request {
         request.encode(&mut out);
     }
     command.encode(&mut out);
     out.finish()
+}
+
+fn address(group: Option<GroupId>, out: &mut Writer) {
+    if let Some(group) = group {
+        out.put_u8(ADDRESSED);
+        out.put_u32(group.0);
+    }
+}
+
+fn not_made(answered: Answered) -> RemoteError {
+    match answered {
+        Answered::Refused(why) => RemoteError::Change { why, unknown: false },
+        Answered::InDoubt(why) => RemoteError::Change { why, unknown: true },
+        Answered::View(_) | Answered::Changed => {
+            RemoteError::BadResponse(DecodeError::OutOfRange("answer"))
+        }
+    }
 }
 
 /// The tag before a group.

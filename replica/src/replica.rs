@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use panchayat_consensus::wire::to_bytes;
@@ -23,13 +22,10 @@ use crate::cluster::Cluster;
 use crate::error::{ProposeError, Stopped};
 use crate::host::Host;
 use crate::inbox::{Event, Inbox};
-use crate::membership::{Change, ChangeError, GroupView};
+use crate::membership::{Change, ChangeError, GroupView, make};
 use crate::metrics::Metrics;
 use crate::read::{Asks, ReadError};
 use crate::session::Session;
-
-/// How long before a change is tried again that another one overtook.
-const CHANGE_AGAIN: Duration = Duration::from_millis(200);
 
 /// A running replica, or one workload of it. Clones share it; it stops by
 /// [`shutdown`](Self::shutdown), or abruptly when the last clone is dropped.
@@ -223,23 +219,7 @@ impl<S: StateMachine> Replica<S> {
     /// # Errors
     /// [`ChangeError`]. What was not heard of can be asked for again, at any member: it is made once.
     pub async fn change(&self, change: &Change) -> Result<(), ChangeError> {
-        const TRIES: usize = 50;
-        let stopped = || ChangeError::NotMade("the replica has stopped");
-        for _ in 1..TRIES {
-            match self.try_change(change).await.ok_or_else(stopped)? {
-                Err(ChangeError::Overtaken) => tokio::time::sleep(CHANGE_AGAIN).await,
-                result => return result,
-            }
-        }
-        self.try_change(change).await.ok_or_else(stopped)?
-    }
-
-    async fn try_change(&self, change: &Change) -> Option<Result<(), ChangeError>> {
-        let (reply, answer) = oneshot::channel();
-        let told = self.port.inbox.tell(Event::Change(Box::new(change.clone()), reply));
-        let in_doubt = ChangeError::InDoubt("the replica stopped before it heard");
-        told.then_some(())?;
-        Some(answer.await.unwrap_or(Err(in_doubt)))
+        make(&self.port.inbox, change).await
     }
 
     /// The mesh, for its address and its links.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli_lab::{GeoAction, PlanArguments};
+use crate::operate::{MemberCommand, WorkloadCommand};
 use crate::txn::{Assignment, Op};
 
 /// A leaderless, geo-replicated transaction layer.
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Txn(Txn),
     Snapshot(Snapshot),
     Restore(Restore),
+    Member(MemberCommand),
+    Workload(WorkloadCommand),
     Sim(Sim),
 }
 
@@ -644,7 +647,7 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
     seconds
         .map(Duration::from_secs_f64)

@@ -16,7 +16,7 @@ use crate::redis::Store;
 
 const FILE: &str = "cluster.json";
 const CLIENT_DIR: &str = "client";
-const CLIENT_NAME: &str = "cli";
+const CLIENT_NAME: &str = "admin-cli";
 const FORMAT: u32 = 1;
 /// Longer is not ours.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -53,6 +53,15 @@ pub(crate) enum CliError {
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    /// Members or protocol were not changed, or not seen.
+    #[error("{0}")]
+    Operate(String),
+    /// The same, but nobody knows.
+    #[error("{0}")]
+    OperateUnknown(String),
+    /// What is no protocol.
+    #[error(transparent)]
+    Protocol(panchayat::NoProtocol),
     /// A bench has no report.
     #[error(transparent)]
     Bench(#[from] LoopbackError),
@@ -234,6 +243,8 @@ impl CliError {
                 | LoopbackError::Runs(_)
                 | LoopbackError::Duration(_),
             ) => USAGE,
+            Self::Protocol(_) => USAGE,
+            Self::OperateUnknown(_) => UNKNOWN,
             _ => FAILED,
         }
     }

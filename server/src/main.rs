@@ -18,6 +18,7 @@ mod experiment_text;
 mod geo;
 mod geo_chart;
 mod geo_text;
+mod operate;
 mod ordering;
 mod outcome;
 mod plan;
@@ -77,6 +78,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Restore(arguments) => {
                 tokio::task::block_in_place(|| backup::restore(&arguments))
             }
+            Command::Member(arguments) => operate::member(arguments).await,
+            Command::Workload(arguments) => operate::workload(arguments).await,
             Command::Put(arguments) => client_commands::put(arguments).await,
             Command::Get(arguments) => client_commands::get(arguments).await,
             Command::Txn(arguments) => client_commands::txn(arguments).await,

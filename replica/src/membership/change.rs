@@ -139,9 +139,13 @@ pub(crate) fn next_epoch(
         let contact = newcomer.contact();
         if let Some(member) = members.iter_mut().find(|member| member.node == newcomer.node) {
             let seat = epoch.members.iter().position(|old| old.node == member.node);
-            let known = seat.map(|seat| &now.members[seat]);
-            if known.is_none_or(|now| (&now.name, now.addr) != (&contact.name, contact.addr)) {
-                *member = contact.at(member.place, member.node);
+            match seat.map(|seat| &now.members[seat]) {
+                Some(known) if known.name != contact.name => {
+                    let why = "its number is that of a member with another name";
+                    return Err(ChangeError::Name { name: contact.name, why });
+                }
+                Some(known) if known.addr == contact.addr => {}
+                _ => *member = contact.at(member.place, member.node),
             }
             continue;
         }

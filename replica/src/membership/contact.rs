@@ -86,7 +86,7 @@ pub(crate) fn roster(began: &Cluster, epoch: &Epoch) -> Cluster {
     Cluster { id: began.id, members, round_trips }
 }
 
-pub(super) fn put_addr(addr: SocketAddr, out: &mut Writer) {
+pub(crate) fn put_addr(addr: SocketAddr, out: &mut Writer) {
     match addr.ip() {
         IpAddr::V4(ip) => {
             out.put_u8(4);
@@ -100,7 +100,7 @@ pub(super) fn put_addr(addr: SocketAddr, out: &mut Writer) {
     out.put_varint(u64::from(addr.port()));
 }
 
-pub(super) fn addr(input: &mut Reader) -> Result<SocketAddr, DecodeError> {
+pub(crate) fn addr(input: &mut Reader) -> Result<SocketAddr, DecodeError> {
     fn octets<const N: usize>(input: &mut Reader) -> Result<[u8; N], DecodeError> {
         let raw = input.raw(N)?;
         (*raw).try_into().map_err(|_| DecodeError::OutOfRange("address"))

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `contact` | how a member is called and reached, as an epoch has it |
 //! | `change` | what one wants to be different, and the epoch that follows from it |
+//! | `make` | the change, tried until it is made or cannot be |
 //! | `directory` | who is at which place, for a replica's thread |
 //! | `peers` | the peers that the workloads of a replica need, together |
 //! | `view` | members and protocol, for people and programs |
@@ -12,13 +13,15 @@ mod change;
 mod contact;
 mod directory;
 mod error;
+mod make;
 mod peers;
 mod view;
 
 pub use change::{Change, Newcomer};
 pub(crate) use change::{founding, home_place, next_epoch};
-pub(crate) use contact::roster;
+pub(crate) use contact::{addr, put_addr, roster};
 pub(crate) use directory::Directory;
 pub use error::ChangeError;
+pub(crate) use make::make;
 pub(crate) use peers::Peers;
 pub use view::{GroupView, MemberView, Standing};

@@ -8,6 +8,9 @@
 //!   mumbai: 10.0.1.10:7001
 //!   delhi: 10.0.2.10:7001
 //!   bangalore: 10.0.3.10:7001
+//! join:                           # only a replica that came later, see `panchayat member add`
+//!   node: 4
+//!   address: 10.0.4.10:7001
 //! identity: certs/mumbai          # identity.pem, identity.key, ca.pem
 //! data_dir: /var/lib/panchayat
 //! durability: fsync
@@ -36,7 +39,8 @@
 //!   request_mib: 16
 //!   command_timeout_s: 10
 //! ```
-//! Paths count from the directory of the file. Members and workloads must be the same at all members.
+//! Paths count from the directory of the file. Members and workloads must be the same at all members: what
+//! the cluster began with, whatever has changed since.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -45,7 +49,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use panchayat::topology::yaml::{Fields, Node, Position, Read, Source, Value, named_entries, read};
-use panchayat::{Durability, FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice, Topology};
+use panchayat::{
+    Durability, FastPaxosChoice, Leader, MultiPaxosChoice, NodeId, ProtocolChoice, Topology,
+};
 
 use super::admin::{AdminConfig, admin};
 use super::clients::{self, ClientsConfig};
@@ -71,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) set: String,
     /// Where each site of the set receives, in the order of the set.
     pub(crate) members: Vec<SocketAddr>,
+    /// Its number and where it receives, if it came later.
+    pub(crate) join: Option<(NodeId, SocketAddr)>,
     /// The directory of its certificate.
     pub(crate) identity: PathBuf,
     pub(crate) data_dir: PathBuf,
@@ -107,6 +115,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         "topology",
         "set",
         "members",
+        "join",
         "identity",
         "data_dir",
         "durability",
@@ -125,7 +134,8 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
     let set = top.optional_text("set")?.unwrap_or_else(|| "india3".into());
     let sites = topology.set(&set)?.sites.clone();
     let members = members(source, top.required("members", "the address of each city")?, &sites)?;
-    if !sites.contains(&replica) {
+    let join = top.optional("join").map(|node| join(source, node)).transpose()?;
+    if join.is_none() && !sites.contains(&replica) {
         let message = format!("`{replica}` is no member");
         return Err(source.mistake(replica_at, message, among(&sites)).into());
     }
@@ -147,6 +157,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         topology,
         set,
         members,
+        join,
         identity,
         data_dir,
         durability,
@@ -200,6 +211,14 @@ fn members(source: &Source<'_>, node: Node, sites: &[String]) -> Read<Vec<Socket
         return Err(source.mistake(at, format!("`members` has no address for `{site}`"), help));
     }
     Ok(addrs.into_iter().flatten().collect())
+}
+
+/// `join`, of a replica that was not there at the beginning.
+fn join(source: &Source<'_>, node: Node) -> Read<(NodeId, SocketAddr)> {
+    let mut fields = Fields::open(source, "`join`", node, &["node", "address"])?;
+    let (number, _) = fields.number("node", "", 1.0..=f64::from(u32::MAX))?;
+    let addr = fields.required("address", "where it receives from the others")?;
+    Ok((NodeId(number as u64), address(source, "address", addr)?.0))
 }
 
 fn durability(source: &Source<'_>, node: Node) -> Read<Durability> {

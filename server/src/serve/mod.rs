@@ -48,13 +48,14 @@ pub(crate) async fn run(arguments: Serve) -> Result<ExitCode, CliError> {
         hangup,
     ));
     let listener = Listener::serve(port, service, tls).map_err(CliError::Listen)?;
-    let seat = config.members.iter().zip(&config.topology.set(&config.set)?.sites);
-    let own = seat.into_iter().find(|(_, site)| **site == config.replica).map(|(addr, _)| addr);
+    let mut seats = config.members.iter().zip(&config.topology.set(&config.set)?.sites);
+    let began = seats.find(|(_, site)| **site == config.replica).map(|(addr, _)| *addr);
+    let own = config.join.map(|(_, addr)| addr).or(began);
     println!(
         "{} serves Redis clients on {} and its peers on {}; SIGTERM or Ctrl-C stops it\nadmin page: http://{admin_addr}/",
         config.replica,
         listener.addr(),
-        own.map(ToString::to_string).unwrap_or_default(),
+        own.map(|addr| addr.to_string()).unwrap_or_default(),
     );
     let healthy = tokio::select! {
         () = stop.asked() => true,
@@ -89,6 +90,9 @@ async fn start(config: &Config, identity: Identity) -> Result<Arc<Service>, CliE
     let mut builder = Replica::<Store>::builder(cluster.clone(), name, identity, &config.data_dir)
         .durability(config.durability)
         .limits(limits);
+    if let Some((node, addr)) = config.join {
+        builder = builder.joining(node, addr);
+    }
     let started = |error| CliError::Serve(Box::new(error));
     if config.workloads.is_empty() {
         let store = builder.start(Store::default()).await.map_err(started)?;

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Three cities.
 pub(crate) struct Served {
     dir: PathBuf,
+    names: Vec<String>,
     replicas: Vec<Option<Child>>,
     pub(crate) clients: Vec<SocketAddr>,
     admins: Vec<Option<SocketAddr>>,
@@ -61,14 +62,58 @@ impl Served {
         drop((meshes, ports));
         authority.save(&dir.join("authority")).unwrap();
         let admins = vec![None; 3];
-        Self { dir: dir.to_owned(), replicas: vec![None, None, None], clients, admins }
+        let names = CITIES.map(str::to_owned).to_vec();
+        Self { dir: dir.to_owned(), names, replicas: vec![None, None, None], clients, admins }
+    }
+
+    /// Writes what a replica needs that joins as `node`, called `name`, and gives it the next seat. It
+    /// receives at the address that this returns.
+    pub(crate) fn prepare_to_join(&mut self, name: &str, node: u64) -> SocketAddr {
+        let authority = Authority::load(&self.dir.join("authority")).unwrap();
+        let identity = authority.issue_node(ClusterId(7), NodeId(node)).unwrap();
+        identity.save(&self.dir.join(format!("certs-{node}"))).unwrap();
+        let mesh = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let first = std::fs::read_to_string(self.dir.join("mumbai.yaml")).unwrap();
+        let text = first
+            .replace("replica: mumbai", &format!("replica: {name}"))
+            .replace("certs-mumbai", &format!("certs-{node}"))
+            .replace("data-mumbai", &format!("data-{node}"))
+            .replace(&self.clients[0].to_string(), &port.to_string());
+        let join = format!("join:\n  node: {node}\n  address: {mesh}\n");
+        std::fs::write(self.dir.join(format!("{name}-{node}.yaml")), join + &text).unwrap();
+        self.names.push(format!("{name}-{node}"));
+        self.clients.push(port);
+        self.admins.push(None);
+        self.replicas.push(None);
+        mesh
+    }
+
+    /// Runs `panchayat` as an operator with a certificate called `name`; its exit code, and what it printed.
+    pub(crate) fn operate(&self, name: &str, arguments: &[&str]) -> (i32, String, String) {
+        let dir = self.dir.join(format!("operator-{name}"));
+        if !dir.exists() {
+            let authority = Authority::load(&self.dir.join("authority")).unwrap();
+            authority.issue_client(ClusterId(7), name).unwrap().save(&dir).unwrap();
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_panchayat"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.dir.join("mumbai.yaml"))
+            .arg("--identity")
+            .arg(dir)
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
     /// Starts a city and waits until it serves.
     pub(crate) fn spawn(&mut self, seat: usize) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_panchayat"))
             .args(["serve", "--config"])
-            .arg(self.dir.join(format!("{}.yaml", CITIES[seat])))
+            .arg(self.dir.join(format!("{}.yaml", self.names[seat])))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -106,7 +151,7 @@ impl Served {
             if let Some(status) = child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(began.elapsed() < PATIENCE, "{} does not end", CITIES[seat]);
+            assert!(began.elapsed() < PATIENCE, "{} does not end", self.names[seat]);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
