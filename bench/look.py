@@ -2,6 +2,7 @@
 """Opens the page of an experiment in a real browser, as on a desk, on a phone, in the dark and on paper.
 
     python3 bench/look.py PAGE.html PICTURES_DIR
+    python3 bench/look.py --png REPORTS_DIR        every plot there as PNG, beside its SVG
 
 Needs Chromium (Debian: apt-get install chromium). Fails if the page says anything on the console,
 fetches anything, shows no plots, or is wider than the screen. Leaves a picture of each to look at.
@@ -15,15 +16,21 @@ import subprocess
 import sys
 import tempfile
 
+# Name: width of the paper or screen, what the browser is told, what the page is told besides. Chromium
+# has no window as narrow as a phone, so there the page is.
 VIEWS = {
-    "desk": ["--window-size=1280,2400"],
-    "phone": ["--window-size=500,3200"],
-    "dark": ["--window-size=1280,2400", "--blink-settings=preferredColorScheme=0"],
+    "desk": (1280, ["--window-size=1280,2400"], ""),
+    "phone": (390, ["--window-size=500,3200"], "html { width: 390px; }"),
+    "dark": (1280, ["--window-size=1280,2400", "--blink-settings=preferredColorScheme=0"], ""),
+    "paper": (740, ["--window-size=740,3200"], ""),
 }
 # Put into a copy of the page: says how wide it is where `--dump-dom` shows it.
 PROBE = """<script>addEventListener('load', () => {
   const root = document.documentElement;
-  root.dataset.width = root.scrollWidth; root.dataset.screen = root.clientWidth;
+  // What scrolls by itself may be wider.
+  const seen = [...document.body.querySelectorAll('*')]
+    .filter(element => !element.parentElement.closest('.scroll'));
+  root.dataset.width = Math.ceil(Math.max(...seen.map(e => e.getBoundingClientRect().right)));
   root.dataset.plots = [...document.querySelectorAll('figure svg')]
     .filter(svg => svg.getBoundingClientRect().height > 50).length;
   root.dataset.fetched = performance.getEntriesByType('resource').length;
@@ -60,32 +67,48 @@ def run(name, arguments, uri):
         shutil.rmtree(home, ignore_errors=True)
 
 
+def draw(directory):
+    """Every SVG in the directory as PNG, twice as dense as a usual screen."""
+    for plot in sorted(pathlib.Path(directory).glob("*.svg")):
+        picture = plot.with_suffix(".png")
+        run(browser(), ["--window-size=540,340", "--force-device-scale-factor=2",
+                        f"--screenshot={picture}"], plot.resolve().as_uri())
+        if not picture.exists() or picture.stat().st_size < 5_000:
+            sys.exit(f"{plot}: no picture to speak of")
+        print(picture)
+
+
 def main():
+    if sys.argv[1] == "--png" and browser():
+        return draw(sys.argv[2])
     page, pictures = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     name = browser()
     if name is None:
         sys.exit("no Chromium here: apt-get install chromium")
     pictures.mkdir(parents=True, exist_ok=True)
     failures = []
-    for view, arguments in VIEWS.items():
+    for view, (width, arguments, style) in VIEWS.items():
         picture = pictures / f"{page.stem}-{view}.png"
-        uri = page.resolve().as_uri()
-        said = run(name, [*arguments, f"--screenshot={picture}"], uri).stderr
+        text = page.read_text()
+        if view == "paper":
+            text = text.replace("@media print", "@media all")
+        shown = pictures / f".{page.stem}-{view}.html"
+        shown.write_text(text.replace("</head>", f"<style>{style}</style></head>"))
+        said = run(name, [*arguments, f"--screenshot={picture}"], shown.resolve().as_uri()).stderr
         failures += [f"{view}: {line}" for line in said.splitlines() if "CONSOLE" in line]
         if not picture.exists() or picture.stat().st_size < 20_000:
             failures.append(f"{view}: no picture to speak of")
-        probed = pictures / f".{page.stem}-probe.html"
-        probed.write_text(page.read_text().replace("</head>", PROBE + "</head>"))
+        shown.write_text(shown.read_text().replace("</head>", PROBE + "</head>"))
         root = Root()
-        root.feed(run(name, [*arguments, "--dump-dom"], probed.resolve().as_uri()).stdout)
-        os.unlink(probed)
-        seen = {key: int(root.found.get(f"data-{key}", -1))
-                for key in ("width", "screen", "plots", "fetched")}
+        root.feed(run(name, [*arguments, "--dump-dom"], shown.resolve().as_uri()).stdout)
+        os.unlink(shown)
+        seen = {key: int(root.found.get(f"data-{key}", -1)) for key in ("width", "plots", "fetched")}
         print(f"{page.name}, {view}: {seen}")
         if seen["plots"] < 1:
             failures.append(f"{view}: no plots")
-        if seen["width"] > seen["screen"]:
-            failures.append(f"{view}: {seen['width']} wide on a screen of {seen['screen']}")
+        # In print, tables may be as wide as they are: the browser shrinks the sheet.
+        if seen["width"] > width and view != "paper":
+            failures.append(f"{view}: {seen['width']} wide where there are {width}")
         if seen["fetched"] > 0:
             failures.append(f"{view}: fetched {seen['fetched']} things")
     paper = pictures / f"{page.stem}.pdf"

@@ -12,6 +12,7 @@
 //! | what a command costs where nothing is far away | [`loopback`] |
 //! | that report as a page with plots | [`page`] |
 //! | the same cluster in virtual time | [`simulated`] |
+//! | a topology file from round trips between real hosts | [`survey`] |
 //! | processor time by thread, memory | [`machine`] |
 //!
 //! Every figure comes with its conditions, and every run measures its own error: what the
@@ -29,6 +30,7 @@ pub mod machine;
 pub mod page;
 pub mod planner;
 pub mod simulated;
+pub mod survey;
 pub mod trace;
 mod traffic;
 pub mod workload;

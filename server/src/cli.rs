@@ -133,7 +133,8 @@ Examples:
   panchayat geo --protocol multipaxos --kill mumbai@4s     lose the leader
   panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms
   panchayat geo --cut 'mumbai>delhi@4s..8s'                mumbai is not heard in delhi
-  panchayat geo experiment --list                          many runs that answer one question";
+  panchayat geo experiment --list                          many runs that answer one question
+  panchayat geo measure 10.0.1.10:9001                     a topology of one's own hosts";
 
 /// Measure throughput and processor time per command where nothing is far away
 ///

@@ -1,15 +1,62 @@
 //! The command line of the laboratory.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use panchayat_bench::workload::{Kind, UnknownKind};
+
+use crate::cli::seconds;
 
 /// What `geo` can do besides one run.
 #[derive(Debug, Subcommand)]
 pub(crate) enum GeoAction {
     Experiment(Experiment),
+    Measure(Measure),
 }
+
+/// Make a topology file of the round trips between running replicas
+///
+/// Replicas of `panchayat serve` measure each other all the time. This asks them at their admin ports
+/// and writes a topology with the distances between their hosts and a profile `measured` with the
+/// jitter and the loss between them. One is enough if it knows the admin ports of the others
+/// (`admin.peers`); otherwise all but one.
+#[derive(Debug, Args)]
+#[command(after_help = MEASURE_HELP)]
+pub(crate) struct Measure {
+    /// Admin port of a replica
+    #[arg(value_name = "HOST:PORT", required = true)]
+    pub(crate) addrs: Vec<String>,
+
+    /// Write the topology here; must not exist
+    #[arg(long, value_name = "FILE", default_value = "measured.yaml")]
+    pub(crate) out: PathBuf,
+
+    /// What the set of these cities is to be called
+    #[arg(long, value_name = "NAME", default_value = "measured")]
+    pub(crate) set: String,
+
+    /// Round trips that every pair must have
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) pings: u64,
+
+    /// How long to wait for them
+    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+
+    /// Take labels, places on the map and other profiles from this topology [default: the built-in
+    /// geo-topology.yaml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) topology: Option<PathBuf>,
+}
+
+const MEASURE_HELP: &str = "\
+Admin ports are open on their own host only, unless configured otherwise: forward them, as with ssh -L.
+
+Examples:
+  panchayat geo measure 10.0.1.10:9001
+  panchayat geo measure 127.0.0.1:9001 127.0.0.1:9002 --out mine.yaml --set mine
+  panchayat plan --topology mine.yaml --set mine";
 
 /// Run an experiment, and write its report as a page
 ///

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::admin::BindError;
 use crate::description::DescriptionError;
+use crate::measure::MeasureError;
 use crate::resp::{ListenError, TlsError};
 
 /// Failed, or definitely not applied.
@@ -47,6 +48,9 @@ pub(crate) enum CliError {
     /// A series of runs has no report.
     #[error(transparent)]
     Experiment(ExperimentError),
+    /// Replicas were asked how far apart they are, in vain.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
     /// There is no plan.
     #[error(transparent)]
     Plan(PlanError),

@@ -18,6 +18,7 @@ mod experiment_text;
 mod geo;
 mod geo_chart;
 mod geo_text;
+mod measure;
 mod operate;
 mod ordering;
 mod outcome;
@@ -67,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         match command {
             Command::Geo(arguments) => match arguments.action {
                 Some(GeoAction::Experiment(arguments)) => experiment::run(arguments).await,
+                Some(GeoAction::Measure(arguments)) => measure::run(arguments).await,
                 None => geo::run(arguments).await,
             },
             Command::Plan(arguments) => plan::run(&arguments),

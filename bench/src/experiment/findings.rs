@@ -4,7 +4,7 @@
 
 use super::point::PointReport;
 use super::run::Engine;
-use super::spec::{Axis, Experiment};
+use super::spec::{Axis, Carrier, Experiment};
 use crate::traffic::ratio;
 
 /// Below this share two figures count as equal.
@@ -27,6 +27,13 @@ pub(super) fn findings(experiment: &Experiment, points: &[PointReport]) -> Vec<S
         sentences.extend(leaders_word(&own));
         sentences.extend(silences(&own));
         found.extend(sentences.into_iter().map(|sentence| format!("{prefix}{sentence}")));
+    }
+    let datagrams = experiment.lanes.contains(&Carrier::Datagrams);
+    if datagrams && points.iter().any(|point| point.engine == Engine::Real) {
+        found.push(
+            "Datagrams were simulated only: the real engine's frames travel in QUIC streams."
+                .to_owned(),
+        );
     }
     found
 }

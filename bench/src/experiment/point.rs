@@ -62,7 +62,7 @@ pub struct PointReport {
     pub stretches: Vec<Stretch>,
     /// What failed on purpose.
     pub faults: Vec<FaultReport>,
-    /// How exact the emulated network was (real engine).
+    /// How exact the emulated network was, measured in the same run.
     pub emulator: Option<Emulator>,
     /// The disk (real engine, when it is synced).
     pub disk: Option<Disk>,
@@ -85,7 +85,7 @@ pub struct Components {
     pub share: f64,
     /// Commands in one, on average.
     pub mean: f64,
-    /// Commands in the largest; the real engine does not say.
+    /// Commands in the largest, warm-up included.
     pub max: Option<u64>,
 }
 

@@ -12,7 +12,9 @@ use super::run::Engine;
 use super::spec::{Carrier, Experiment, Point};
 use crate::geo::plan::Plan;
 use crate::geo::report::Distances;
-use crate::geo::{Check, Fault, FaultReport, Overall, Standing, timeline};
+use crate::geo::{
+    Check, Emulator, Fault, FaultReport, Lateness, Overall, PairCheck, Standing, timeline,
+};
 use crate::histogram::ms;
 use crate::load::{LoadModel, Samples, Window};
 use crate::simulated::{Cluster, Machine};
@@ -221,8 +223,8 @@ fn report(
         timeline: timeline::buckets(sites, &traces, duration),
         stretches: timeline::stretches(plan, sites, &traces, duration),
         faults: fault_reports(plan, sites, &traces, samples, duration),
+        emulator: Some(emulator(distances, &outcome)),
         counters: outcome.counters,
-        emulator: None,
         disk: None,
         state_hashes: outcome.states.iter().map(hash).collect(),
         settled_after_ms: outcome.settled_us as f64 / 1e3,
@@ -266,6 +268,30 @@ fn fault_reports(
     reports.collect()
 }
 
+/// What the lines did, by the frames on them. In virtual time nothing leaves late.
+fn emulator(distances: &Distances, outcome: &Outcome) -> Emulator {
+    let sites = distances.matrix.sites();
+    let pairs = (0..sites.len()).flat_map(|a| (a + 1..sites.len()).map(move |b| (a, b)));
+    let pairs: Vec<PairCheck> = pairs
+        .map(|(a, b)| {
+            let mut pings = outcome.pings_us[a][b].clone();
+            pings.sort_unstable();
+            let rank = |percent| pings.len().saturating_sub(1) * percent / 100;
+            let at = |percent| pings.get(rank(percent)).map_or(0.0, |us| *us as f64 / 1e3);
+            PairCheck {
+                between: [sites[a].clone(), sites[b].clone()],
+                rtt_ms: distances.matrix.rtt_us(a, b) as f64 / 1e3,
+                ping_p50_ms: at(50),
+                ping_p99_ms: at(99),
+                pings: pings.len() as u64,
+            }
+        })
+        .collect();
+    let lateness = Lateness { packets: outcome.frames, p50_ms: 0.0, p99_ms: 0.0, max_ms: 0.0 };
+    let valid = pairs.iter().all(|pair| pair.pings == 0 || pair.ping_p50_ms >= pair.rtt_ms);
+    Emulator { pairs, lateness, valid }
+}
+
 /// What must hold of a simulated run.
 fn checks(
     report: &PointReport,
@@ -285,6 +311,9 @@ fn checks(
             format!("{} without a word", report.unanswered),
         ),
     ];
+    if let Some(emulator) = &report.emulator {
+        checks.push(lines(emulator, point, report.faults.is_empty()));
+    }
     if !needs_state.is_empty() {
         let names: Vec<&str> = needs_state.iter().map(|seat| &*sites[*seat]).collect();
         checks.push(Check::new(
@@ -312,4 +341,22 @@ fn checks(
         }));
     }
     checks
+}
+
+/// Lines are never shorter than they were told to be, and on a quiet day no longer.
+fn lines(emulator: &Emulator, point: &Point, undisturbed: bool) -> Check {
+    let measured = || emulator.pairs.iter().filter(|pair| pair.pings > 0);
+    let quiet = point.profile == "ideal" && undisturbed;
+    let exact =
+        |pair: &PairCheck| (pair.ping_p50_ms, pair.ping_p99_ms) == (pair.rtt_ms, pair.rtt_ms);
+    let figures = measured().map(|pair| {
+        let [a, b] = &pair.between;
+        format!("{a}–{b} {} ms: {} / {}", pair.rtt_ms, pair.ping_p50_ms, pair.ping_p99_ms)
+    });
+    let figures: Vec<String> = figures.collect();
+    let (name, held) = match quiet {
+        true => ("lines take exactly what they were told to", measured().all(exact)),
+        false => ("no line is shorter than it was told to be", emulator.valid),
+    };
+    Check::new(name, held, format!("p50 / p99 of round trips; {}", figures.join(", ")))
 }

@@ -196,8 +196,8 @@ pub struct Emulator {
     pub pairs: Vec<PairCheck>,
     /// How late packets left.
     pub lateness: Lateness,
-    /// Whether 99 % of packets left at most half a millisecond late. If not, do not trust the
-    /// latencies: the machine was too busy.
+    /// Whether 99 % of packets left at most half a millisecond late; in virtual time, whether no line
+    /// was shorter than asked for. If not, do not trust the latencies: the machine was too busy.
     pub valid: bool,
 }
 
@@ -208,11 +208,11 @@ pub struct PairCheck {
     pub between: [String; 2],
     /// The round trip asked for, jitter not included.
     pub rtt_ms: f64,
-    /// Median of heartbeat round trips, at the end where it was longer.
+    /// Median of heartbeat round trips, at the end where it was longer; in virtual time of frames.
     pub ping_p50_ms: f64,
-    /// 99 of 100 heartbeats took at most this long, at the end where it was longer.
+    /// 99 of 100 took at most this long.
     pub ping_p99_ms: f64,
-    /// Heartbeats measured, at both ends.
+    /// How many were measured, at both ends.
     pub pings: u64,
 }
 

@@ -31,14 +31,34 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// The picture as a file of its own.
+    /// The picture as a file of its own, in the colours of paper and in the plainest CSS: not every
+    /// program that shows SVG knows variables.
     pub fn file(&self) -> String {
         let opened = self.svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
         let (head, body) = opened.split_at(opened.find('>').map_or(0, |at| at + 1));
         format!(
-            "{head}<style>{STYLE}</style><rect class=\"paper\" width=\"100%\" height=\"100%\"/>{body}\n"
+            "{head}<style>{}</style><rect class=\"paper\" width=\"100%\" height=\"100%\"/>{body}\n",
+            plain_style()
         )
     }
+}
+
+/// What of the style is for pictures, with the variables' first values, which are those for light
+/// paper.
+fn plain_style() -> String {
+    let rules =
+        STYLE.lines().filter(|line| line.starts_with("svg ")).collect::<Vec<_>>().join("\n");
+    let mut out = String::new();
+    let mut rest = rules.as_str();
+    while let Some((before, after)) = rest.split_once("var(") {
+        let (name, after) = after.split_once(')').unwrap_or((after, ""));
+        let value =
+            STYLE.split_once(&format!("{name}: ")).and_then(|(_, tail)| tail.split(';').next());
+        out.push_str(before);
+        out.push_str(value.unwrap_or("#000000"));
+        rest = after;
+    }
+    out + rest
 }
 
 /// All plots of a report.

@@ -102,8 +102,9 @@ pub(super) fn tables(report: &Report) -> String {
         out.push_str(&compared(report));
     }
     if report.points.iter().any(|point| point.emulator.is_some()) {
-        out.push_str("<h3>The emulator's self-check</h3><p class=\"note\">Heartbeats measured in the same runs, \
-            against what was asked for, and how late packets left (milliseconds).</p>");
+        out.push_str("<h3>The emulator's self-check</h3><p class=\"note\">Round trips measured in the same runs, \
+            of heartbeats on the real engine and of frames on the simulated one, against what was asked for without \
+            jitter; and how late packets left, which in virtual time is never (milliseconds).</p>");
         out.push_str(&emulator(report));
     }
     out.push_str("<h3>Checks</h3>");
@@ -238,8 +239,8 @@ fn compared(report: &Report) -> String {
 
 fn emulator(report: &Report) -> String {
     let head = [
-        "series", "at", "pair", "asked", "ping p50", "ping p99", "packets", "late p50", "late p99",
-        "verdict",
+        "series", "at", "pair", "asked", "pings", "ping p50", "ping p99", "packets", "late p50",
+        "late p99", "verdict",
     ];
     let rows = report.points.iter().flat_map(|point| {
         let emulator = point.emulator.iter();
@@ -251,8 +252,9 @@ fn emulator(report: &Report) -> String {
                 cells.extend([
                     escape(&pair.between.join("–")),
                     ms(pair.rtt_ms),
-                    format!("{:.2}", pair.ping_p50_ms),
-                    format!("{:.2}", pair.ping_p99_ms),
+                    pair.pings.to_string(),
+                    if pair.pings > 0 { format!("{:.2}", pair.ping_p50_ms) } else { String::new() },
+                    if pair.pings > 0 { format!("{:.2}", pair.ping_p99_ms) } else { String::new() },
                     emulator.lateness.packets.to_string(),
                     format!("{:.3}", emulator.lateness.p50_ms),
                     format!("{:.3}", emulator.lateness.p99_ms),

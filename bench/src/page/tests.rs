@@ -52,7 +52,9 @@ fn a_page_is_whole_and_needs_nothing_else() {
         for figure in plots(report) {
             assert!(page.contains(&figure.svg), "{}", figure.name);
             check_nesting(&figure.file());
-            assert!(figure.file().starts_with("<svg xmlns"));
+            let file = figure.file();
+            assert!(file.starts_with("<svg xmlns"));
+            assert!(!file.contains("var(") && file.contains("svg .s0 { stroke: #0072b2; }"));
         }
         let mut names: Vec<_> = plots(report).into_iter().map(|figure| figure.name).collect();
         names.sort();

@@ -52,6 +52,7 @@ fn members(observed: &Observed, mesh: &MeshStats, sample: &Sample) -> Vec<Member
     let described = members.map(|(seat, member)| {
         let this = seat == own;
         let peer = mesh.peers.get(&member.node).filter(|_| !this);
+        let ping = peer.map(|peer| peer.ping).filter(|ping| ping.count > 0);
         Member {
             city: member.name.clone(),
             node: member.node.0,
@@ -61,7 +62,12 @@ fn members(observed: &Observed, mesh: &MeshStats, sample: &Sample) -> Vec<Member
             up: this || peer.is_some_and(|peer| peer.up),
             suspected: suspects(seat),
             rtt_ms: peer.and_then(|peer| peer.rtt).map(ms),
-            heartbeat_p50_ms: peer.filter(|peer| peer.ping.count > 0).map(|peer| ms(peer.ping.p50)),
+            heartbeat_p50_ms: ping.map(|ping| ms(ping.p50)),
+            heartbeats: ping.map_or(0, |ping| ping.count),
+            heartbeat_min_ms: ping.map(|ping| ms(ping.min)),
+            heartbeat_p99_ms: ping.map(|ping| ms(ping.p99)),
+            packets_sent: peer.map_or(0, |peer| peer.packets_sent),
+            packets_lost: peer.map_or(0, |peer| peer.packets_lost),
             expected_rtt_ms: ms(service.cluster.round_trips[own][seat]),
             last_heard_ms: peer.and_then(|peer| peer.last_heard).map(ms),
             queued_bytes: peer

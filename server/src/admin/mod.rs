@@ -29,6 +29,8 @@ mod observed;
 mod prometheus;
 pub(crate) mod status;
 
+pub(crate) use client::{AskError, get};
 pub(crate) use cluster::{Cluster, Peer};
 pub(crate) use listener::{Admin, BindError};
 pub(crate) use observed::Observed;
+pub(crate) use status::Member;

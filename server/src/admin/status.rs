@@ -54,6 +54,21 @@ pub(crate) struct Member {
     pub(crate) rtt_ms: Option<f64>,
     /// Half of the heartbeats since the start came back so soon.
     pub(crate) heartbeat_p50_ms: Option<f64>,
+    /// How many those are.
+    #[serde(default)]
+    pub(crate) heartbeats: u64,
+    /// The soonest.
+    #[serde(default)]
+    pub(crate) heartbeat_min_ms: Option<f64>,
+    /// 99 of 100 came back so soon.
+    #[serde(default)]
+    pub(crate) heartbeat_p99_ms: Option<f64>,
+    /// QUIC packets sent to it since the start.
+    #[serde(default)]
+    pub(crate) packets_sent: u64,
+    /// Those of them that were lost.
+    #[serde(default)]
+    pub(crate) packets_lost: u64,
     /// What the topology expects.
     pub(crate) expected_rtt_ms: f64,
     pub(crate) last_heard_ms: Option<f64>,

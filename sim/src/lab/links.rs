@@ -70,6 +70,8 @@ struct Link {
     last_arrival_us: u64,
     cuts: u32,
     extra_us: u64,
+    /// How long the latest frame took that arrived, unless it was looked at.
+    took_us: Option<u64>,
 }
 
 /// When a pair of cities is cut off from each other by the weather: drawn as far as time has come.
@@ -106,6 +108,7 @@ impl Links {
             last_arrival_us: 0,
             cuts: 0,
             extra_us: 0,
+            took_us: None,
         };
         let outages = |(a, b): (usize, usize)| {
             let bounds_us = lines[a][b].flap_us.filter(|_| a < b)?;
@@ -151,7 +154,17 @@ impl Links {
             at_us = (at_us + late_us).max(link.last_arrival_us);
             link.last_arrival_us = at_us;
         }
+        link.took_us = Some(at_us - now_us);
         Some(at_us)
+    }
+
+    /// How long the latest frames there and back took together, if there were any since this was last
+    /// asked: what a ping would have taken that travelled with them.
+    pub(super) fn take_ping_us(&mut self, from: usize, to: usize) -> Option<u64> {
+        let (there, back) = (from * self.n + to, to * self.n + from);
+        let ping_us = self.links[there].took_us? + self.links[back].took_us?;
+        (self.links[there].took_us, self.links[back].took_us) = (None, None);
+        Some(ping_us)
     }
 
     /// When a heartbeat sent now arrives: a packet of its own, that nothing holds up.

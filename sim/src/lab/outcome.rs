@@ -26,6 +26,9 @@ pub struct Outcome {
     pub bytes: u64,
     /// Frames that never arrived.
     pub frames_lost: u64,
+    /// Round trips of frames on the lines, in microseconds, as found with every heartbeat in the
+    /// measured time: `[a][b]` with a < b. What the lines did, to be held against what they were told.
+    pub pings_us: Vec<Vec<Vec<u64>>>,
     /// Syncs of all journals, in the measured time.
     pub syncs: u64,
     /// What the protocols counted from the beginning of the measured time to the end of the run,

@@ -67,6 +67,7 @@ struct World<'a, P: Protocol, L: Load> {
     gone: BTreeMap<&'static str, u64>,
     standing: Vec<Standing>,
     needs_state: Vec<usize>,
+    pings_us: Vec<Vec<Vec<u64>>>,
     steps: u64,
 }
 
@@ -128,6 +129,7 @@ impl<'a, P: Protocol, L: Load> World<'a, P, L> {
             gone: BTreeMap::new(),
             standing: Vec::new(),
             needs_state: Vec::new(),
+            pings_us: vec![vec![Vec::new(); n]; n],
             steps: 0,
         };
         for seat in 0..n {
@@ -328,11 +330,22 @@ impl<'a, P: Protocol, L: Load> World<'a, P, L> {
             if let Some(at_us) = self.links.route_heartbeat((seat, to), self.now_us) {
                 self.queue.push(at_us, Next::Heartbeat { from: seat, to });
             }
+            self.look_at_line(seat, to);
         }
         let node = &mut self.nodes[seat];
         let now = node.clock.now(self.now_us).monotonic;
         for verdict in node.detector.poll(now) {
             self.give(seat, Job::Peer(verdict));
+        }
+    }
+
+    /// Notes what the line between two seats did lately; once a heartbeat, from the lower one's side.
+    fn look_at_line(&mut self, seat: usize, to: usize) {
+        if seat < to
+            && let Some(ping_us) = self.links.take_ping_us(seat, to)
+            && (self.setting.begin_us..self.setting.end_us).contains(&self.now_us)
+        {
+            self.pings_us[seat][to].push(ping_us);
         }
     }
 
@@ -527,6 +540,7 @@ impl<'a, P: Protocol, L: Load> World<'a, P, L> {
             unanswered: self.nodes.iter().map(|node| node.pending.len() as u64).sum(),
             settled_us: self.now_us.saturating_sub(self.setting.end_us),
             needs_state: self.needs_state,
+            pings_us: self.pings_us,
             standing: self.standing,
             steps: self.steps,
         }

@@ -74,6 +74,14 @@ fn a_seed_gives_the_same_run_twice_and_another_seed_another() {
     assert_eq!(first.served, second.served);
     assert_ne!(first.served, run_it(&setting(2)).0.served);
     assert!(again.agreed && again.unanswered == 0 && first.lost.is_empty());
+    // Every pair of lines took 20 ms and some jitter, a lost packet one and a half round trips more.
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        let mut pings = again.pings_us[a][b].clone();
+        pings.sort_unstable();
+        assert!((45..=56).contains(&pings.len()), "one with every heartbeat: {}", pings.len());
+        assert!(pings[0] >= 20_000 && pings[pings.len() / 2] < 21_500, "{pings:?}");
+    }
+    assert!(again.pings_us[1][0].is_empty());
     // 24 clients, 22 ms a round and what jitter, loss and conflicts add.
     assert!((4_000..7_000).contains(&first.served.len()), "{}", first.served.len());
 }
