@@ -28,7 +28,7 @@ Set RUST_LOG (for example RUST_LOG=panchayat=info) for a log on stderr.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Geo(Geo),
+    Geo(Box<Geo>),
     Plan(PlanArguments),
     Bench(Bench),
     Up(Up),

@@ -69,7 +69,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Geo(arguments) => match arguments.action {
                 Some(GeoAction::Experiment(arguments)) => experiment::run(arguments).await,
                 Some(GeoAction::Measure(arguments)) => measure::run(arguments).await,
-                None => geo::run(arguments).await,
+                None => geo::run(*arguments).await,
             },
             Command::Plan(arguments) => plan::run(&arguments),
             Command::Bench(arguments) => bench::run(arguments).await,

@@ -5,6 +5,7 @@
 use super::point::PointReport;
 use super::run::Engine;
 use super::spec::{Axis, Carrier, Experiment};
+use crate::geo::LATENESS_P99_MS_MAX;
 use crate::traffic::ratio;
 
 /// Below this share two figures count as equal.
@@ -21,7 +22,8 @@ pub(super) fn findings(experiment: &Experiment, points: &[PointReport]) -> Vec<S
         let both = points.iter().any(|point| point.engine != engine);
         let prefix = if both { format!("{} engine: ", engine.name()) } else { String::new() };
         let axis = experiment.sweep.as_ref().map(|sweep| sweep.axis);
-        let mut sentences = ranking(&own, axis);
+        let mut sentences: Vec<String> = lateness(&own).into_iter().collect();
+        sentences.extend(ranking(&own, axis));
         sentences.extend(crossovers(&own, axis));
         sentences.extend(all_votes(&own));
         sentences.extend(leaders_word(&own));
@@ -36,6 +38,22 @@ pub(super) fn findings(experiment: &Experiment, points: &[PointReport]) -> Vec<S
         );
     }
     found
+}
+
+/// That figures are worth little, where they are.
+fn lateness(points: &[&PointReport]) -> Option<String> {
+    let checked = points.iter().filter_map(|point| point.emulator.as_ref());
+    let late: Vec<f64> =
+        checked.filter(|found| !found.valid).map(|found| found.lateness.p99_ms).collect();
+    let worst = late.iter().copied().fold(0.0, f64::max);
+    (!late.is_empty()).then(|| {
+        format!(
+            "Do not trust these figures: the machine was too busy in {} of {} runs, and packets left up \
+             to {worst:.1} ms late (p99) where {LATENESS_P99_MS_MAX} ms are allowed.",
+            late.len(),
+            points.len(),
+        )
+    })
 }
 
 /// The runs at one place of the axis, first repetition.

@@ -12,7 +12,7 @@ mod markup;
 mod scale;
 mod tables;
 
-use crate::experiment::Report;
+use crate::experiment::{PointReport, Report};
 use figures::figures;
 use markup::escape;
 
@@ -81,6 +81,13 @@ pub fn page(report: &Report) -> String {
     if !report.ok {
         body.push_str(
             "<p class=\"alarm\">A check of this run failed: see the table of checks.</p>\n",
+        );
+    }
+    let late = |point: &PointReport| point.emulator.as_ref().is_some_and(|found| !found.valid);
+    if report.points.iter().any(late) {
+        body.push_str(
+            "<p class=\"alarm\">The emulator was late: figures of the runs it calls late in its \
+             self-check are not to be trusted. Run it again where nothing else runs.</p>\n",
         );
     }
     body.push_str(&tables::conditions(report));
