@@ -36,20 +36,18 @@ impl Figure {
     pub fn file(&self) -> String {
         let opened = self.svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
         let (head, body) = opened.split_at(opened.find('>').map_or(0, |at| at + 1));
-        format!(
+        let rules: Vec<&str> = STYLE.lines().filter(|line| line.starts_with("svg ")).collect();
+        plain(&format!(
             "{head}<style>{}</style><rect class=\"paper\" width=\"100%\" height=\"100%\"/>{body}\n",
-            plain_style()
-        )
+            rules.join("\n")
+        ))
     }
 }
 
-/// What of the style is for pictures, with the variables' first values, which are those for light
-/// paper.
-fn plain_style() -> String {
-    let rules =
-        STYLE.lines().filter(|line| line.starts_with("svg ")).collect::<Vec<_>>().join("\n");
-    let mut out = String::new();
-    let mut rest = rules.as_str();
+/// `text` with the first values of the style's variables, which are those for light paper.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
     while let Some((before, after)) = rest.split_once("var(") {
         let (name, after) = after.split_once(')').unwrap_or((after, ""));
         let value =
