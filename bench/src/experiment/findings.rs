@@ -88,6 +88,14 @@ fn ranking(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
         if runs.len() < 2 {
             return None;
         }
+        let silent: Vec<&PointReport> =
+            runs.extract_if(.., |run| run.overall.commands == 0).collect();
+        let place = at.map(|at| format!("at {at}{}: ", unit(axis))).unwrap_or_default();
+        let silent = silent.iter().map(|run| format!("{} answered nothing in time", run.series));
+        let silent: Vec<String> = silent.collect();
+        if runs.is_empty() {
+            return Some(format!("{place}{}.", silent.join("; ")));
+        }
         runs.sort_by(|a, b| mean(a).total_cmp(&mean(b)));
         let best = mean(runs[0]);
         let figures: Vec<String> = runs
@@ -99,13 +107,22 @@ fn ranking(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
                 } else {
                     format!(", {:.0} % more", more * 100.0)
                 };
-                format!("{} {:.1} ms{behind}", run.series, mean(run))
+                format!("{} {:.1} ms{behind}{}", run.series, mean(run), refused(run))
             })
+            .chain(silent)
             .collect();
-        let place = at.map(|at| format!("at {at}{}: ", unit(axis))).unwrap_or_default();
         Some(format!("{place}mean time to an answer: {}.", figures.join("; ")))
     });
     sentences.collect()
+}
+
+/// What a run refused as too much, if that is worth a word: who refuses answers the rest sooner.
+fn refused(run: &PointReport) -> String {
+    let (refused, answered) = (run.overall.failures.overloaded, run.overall.commands);
+    match ratio(refused as f64, (refused + answered) as f64) {
+        share if share < 0.01 => String::new(),
+        share => format!(" with {:.0} % refused", share * 100.0),
+    }
 }
 
 /// Where on an axis of numbers one line falls behind another by more than counts as equal.
@@ -116,12 +133,18 @@ fn crossovers(points: &[&PointReport], axis: Option<Axis>) -> Vec<String> {
     names.dedup();
     let line = |name: &str| -> Vec<(f64, f64)> {
         let runs = places.iter().flat_map(|(_, runs)| runs).filter(|run| run.series == name);
+        let runs = runs.filter(|run| run.overall.commands > 0);
         runs.filter_map(|run| Some((run.x?, run.overall.execute_mean_of_cities_ms))).collect()
     };
     let pairs = names.iter().flat_map(|a| names.iter().map(move |b| (a, b)));
     let sentences = pairs.filter(|(a, b)| a != b).filter_map(|(behind, ahead)| {
         let (first, second) = (line(behind), line(ahead));
-        let x = falls_behind(first.iter().zip(&second).map(|((x, a), (_, b))| (*x, a / b - 1.0)))?;
+        // Where both answered.
+        let both = first.iter().filter_map(|(x, a)| {
+            let (_, b) = second.iter().find(|(other, _)| other == x)?;
+            Some((*x, a / b - 1.0))
+        });
+        let x = falls_behind(both)?;
         Some(format!(
             "{behind} is more than {:.0} % behind {ahead} on average from about {x:.1}{} on.",
             EQUAL * 100.0,
