@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::certs::Certs;
 use crate::cli_lab::{GeoAction, PlanArguments};
 use crate::operate::{MemberCommand, WorkloadCommand};
 use crate::txn::{Assignment, Op};
+use crate::user::User;
 
 /// A leaderless, geo-replicated transaction layer.
 #[derive(Debug, Parser)]
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Bench(Bench),
     Up(Up),
     Serve(Serve),
+    Certs(Certs),
+    User(User),
     Put(Put),
     Get(Get),
     Txn(Txn),

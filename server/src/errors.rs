@@ -15,6 +15,7 @@ use panchayat_bench::loopback::LoopbackError;
 use panchayat_bench::planner::PlanError;
 use thiserror::Error;
 
+use crate::access::PasswordError;
 use crate::admin::BindError;
 use crate::description::DescriptionError;
 use crate::measure::MeasureError;
@@ -78,6 +79,12 @@ pub(crate) enum CliError {
     /// A certificate cannot be used.
     #[error("the certificate in {}: {source}", dir.display())]
     Identity { dir: PathBuf, source: TransportError },
+    /// A certificate cannot be made or read.
+    #[error(transparent)]
+    Certificate(TransportError),
+    /// A password has no hash.
+    #[error("the password: {0}")]
+    Password(PasswordError),
     /// A certificate for clients cannot be used.
     #[error("the certificate in {}: {source}", path.display())]
     Tls { path: PathBuf, source: TlsError },
@@ -232,6 +239,7 @@ impl CliError {
                 | ExperimentError::TooMany(_)
                 | ExperimentError::NothingReal,
             )
+            | Self::Password(_)
             | Self::Ports { .. }
             | Self::Geo(
                 GeoError::Workload(_)

@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod admin;
 mod backup;
 mod bench;
 mod bench_text;
+mod certs;
 mod cli;
 mod cli_lab;
 mod client_batch;
@@ -31,6 +33,7 @@ mod sim;
 mod table;
 mod txn;
 mod up;
+mod user;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -76,6 +79,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Sim(arguments) => sim::run(&arguments),
             Command::Up(arguments) => up::run(arguments).await,
             Command::Serve(arguments) => serve::run(arguments).await,
+            Command::Certs(arguments) => certs::run(arguments),
+            Command::User(arguments) => user::run(&arguments),
             Command::Snapshot(arguments) => backup::snapshot(arguments).await,
             Command::Restore(arguments) => {
                 tokio::task::block_in_place(|| backup::restore(&arguments))

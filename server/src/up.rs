@@ -9,6 +9,7 @@ use std::time::Duration;
 use panchayat::{Limits, LocalCluster, LocalConfig, ProtocolChoice, Replica};
 use tokio::net::TcpListener;
 
+use crate::access::Access;
 use crate::admin::{Admin, Observed, Peer};
 use crate::cli::Up;
 use crate::description::{self, Description, DescriptionError, ReplicaAddress};
@@ -126,7 +127,8 @@ fn services(cluster: &LocalCluster<Store>) -> Vec<Arc<Service>> {
         let workloads = vec![WorkloadHandle { name: String::new(), store: replica.clone() }];
         let members = cluster.cluster().clone();
         let limits = ClientLimits::default();
-        Service::new(members, replica.name(), workloads, Vec::new(), 0, limits)
+        let access = Arc::new(Access::open());
+        Service::new(members, replica.name(), workloads, Vec::new(), 0, limits, access)
     };
     cluster.replicas().iter().map(service).collect()
 }

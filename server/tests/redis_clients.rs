@@ -5,9 +5,16 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher as _;
+use argon2::password_hash::phc::PasswordHash;
 use common::Up;
+use common::serve::Served;
+use panchayat::identity::Authority;
 
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/python_client.py");
 const NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/node_client.mjs");
@@ -41,6 +48,59 @@ fn the_python_library_works_unchanged() {
     let (passed, text) = run(Command::new(python).args([PYTHON, &here, &there])).unwrap();
     assert!(passed, "{text}");
     println!("{text}");
+}
+
+/// Three cities whose clients come over TLS and say who they are; the file of the authority.
+fn secured(dir: &Path) -> (Served, PathBuf) {
+    let hash: PasswordHash = Argon2::default().hash_password(b"namaste").unwrap();
+    let users = format!(
+        "users:\n  - {{name: asha, password: \"{hash}\", read: [\"\"], write: [\"\"], admin: true}}\n"
+    );
+    let tls = "  tls: {certificate: redis/server.pem, key: redis/server.key}\n";
+    let mut served = Served::prepare(dir, tls, &users);
+    let authority = Authority::create().unwrap();
+    let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    authority.issue_redis_server(&hosts).unwrap().save(&dir.join("redis")).unwrap();
+    (0..3).for_each(|seat| served.spawn(seat));
+    (served, dir.join("redis/ca.pem"))
+}
+
+#[test]
+fn the_python_library_works_over_tls_with_a_password() {
+    let Some(python) = std::env::var_os("PANCHAYAT_PYTHON") else {
+        return skip("PANCHAYAT_PYTHON names no Python with the package `redis`");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (served, ca) = secured(dir.path());
+    let [here, there] = [0, 1].map(|seat| served.clients[seat].port().to_string());
+    let mut command = Command::new(python);
+    let command = command.args([PYTHON, &here, &there]).arg(ca).args(["asha", "namaste"]);
+    let (passed, text) = run(command).unwrap();
+    assert!(passed, "{text}");
+    println!("{text}");
+}
+
+#[test]
+fn redis_cli_works_over_tls_with_a_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let (served, ca) = secured(dir.path());
+    let port = served.clients[2].port().to_string();
+    let cli = |words: &[&str]| {
+        let mut command = Command::new("redis-cli");
+        command.args(["-h", "localhost", "-p", &port, "--tls", "--cacert"]).arg(&ca);
+        run(command.args(["--no-auth-warning", "--user", "asha", "--pass"]).args(words))
+    };
+    let Some((_, text)) = cli(&["namaste", "ping"]) else {
+        return skip("there is no redis-cli");
+    };
+    assert_eq!(text, "PONG\n");
+    let began = Instant::now();
+    while cli(&["namaste", "set", "a", "1"]).unwrap().1 != "OK\n" {
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not serve");
+    }
+    assert_eq!(cli(&["namaste", "incr", "a"]).unwrap().1, "2\n");
+    let (_, wrong) = cli(&["wrong", "get", "a"]).unwrap();
+    assert!(wrong.contains("WRONGPASS") && wrong.contains("NOAUTH"), "{wrong}");
 }
 
 #[test]

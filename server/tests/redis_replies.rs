@@ -5,57 +5,9 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
 use common::Up;
+use common::redis::Redis;
 use common::resp::{Raw, words};
-
-/// A Redis server of this test's own.
-struct Redis {
-    child: Child,
-    addr: SocketAddr,
-    _dir: tempfile::TempDir,
-}
-
-impl Redis {
-    fn start() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        // Free a moment ago.
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let child = Command::new("redis-server")
-            .args(["--port", &addr.port().to_string(), "--save", "", "--appendonly", "no"])
-            .arg("--dir")
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn();
-        let Ok(child) = child else {
-            eprintln!(
-                "SKIPPED: there is no redis-server to compare with (apt-get install redis-server)"
-            );
-            assert!(
-                std::env::var_os("PANCHAYAT_REDIS_REQUIRED").is_none(),
-                "redis-server is required"
-            );
-            return None;
-        };
-        let redis = Self { child, addr, _dir: dir };
-        let began = Instant::now();
-        while std::net::TcpStream::connect(addr).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "redis-server does not answer");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(redis)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Both, and a connection to each.
 struct Pair {
@@ -69,7 +21,7 @@ struct Pair {
 
 impl Pair {
     fn start() -> Option<Self> {
-        let redis = Redis::start()?;
+        let redis = Redis::start(&[])?;
         let dir = tempfile::tempdir().unwrap();
         let up = Up::start(dir.path(), &["--profile=ideal", "--set=india3", "--durability=memory"]);
         let ours = Raw::connect(up.redis("mumbai"));

@@ -9,6 +9,7 @@ use super::glob;
 use super::number::parse_integer;
 use super::reply::Reply;
 use super::spec::Ran;
+use super::visible::Visible;
 
 pub(super) fn del(db: &mut Db, _: &Context, args: &[Bytes]) -> Ran {
     Ok(Reply::count(args.iter().filter_map(|key| db.remove(key)).count()))
@@ -104,7 +105,14 @@ pub(super) fn versions(db: &Db, _: &Context, args: &[Bytes]) -> Ran {
 }
 
 pub(super) fn dbsize(db: &Db, _: &Context, _: &[Bytes]) -> Ran {
-    Ok(Reply::count(db.len()))
+    visible_dbsize(db, Visible::ALL)
+}
+
+pub(super) fn visible_dbsize(db: &Db, visible: Visible<'_>) -> Ran {
+    if visible.shows_all() {
+        return Ok(Reply::count(db.len()));
+    }
+    Ok(Reply::count(db.entries().iter().filter(|entry| visible.shows(&entry.key)).count()))
 }
 
 /// How many keys there are, and how many of them expire: for `INFO`.
@@ -119,13 +127,28 @@ pub(super) fn due(db: &Db, context: &Context, args: &[Bytes]) -> Ran {
 }
 
 pub(super) fn keys(db: &Db, context: &Context, args: &[Bytes]) -> Ran {
+    visible_keys(db, context, Visible::ALL, &args[0])
+}
+
+pub(super) fn visible_keys(
+    db: &Db,
+    context: &Context,
+    visible: Visible<'_>,
+    pattern: &[u8],
+) -> Ran {
     let live = db.entries().iter().filter(|entry| !entry.is_due(context.now_ms));
-    let found = live.filter(|entry| glob::matches(&args[0], &entry.key));
+    let seen = live.filter(|entry| visible.shows(&entry.key));
+    let found = seen.filter(|entry| glob::matches(pattern, &entry.key));
     Ok(Reply::bulks(found.map(|entry| entry.key.clone())))
 }
 
 pub(super) fn randomkey(db: &Db, context: &Context, _: &[Bytes]) -> Ran {
-    let live = |(_, entry): &(u64, &Entry)| !entry.is_due(context.now_ms);
+    visible_randomkey(db, context, Visible::ALL)
+}
+
+pub(super) fn visible_randomkey(db: &Db, context: &Context, visible: Visible<'_>) -> Ran {
+    let live =
+        |(_, entry): &(u64, &Entry)| !entry.is_due(context.now_ms) && visible.shows(&entry.key);
     let found = db.iter_from(context.seed).find(live).or_else(|| db.iter_from(0).find(live));
     Ok(Reply::optional(found.map(|(_, entry)| entry.key.clone())))
 }

@@ -45,6 +45,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod view;
+mod visible;
 
 pub(crate) use batch::{Batch, Call, Guard};
 pub(crate) use glob::matches;
@@ -54,3 +55,4 @@ pub(crate) use reply::Reply;
 pub(crate) use scan::CURSOR_BITS;
 pub(crate) use spec::{Keys, Run, Spec};
 pub(crate) use table::{find, specs};
+pub(crate) use visible::narrowed;

@@ -16,6 +16,7 @@ use super::number::{format_double, parse_integer};
 use super::reply::Reply;
 use super::sorted_set::SortedSet;
 use super::spec::Ran;
+use super::visible::Visible;
 
 /// How many bits of a hash a cursor tells: what is left of 53 beside the workload's number.
 pub(crate) const CURSOR_BITS: u32 = 47;
@@ -81,12 +82,22 @@ fn answer(next: u64, found: Vec<Reply>) -> Reply {
 }
 
 pub(super) fn scan(db: &Db, context: &Context, args: &[Bytes]) -> Ran {
+    visible_scan(db, context, Visible::ALL, args)
+}
+
+pub(super) fn visible_scan(
+    db: &Db,
+    context: &Context,
+    visible: Visible<'_>,
+    args: &[Bytes],
+) -> Ran {
     let (cursor, options) = (cursor(&args[0])?, options(&args[1..], true)?);
     if cursor >= 1 << CURSOR_BITS {
         return Ok(answer(0, Vec::new()));
     }
     let mut found = Vec::new();
-    let next = page(db.iter_from(start(cursor)), options.count, |entry| {
+    let rows = db.iter_from(start(cursor)).filter(|(_, entry)| visible.shows(&entry.key));
+    let next = page(rows, options.count, |entry| {
         let name = entry.value.type_name().as_bytes();
         let wanted = !entry.is_due(context.now_ms)
             && options.pattern.is_none_or(|pattern| glob::matches(pattern, &entry.key))

@@ -9,7 +9,7 @@ use super::spec::Run::{Connection, Read, Write};
 use super::spec::{Keys, Run, Spec};
 use super::{
     expiry, hashes, keys, lists, scan, set_algebra, sets, sorted_set_ranges, sorted_set_stores,
-    sorted_sets, strings,
+    sorted_sets, strings, visible,
 };
 
 /// Longest name of a command.
@@ -149,6 +149,10 @@ static SPECS: &[Spec] = &[
     data(121, "PANCHAYAT|DUE", 2, Keys::Everything, Read(keys::due)),
     data(122, "PANCHAYAT|KEYSPACE", 1, Keys::Everything, Read(keys::keyspace)),
     data(123, "PANCHAYAT|CAS", 4, Keys::First(1), Write(strings::compare_and_set)),
+    data(124, "PANCHAYAT|KEYS", -3, Keys::Everything, Read(visible::keys)),
+    data(125, "PANCHAYAT|SCAN", -3, Keys::Everything, Read(visible::scan)),
+    data(126, "PANCHAYAT|RANDOMKEY", -2, Keys::Everything, Read(visible::randomkey)),
+    data(127, "PANCHAYAT|DBSIZE", -2, Keys::Everything, Read(visible::dbsize)),
     connection("PING", -1),
     connection("ECHO", 2),
     connection("HELLO", -1),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::encode::Resp;
 use super::registry::Peer;
 use super::session::{Session, unknown_subcommand, wrong_arity};
 use crate::redis::{Reply, parse_integer};
@@ -14,85 +13,25 @@ pub(super) const REDIS_VERSION: &str = "7.2.0";
 
 const SYNTAX: &str = "ERR syntax error";
 
-/// `HELLO`: which version of the protocol to speak.
-pub(super) fn hello(session: &mut Session, args: &[Bytes]) -> Reply {
-    let mut resp = session.resp;
-    let mut name = None;
-    if let Some(version) = args.first() {
-        resp = match parse_integer(version) {
-            Some(2) => Resp::Two,
-            Some(3) => Resp::Three,
-            Some(_) => return Reply::error("NOPROTO unsupported protocol version"),
-            None => {
-                return Reply::error("ERR Protocol version is not an integer or out of range");
-            }
-        };
-        let mut rest = &args[1..];
-        loop {
-            rest = match rest {
-                [] => break,
-                [option, user, password, rest @ ..] if option.eq_ignore_ascii_case(b"auth") => {
-                    let answer = auth(&[user.clone(), password.clone()]);
-                    if answer.is_error() {
-                        return answer;
-                    }
-                    rest
-                }
-                [option, value, rest @ ..] if option.eq_ignore_ascii_case(b"setname") => {
-                    name = Some(value);
-                    rest
-                }
-                [option, ..] => {
-                    let option = String::from_utf8_lossy(option);
-                    let text = format!("ERR Syntax error in HELLO option '{option}'");
-                    return Reply::error(text);
-                }
-            };
-        }
-    }
-    if let Some(name) = name {
-        let set = set_name(session, name);
-        if set.is_error() {
-            return set;
-        }
-    }
-    session.resp = resp;
-    let bulk = |text: &str| Reply::bulk(text);
-    Reply::Map(vec![
-        (bulk("server"), bulk("redis")),
-        (bulk("version"), bulk(REDIS_VERSION)),
-        (bulk("proto"), Reply::Integer(resp.number())),
-        (bulk("id"), Reply::Integer(session.peer.id as i64)),
-        (bulk("mode"), bulk("standalone")),
-        (bulk("role"), bulk("master")),
-        (bulk("modules"), Reply::Array(Vec::new())),
-    ])
-}
-
-/// `AUTH` where nobody needs to: as Redis answers without a password.
-pub(super) fn auth(args: &[Bytes]) -> Reply {
-    match args {
-        [_] => Reply::error(
-            "ERR AUTH <password> called without any password configured for the default user. Are \
-             you sure your configuration is correct?",
-        ),
-        [user, _] if &user[..] == b"default" => Reply::OK,
-        [_, _] => Reply::error("WRONGPASS invalid username-password pair or user is disabled."),
-        _ => Reply::error(SYNTAX),
-    }
-}
-
-fn set_name(session: &Session, name: &[u8]) -> Reply {
-    if !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-        let text = "ERR Client names cannot contain spaces, newlines or special characters.";
-        return Reply::error(text);
+pub(super) fn set_name(session: &Session, name: &[u8]) -> Reply {
+    if !is_name(name) {
+        return Reply::error(BAD_NAME);
     }
     session.peer.about.lock().name = String::from_utf8_lossy(name).into_owned();
     Reply::OK
 }
 
+/// The error of a name that is none.
+pub(super) const BAD_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// Whether a client may be called so.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
 fn set_info(session: &Session, attribute: &[u8], value: &[u8]) -> Reply {
-    if !value.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+    if !is_name(value) {
         let attribute = String::from_utf8_lossy(attribute).to_lowercase();
         let text =
             format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
@@ -128,8 +67,14 @@ pub(super) fn client(session: &mut Session, args: &[Bytes]) -> Reply {
         (b"setname", [name]) => set_name(session, name),
         (b"setinfo", [attribute, value]) => set_info(session, attribute, value),
         (b"info", []) => Reply::Text(format!("{}\n", session.peer.line()).into()),
-        (b"list", _) => list(session, rest),
-        (b"kill", [_, ..]) => kill(session, rest),
+        (b"list", _) => match session.require_admin("client|list") {
+            Ok(()) => list(session, rest),
+            Err(error) => error,
+        },
+        (b"kill", [_, ..]) => match session.require_admin("client|kill") {
+            Ok(()) => kill(session, rest),
+            Err(error) => error,
+        },
         // Nothing is ever evicted, and nothing keeps count of what is looked at.
         (b"no-evict" | b"no-touch", [_]) => on_or_off(&rest[0]),
         (b"reply", [mode]) if mode.eq_ignore_ascii_case(b"on") => Reply::OK,

@@ -22,7 +22,7 @@ use super::encode::{Resp, encode};
 use super::groups::{Fits, Group, Keys, Touched};
 use super::pending::{Pending, Shape, Work, begin};
 use super::registry::Peer;
-use super::request::Parser;
+use super::request::{Parser, ProtocolError, Request};
 use super::service::Service;
 use super::session::{Session, Step};
 use crate::redis::{Batch, Call, Guard, Reply};
@@ -31,6 +31,8 @@ use crate::redis::{Batch, Call, Guard, Reply};
 const READ_BYTES: usize = 16 << 10;
 /// So many bytes wait to be written; more replies are made into bytes when these have gone.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
+/// Most that is held for somebody who has not said who it is.
+const NOBODYS_BYTES_MAX: usize = 256 << 10;
 /// Most groups of requests under way.
 const PENDING_MAX: usize = 64;
 /// So many turns without a break: other connections wait for the thread.
@@ -199,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let step = match self.waiting.take() {
                 Some(step) => step,
                 None if !matches!(self.phase, Phase::Open | Phase::Ended) => break,
-                None => match self.parser.next(&mut self.input) {
+                None => match self.next_request() {
                     Ok(Some(request)) => self.session.step(request),
                     Ok(None) => {
                         if self.phase == Phase::Ended {
@@ -225,6 +227,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.session.publish(last.unwrap_or("command"));
         }
         begun
+    }
+
+    fn next_request(&mut self) -> Result<Option<Request>, ProtocolError> {
+        self.parser.trust(self.session.account.is_some());
+        self.parser.next(&mut self.input)
     }
 
     /// Begins with one request, or gives it back if it has to wait.
@@ -349,7 +356,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let Some(first) = self.pending.front_mut() else { break };
             let replies = match first.poll(&self.service, cx) {
                 Poll::Ready((replies, changes)) => {
-                    self.session.watched.extend(changes.watched);
+                    let resp = self.session.change(changes);
+                    if first.is_alone() {
+                        first.resp = resp;
+                    }
                     replies
                 }
                 Poll::Pending if first.is_late() => {
@@ -399,7 +409,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         // What must be answered first is not made longer without bound.
-        if self.phase != Phase::Open || self.bytes() > self.service.limits.connection_bytes_max {
+        let bytes_max = match self.session.account {
+            Some(_) => self.service.limits.connection_bytes_max,
+            None => NOBODYS_BYTES_MAX,
+        };
+        if self.phase != Phase::Open || self.bytes() > bytes_max {
             return false;
         }
         match self.poll_read(cx) {
@@ -482,6 +496,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             _ => Duration::MAX,
         };
         let silent = (patience != Duration::MAX).then(|| (self.read_at + patience, true));
-        [late, unread, silent].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let nobody = self.session.account.is_none();
+        let since = Instant::from_std(self.session.nobody_since);
+        let nobody = nobody.then_some((since + limits.stall_timeout, true));
+        [late, unread, silent, nobody].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

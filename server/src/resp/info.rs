@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::client::REDIS_VERSION;
 use super::health::{majority, reached};
 use super::service::Service;
+use super::session::Session;
 use crate::redis::Reply;
 
 /// The sections there are.
@@ -15,7 +16,10 @@ const SECTIONS: [&str; 7] =
     ["server", "clients", "memory", "stats", "replication", "panchayat", "keyspace"];
 
 /// `INFO`, of everything or of some sections.
-pub(super) fn info(service: &Service, args: &[Bytes]) -> Reply {
+pub(super) fn info(session: &Session, args: &[Bytes]) -> Reply {
+    let service = &session.service;
+    // How many keys there are is for those who may see all of them.
+    let sees_all = session.account.as_ref().is_some_and(|account| account.rights.reads_all());
     let asked = |section: &str| {
         args.is_empty()
             || args.iter().any(|arg| {
@@ -31,6 +35,9 @@ pub(super) fn info(service: &Service, args: &[Bytes]) -> Reply {
         }
         let title = section[..1].to_uppercase() + &section[1..];
         let _ = write!(text, "# {title}\r\n");
+        if section == "keyspace" && !sees_all {
+            continue;
+        }
         for (name, value) in lines(service, section) {
             let _ = write!(text, "{name}:{value}\r\n");
         }
@@ -67,6 +74,7 @@ fn lines(service: &Service, section: &str) -> Vec<(String, String)> {
         "stats" => vec![
             line("total_connections_received", count(&counters.connections)),
             line("rejected_connections", count(&counters.refused)),
+            line("acl_access_denied_auth", service.access.failures().to_string()),
             line("tls_handshakes_failed", count(&counters.handshakes_failed)),
             line("total_commands_processed", count(&counters.commands)),
             line("command_timeouts", count(&counters.timeouts)),

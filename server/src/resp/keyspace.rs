@@ -17,7 +17,7 @@ use crate::redis::{Batch, CURSOR_BITS, Call, Outcome, Reply};
 pub(super) fn steps(session: &Session, call: Call) -> Steps {
     let service = session.service.clone();
     Box::pin(async move {
-        let reply = match call.spec.name {
+        let reply = match call.as_asked().0 {
             "SCAN" => scan(&service, call).await,
             "FLUSHDB" | "FLUSHALL" => flush(&service, call).await,
             name => merged(&service, name, call).await,
@@ -70,13 +70,15 @@ async fn flush(service: &Service, call: Call) -> Result<Reply, Reply> {
 
 /// One workload after the other: a cursor says in which one it is, above its place there.
 async fn scan(service: &Service, mut call: Call) -> Result<Reply, Reply> {
-    let text = std::str::from_utf8(&call.args[0]).unwrap_or_default();
+    let at = call.as_asked().1;
+    let text =
+        call.args.get(at).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
     let cursor: u64 = text.parse().map_err(|_| Reply::error("ERR invalid cursor"))?;
     let workload = (cursor >> CURSOR_BITS) as usize;
     if workload >= service.workloads.len() {
         return Ok(Reply::Array(vec![Reply::bulk("0"), Reply::Array(Vec::new())]));
     }
-    call.args[0] = (cursor & ((1 << CURSOR_BITS) - 1)).to_string().into();
+    call.args[at] = (cursor & ((1 << CURSOR_BITS) - 1)).to_string().into();
     let reply = ask(service, workload, call).await?;
     let Reply::Array(mut parts) = reply else { return Ok(reply) };
     if let Some(Reply::Bulk(next)) = parts.first_mut() {

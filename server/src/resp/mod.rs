@@ -12,9 +12,11 @@
 //! | [`groups`], [`pending`] | requests under way |
 //! | [`transaction`] | `WATCH`, `MULTI`, `EXEC` |
 //! | [`keyspace`] | what looks at all keys, in all workloads |
+//! | [`authentication`] | `AUTH`, `HELLO` |
 //! | [`client`], [`server`], [`info`] | about the connection, and about the server |
 //! | [`service`], [`health`], [`sweep`] | what all connections of a replica share |
 
+mod authentication;
 mod client;
 mod connection;
 mod encode;

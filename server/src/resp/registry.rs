@@ -9,6 +9,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::access::DEFAULT_USER;
+
 /// What others may know of a connection.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -33,6 +35,7 @@ pub(super) struct About {
     pub(super) last: &'static str,
     pub(super) queued: Option<usize>,
     pub(super) watched: usize,
+    pub(super) user: String,
 }
 
 /// All connections of a replica.
@@ -69,7 +72,7 @@ impl Peer {
         format!(
             "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 \
              multi={} watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
-             omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             omem=0 tot-mem=0 events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
             self.id,
             self.addr,
             self.local,
@@ -79,6 +82,7 @@ impl Peer {
             about.queued.map_or(-1, |count| count as i64),
             about.watched,
             about.last,
+            about.user,
             about.resp,
             about.library,
             about.library_version,
@@ -96,7 +100,12 @@ impl Registry {
             local,
             began: Instant::now(),
             last_ms: AtomicU64::new(0),
-            about: Mutex::new(About { resp: 2, last: "NULL", ..About::default() }),
+            about: Mutex::new(About {
+                resp: 2,
+                last: "NULL",
+                user: DEFAULT_USER.to_owned(),
+                ..About::default()
+            }),
             killed: AtomicBool::new(false),
             kill: Notify::new(),
         });

@@ -17,6 +17,9 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 const ARGUMENTS_MAX: i64 = 1 << 20;
 /// Room made for arguments before any has come.
 const ARGUMENTS_AHEAD: i64 = 16;
+/// The same for a client that has not said who it is, as in Redis; and its longest argument.
+const UNTRUSTED_ARGUMENTS_MAX: i64 = 10;
+const UNTRUSTED_BULK_BYTES_MAX: usize = 16 << 10;
 /// What an argument takes beside its bytes.
 const ARGUMENT_COST: usize = 48;
 
@@ -42,6 +45,10 @@ pub(crate) enum ProtocolError {
     Quotes,
     #[error("a request may take {0} bytes")]
     TooLarge(usize),
+    #[error("unauthenticated multibulk length")]
+    UntrustedArray,
+    #[error("unauthenticated bulk length")]
+    UntrustedBulk,
 }
 
 /// Where in a request the parser is.
@@ -58,12 +65,27 @@ pub(crate) struct Parser {
     /// What the arguments take.
     bytes: usize,
     bytes_max: usize,
+    /// Whether the client has said who it is.
+    trusted: bool,
 }
 
 impl Parser {
     /// For requests that take up to `bytes_max`.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { arguments: Vec::new(), missing: 0, bulk: None, searched: 0, bytes: 0, bytes_max }
+        Self {
+            arguments: Vec::new(),
+            missing: 0,
+            bulk: None,
+            searched: 0,
+            bytes: 0,
+            bytes_max,
+            trusted: true,
+        }
+    }
+
+    /// Whether requests may be larger than it takes to say who one is.
+    pub(crate) fn trust(&mut self, trusted: bool) {
+        self.trusted = trusted;
     }
 
     /// Whether it is between two requests.
@@ -93,6 +115,9 @@ impl Parser {
                         };
                         let count = parse_integer(&line[1..]).filter(|n| *n <= ARGUMENTS_MAX);
                         let count = count.ok_or(ProtocolError::ArrayLength)?;
+                        if !self.trusted && count > UNTRUSTED_ARGUMENTS_MAX {
+                            return Err(ProtocolError::UntrustedArray);
+                        }
                         // An empty array asks for nothing.
                         self.missing = usize::try_from(count).unwrap_or(0);
                         self.arguments =
@@ -137,6 +162,9 @@ impl Parser {
                 self.bytes = self.bytes.saturating_add(length).saturating_add(ARGUMENT_COST);
                 if length > self.bytes_max {
                     return Err(ProtocolError::BulkLength);
+                }
+                if !self.trusted && length > UNTRUSTED_BULK_BYTES_MAX {
+                    return Err(ProtocolError::UntrustedBulk);
                 }
                 if self.bytes > self.bytes_max {
                     return Err(ProtocolError::TooLarge(self.bytes_max));

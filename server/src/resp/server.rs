@@ -4,15 +4,22 @@ use bytes::Bytes;
 
 use super::info;
 use super::service::{Service, wall_now};
-use super::session::{unknown_subcommand, wrong_arity};
+use super::session::{Session, unknown_subcommand, wrong_arity};
 use crate::redis::{Keys, Reply, Spec, find, specs};
 
 /// The answer to a command about the server.
-pub(super) fn answer(service: &Service, spec: &Spec, args: &[Bytes]) -> Reply {
+pub(super) fn answer(session: &Session, spec: &Spec, args: &[Bytes]) -> Reply {
+    let service = &session.service;
     match spec.name {
-        "INFO" => info::info(service, args),
+        "INFO" => info::info(session, args),
         "COMMAND" => command(args),
-        "CONFIG" => config(service, args),
+        "CONFIG" => {
+            let name = format!("config|{}", String::from_utf8_lossy(&args[0]));
+            match session.require_admin(&name) {
+                Ok(()) => config(service, args),
+                Err(error) => error,
+            }
+        }
         "TIME" => {
             let now = wall_now().0;
             let part = |number: u64| Reply::bulk(number.to_string());

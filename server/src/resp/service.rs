@@ -11,6 +11,7 @@ use panchayat::{Cluster, Replica, WallTime};
 use super::health::Health;
 use super::limits::{Held, Limits};
 use super::registry::Registry;
+use crate::access::Access;
 use crate::redis::{Reply, Store};
 
 /// A workload, as connections see it.
@@ -41,6 +42,7 @@ pub(crate) struct Service {
     /// Where keys belong that no prefix claims.
     rest: usize,
     pub(crate) limits: Limits,
+    pub(crate) access: Arc<Access>,
     pub(super) held: Held,
     pub(super) registry: Registry,
     pub(super) health: Health,
@@ -70,6 +72,7 @@ impl Service {
         mut routes: Vec<Route>,
         rest: usize,
         limits: Limits,
+        access: Arc<Access>,
     ) -> Arc<Self> {
         assert!(
             rest < workloads.len() && routes.iter().all(|route| route.workload < workloads.len())
@@ -82,6 +85,7 @@ impl Service {
             routes,
             rest,
             limits,
+            access,
             held: Held::default(),
             registry: Registry::default(),
             health: Health::default(),

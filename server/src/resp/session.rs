@@ -3,16 +3,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 use panchayat::{ReadLevel, Span};
 
+use super::authentication::Hello;
 use super::encode::Resp;
 use super::registry::Peer;
 use super::request::Request;
 use super::service::Service;
 use super::transaction::Multi;
-use super::{client, keyspace, server, transaction};
+use super::{authentication, client, keyspace, server, transaction};
+use crate::access::{Account, DEFAULT_USER, no_command};
 use crate::redis::{Batch, Call, Guard, Keys, Reply, Run, Spec, find, parse_integer};
 
 /// Longest part of a request that an error repeats.
@@ -26,6 +29,10 @@ const EXEC_ARITY: &str = "EXECABORT Transaction discarded because of: wrong numb
 pub(super) struct Session {
     pub(super) service: Arc<Service>,
     pub(super) peer: Arc<Peer>,
+    /// Who it is; nobody yet if there is none.
+    pub(super) account: Option<Arc<Account>>,
+    /// Since when it is nobody, or was somebody's first.
+    pub(super) nobody_since: Instant,
     pub(super) resp: Resp,
     /// How current reads have to be.
     pub(super) level: ReadLevel,
@@ -38,6 +45,10 @@ pub(super) struct Session {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) watched: Vec<Guard>,
+    /// Who the connection is from now on.
+    pub(super) account: Option<Arc<Account>>,
+    /// What it has said of itself.
+    pub(super) hello: Option<Hello>,
 }
 
 /// Several steps.
@@ -59,9 +70,12 @@ pub(super) enum Step {
 
 impl Session {
     pub(super) fn new(service: Arc<Service>, peer: Arc<Peer>) -> Self {
+        let account = service.access.anonymous().cloned();
         Self {
             service,
             peer,
+            account,
+            nobody_since: Instant::now(),
             resp: Resp::Two,
             level: ReadLevel::Linearizable,
             multi: None,
@@ -81,6 +95,9 @@ impl Session {
         let at = self.peer.began.elapsed().as_millis() as u64;
         self.peer.last_ms.store(at, Ordering::Relaxed);
         match self.understand(request) {
+            Ok((spec, _)) if self.account.is_none() && !authentication::is_free(spec) => {
+                Step::Reply(Reply::error(authentication::NOAUTH))
+            }
             Ok((spec, args)) => self.begin(spec, args),
             Err(error) => {
                 if matches!(&error, Reply::Error(text) if text == EXEC_ARITY) {
@@ -120,7 +137,9 @@ impl Session {
             "MULTI" | "EXEC" | "DISCARD" | "UNWATCH" => transaction::step(self, spec),
             "RESET" => self.reset(),
             "QUIT" => Step::Close(Reply::OK),
-            "OBJECT" => match object(&args) {
+            "AUTH" => authentication::auth(self, &args),
+            "HELLO" => authentication::hello(self, &args),
+            "OBJECT" => match self.call(spec, args) {
                 Ok(call) => self.begin_call(call),
                 Err(error) => Step::Reply(error),
             },
@@ -129,12 +148,44 @@ impl Session {
     }
 
     fn begin_data(&mut self, spec: &'static Spec, args: Vec<Bytes>) -> Step {
-        match Call::new(spec, args) {
-            Some(call) if spec.keys == Keys::Everything => Step::Steps(keyspace::steps(self, call)),
-            Some(call) if spec.name == "WATCH" => transaction::watch(self, call),
-            Some(call) => self.begin_call(call),
-            None => Step::Reply(wrong_arity(&spec.name.to_lowercase())),
+        match self.call(spec, args) {
+            Ok(call) if spec.keys == Keys::Everything => Step::Steps(keyspace::steps(self, call)),
+            Ok(call) if spec.name == "WATCH" => transaction::watch(self, call),
+            Ok(call) => self.begin_call(call),
+            Err(error) => Step::Reply(error),
         }
+    }
+
+    /// The call that a command about data makes, if whoever asks may make it. There is no other way
+    /// from a request to a call.
+    pub(super) fn call(&self, spec: &'static Spec, args: Vec<Bytes>) -> Result<Call, Reply> {
+        let call = match spec.name {
+            "OBJECT" => object(&args)?,
+            name => Call::new(spec, args).ok_or_else(|| wrong_arity(&name.to_lowercase()))?,
+        };
+        match &self.account {
+            Some(account) => account.rights.admit(call),
+            None => Err(Reply::error(authentication::NOAUTH)),
+        }
+    }
+
+    /// Whether it may look at, and end, other connections.
+    pub(super) fn require_admin(&self, command: &str) -> Result<(), Reply> {
+        let admin = self.account.as_ref().is_some_and(|account| account.rights.admin);
+        if admin { Ok(()) } else { Err(no_command(command)) }
+    }
+
+    /// Applies what several steps leave behind; how replies are written from here on.
+    pub(super) fn change(&mut self, changes: Changes) -> Resp {
+        self.watched.extend(changes.watched);
+        if let Some(account) = changes.account {
+            self.peer.about.lock().user.clone_from(&account.name);
+            self.account = Some(account);
+        }
+        if let Some(hello) = changes.hello {
+            hello.apply(self);
+        }
+        self.resp
     }
 
     fn begin_call(&mut self, call: Call) -> Step {
@@ -158,15 +209,15 @@ impl Session {
                 Some(_) => Reply::error("ERR DB index is out of range"),
                 None => Reply::error("ERR value is not an integer or out of range"),
             },
-            "HELLO" => client::hello(self, args),
-            "AUTH" => client::auth(args),
+            // Who is somebody else comes to be that before or after a transaction, not within.
+            "HELLO" => authentication::hello_now(self, args),
             "CLIENT" => client::client(self, args),
             "READONLY" => self.readonly(args),
             "READWRITE" => {
                 self.level = ReadLevel::Linearizable;
                 Reply::OK
             }
-            _ => server::answer(&self.service, spec, args),
+            _ => server::answer(self, spec, args),
         }
     }
 
@@ -190,7 +241,12 @@ impl Session {
         self.watched.clear();
         self.resp = Resp::Two;
         self.level = ReadLevel::Linearizable;
-        self.peer.about.lock().name.clear();
+        self.account = self.service.access.anonymous().cloned();
+        self.nobody_since = Instant::now();
+        let mut about = self.peer.about.lock();
+        about.name.clear();
+        about.user = DEFAULT_USER.to_owned();
+        drop(about);
         Step::Reply(Reply::Simple("RESET".into()))
     }
 
@@ -205,7 +261,7 @@ impl Session {
 }
 
 /// `OBJECT`, whose subcommands are about keys.
-pub(super) fn object(args: &[Bytes]) -> Result<Call, Reply> {
+fn object(args: &[Bytes]) -> Result<Call, Reply> {
     if args[0].eq_ignore_ascii_case(b"encoding") {
         let call = find(b"OBJECT|ENCODING").and_then(|spec| Call::new(spec, args[1..].to_vec()));
         return call.ok_or_else(|| wrong_arity("object|encoding"));

@@ -9,9 +9,12 @@ use bytes::Bytes;
 use panchayat::ReadLevel;
 
 use super::pending::{Work, begin};
-use super::session::{Changes, Session, Step, is_connection, object};
-use super::{failure, session};
+use super::session::{Changes, Session, Step, is_connection};
+use super::{authentication, failure};
 use crate::redis::{Batch, Call, Guard, Keys, Outcome, Reply, Spec};
+
+/// The error of what cannot wait for `EXEC`.
+const NOT_WITHIN: &str = "ERR Command not allowed inside a transaction";
 
 /// Commands that wait for `EXEC`.
 #[derive(Default)]
@@ -50,16 +53,15 @@ pub(super) fn is_immediate(spec: &Spec) -> bool {
 /// Queues a command.
 pub(super) fn queue(session: &mut Session, spec: &'static Spec, args: Vec<Bytes>) -> Reply {
     let bytes_max = session.service.limits.request_bytes_max;
-    let Some(multi) = &mut session.multi else { return Reply::error("ERR no transaction") };
     // It may wait for long: not in the buffer that it came in.
     let args: Vec<_> = args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect();
     let queued = match spec.name {
-        "OBJECT" => object(&args).map(Queued::Call),
+        _ if authentication::authenticates(spec, &args) => Err(Reply::error(NOT_WITHIN)),
+        "OBJECT" => session.call(spec, args).map(Queued::Call),
         _ if is_connection(spec) => Ok(Queued::Connection(spec, args)),
-        name => Call::new(spec, args)
-            .map(Queued::Call)
-            .ok_or_else(|| session::wrong_arity(&name.to_lowercase())),
+        _ => session.call(spec, args).map(Queued::Call),
     };
+    let Some(multi) = &mut session.multi else { return Reply::error("ERR no transaction") };
     let queued = match queued {
         Ok(queued) => queued,
         Err(error) => {
@@ -128,7 +130,7 @@ fn exec(session: &mut Session) -> Step {
     if let Some(call) = everything.filter(|_| session.service.workloads.len() > 1) {
         return Step::Reply(Reply::error(format!(
             "CROSSSLOT {} in a transaction would span all workloads; nothing was applied",
-            call.spec.name
+            call.as_asked().0
         )));
     }
     let keys = guards.iter().map(Guard::key).chain(calls.iter().flat_map(Call::keys));
@@ -163,7 +165,7 @@ pub(super) fn watch(session: &mut Session, call: Call) -> Step {
                 Err(error) => return (error, Changes::default()),
             }
         }
-        (Reply::OK, Changes { watched })
+        (Reply::OK, Changes { watched, ..Changes::default() })
     }))
 }
 

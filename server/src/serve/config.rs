@@ -26,6 +26,19 @@
 //!   clear_beyond_loopback: false  # anyone who can reach the port could read
 //!   peers:                        # where the others' are, for a page about all
 //!     delhi: 10.0.2.10:9001
+//! users:                          # without any, whoever connects may do everything
+//!   - name: shop
+//!     password: "$argon2id$..."   # made by `panchayat user hash`; a list while it changes
+//!     read: ["item:", "order:"]   # what keys begin with; "" for all keys
+//!     write: ["order:"]
+//!   - name: default               # who has not said AUTH, if that may be anybody
+//!     anonymous: true
+//!     read: ["item:"]
+//!   - name: operator
+//!     password: "$argon2id$..."
+//!     read: [""]
+//!     write: [""]
+//!     admin: true                 # CLIENT LIST, CLIENT KILL, CONFIG
 //! workloads:                      # unless all keys are in one, ordered by EPaxos
 //!   - name: payments
 //!     prefixes: ["pay:"]
@@ -46,6 +59,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use panchayat::topology::yaml::{Fields, Node, Position, Read, Source, Value, named_entries, read};
@@ -55,6 +69,8 @@ use panchayat::{
 
 use super::admin::{AdminConfig, admin};
 use super::clients::{self, ClientsConfig};
+use super::users;
+use crate::access::Access;
 use crate::errors::CliError;
 use crate::resp::Limits;
 
@@ -85,6 +101,7 @@ pub(crate) struct Config {
     pub(crate) durability: Durability,
     pub(crate) clients: ClientsConfig,
     pub(crate) admin: AdminConfig,
+    pub(crate) access: Arc<Access>,
     /// Empty for a single one without a name.
     pub(crate) workloads: Vec<WorkloadConfig>,
     pub(crate) limits: Limits,
@@ -121,6 +138,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         "durability",
         "clients",
         "admin",
+        "users",
         "workloads",
         "limits",
     ];
@@ -145,8 +163,10 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         None => Durability::Fsync,
         Some(node) => durability(source, node)?,
     };
-    let clients = clients::read(source, top.optional("clients"), dir, false)?;
     let admin = admin(source, top.optional("admin"), &sites)?;
+    let users = top.optional("users");
+    let clients = clients::read(source, top.optional("clients"), dir, users.is_some())?;
+    let access = Arc::new(users::read(source, users)?);
     let workloads = match top.optional("workloads") {
         None => Vec::new(),
         Some(node) => workloads(source, node, &sites)?,
@@ -163,6 +183,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         durability,
         clients,
         admin,
+        access,
         workloads,
         limits,
     })
@@ -173,7 +194,7 @@ pub(super) fn among(names: &[String]) -> String {
 }
 
 /// A text and where it stands.
-fn plain(source: &Source<'_>, key: &str, node: Node) -> Read<(String, Position)> {
+pub(super) fn plain(source: &Source<'_>, key: &str, node: Node) -> Read<(String, Position)> {
     match node.value {
         Value::Text(text) => Ok((text, node.at)),
         other => {
@@ -261,7 +282,7 @@ fn workloads(source: &Source<'_>, node: Node, sites: &[String]) -> Read<Vec<Work
     Ok(workloads)
 }
 
-fn list(source: &Source<'_>, key: &str, node: Node, most: usize) -> Read<Vec<Node>> {
+pub(super) fn list(source: &Source<'_>, key: &str, node: Node, most: usize) -> Read<Vec<Node>> {
     let message = match node.value {
         Value::List(items) if items.len() <= most => return Ok(items),
         Value::List(_) => format!("`{key}` may have {most} entries"),
@@ -427,6 +448,31 @@ limits:
             ),
             (
                 "data_dir: data",
+                "data_dir: data\nusers:\n  - name: shop",
+                "p.yaml:9:5: `shop` has no password (`panchayat user hash`",
+            ),
+            (
+                "data_dir: data",
+                "data_dir: data\nusers:\n  - name: shop\n    password: hunter2",
+                "p.yaml:10:3: `password`: it is no hash of a password",
+            ),
+            (
+                "data_dir: data",
+                "data_dir: data\nusers:\n  - name: shop\n    anonymous: true",
+                "only a user `default` without a password can be anonymous",
+            ),
+            (
+                "data_dir: data",
+                "data_dir: data\nusers:\n  - {name: default, anonymous: true}\n  - {name: default, anonymous: true}",
+                "two users are called `default`",
+            ),
+            (
+                "data_dir: data",
+                "data_dir: data\nusers:\n  - {name: default, anonymous: true, read: all}",
+                "`read` must be a list",
+            ),
+            (
+                "data_dir: data",
                 "data_dir: data\nclients:\n  tls: {certificate: c}",
                 "`tls` has no `key`",
             ),
@@ -435,10 +481,12 @@ limits:
             assert_ne!(text, GOOD, "{from}");
             let error = read_text(&text).unwrap_err().to_string();
             assert!(error.contains(told), "{from} -> {to}: {error}");
+            assert!(!error.contains("hunter2"), "a password in an error: {error}");
         }
         for clients in [
             "listen: 0.0.0.0:6379\n  clear_beyond_loopback: true",
             "listen: 0.0.0.0:6379\n  tls: {certificate: c, key: k, client_ca: a}",
+            "listen: 0.0.0.0:6379\n  tls: {certificate: c, key: k}\nusers: []",
             "tls: {certificate: c, key: k}",
         ] {
             let clients = format!("data_dir: data\nclients:\n  {clients}");

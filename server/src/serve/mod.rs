@@ -5,6 +5,7 @@ mod certificates;
 mod clients;
 mod config;
 mod renewal;
+mod users;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use panchayat::identity::Identity;
 use panchayat::{Cluster, Limits, ProtocolChoice, Replica, Workload};
 
 pub(crate) use self::config::{Config, load};
+pub(crate) use self::renewal::SOON as EXPIRES_SOON;
 use crate::admin::{Admin, Observed};
 use crate::cli::Serve;
 use crate::errors::{CliError, FAILED};
@@ -97,7 +99,15 @@ async fn start(config: &Config, identity: Identity) -> Result<Arc<Service>, CliE
     if config.workloads.is_empty() {
         let store = builder.start(Store::default()).await.map_err(started)?;
         let workloads = vec![WorkloadHandle { name: String::new(), store }];
-        return Ok(Service::new(cluster, name, workloads, Vec::new(), 0, config.limits));
+        return Ok(Service::new(
+            cluster,
+            name,
+            workloads,
+            Vec::new(),
+            0,
+            config.limits,
+            config.access.clone(),
+        ));
     }
     for workload in &config.workloads {
         let described = Workload::new(&workload.name).protocol(workload.protocol.clone());
@@ -116,7 +126,7 @@ async fn start(config: &Config, identity: Identity) -> Result<Arc<Service>, CliE
             workload: at,
         }));
     }
-    Ok(Service::new(cluster, name, workloads, routes, rest, config.limits))
+    Ok(Service::new(cluster, name, workloads, routes, rest, config.limits, config.access.clone()))
 }
 
 /// What the admin pages are about.

@@ -1,7 +1,7 @@
 """The Python client library, unchanged, against two cities of a cluster.
 
-Usage: python_client.py PORT OTHER_PORT. Prints the name of each check; ends with an error at the
-first that fails.
+Usage: python_client.py PORT OTHER_PORT [CA_FILE USER PASSWORD]. With the latter over TLS, as that user.
+Prints the name of each check; ends with an error at the first that fails.
 """
 
 import os
@@ -133,11 +133,32 @@ def errors(here):
     check("no integer", raises(redis.ResponseError, "not an integer", lambda: here.incr("text")))
 
 
+def strangers(port, ca, user, password):
+    def ping(**more):
+        client = redis.Redis(host="localhost", port=port, socket_timeout=10, **more)
+        return client.ping()
+
+    tls = {"ssl": True, "ssl_ca_certs": ca}
+    check("over TLS with a password", ping(username=user, password=password, **tls))
+    check("without a password", raises(redis.AuthenticationError, "Authentication required", lambda: ping(**tls)))
+    check("with a wrong one", raises(redis.AuthenticationError, "invalid username-password pair",
+                                     lambda: ping(username=user, password="wrong", **tls)))
+    check("in clear", raises(redis.ConnectionError, "", lambda: ping(username=user, password=password)))
+    check("without trust", raises(redis.ConnectionError, "CERTIFICATE_VERIFY_FAILED",
+                                  lambda: ping(username=user, password=password, ssl=True)))
+
+
 def main():
+    ports, secure = [int(port) for port in sys.argv[1:3]], sys.argv[3:]
+    more = {}
+    if secure:
+        ca, user, password = secure
+        strangers(ports[0], ca, user, password)
+        more = {"ssl": True, "ssl_ca_certs": ca, "username": user, "password": password}
     for protocol in (2, 3):
         print(f"RESP{protocol}")
-        here, there = (redis.Redis(port=int(port), protocol=protocol, socket_timeout=60)
-                       for port in sys.argv[1:3])
+        here, there = (redis.Redis(host="localhost", port=port, protocol=protocol, socket_timeout=60, **more)
+                       for port in ports)
         here.flushall()
         check("ping", here.ping() and there.ping())
         check("info", here.info()["redis_mode"] == "standalone")

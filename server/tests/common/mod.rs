@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod http;
+pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod serve;
 
