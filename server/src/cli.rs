@@ -361,13 +361,23 @@ pub(crate) struct Up {
 ///
 /// The configuration names the members, this one's certificate, its data directory, and which keys
 /// belong to which workload. SIGTERM and Ctrl-C stop it in order: what is under way is answered, and
-/// everything is synced.
+/// everything is synced. SIGHUP has it read its certificates again.
 #[derive(Debug, Args)]
+#[command(after_help = SERVE_EXIT_CODES)]
 pub(crate) struct Serve {
     /// The configuration of this replica
     #[arg(long, value_name = "FILE", default_value = "panchayat.yaml")]
     pub(crate) config: PathBuf,
 }
+
+const SERVE_EXIT_CODES: &str = "\
+Exit codes:
+  0  stopped in order
+  1  did not start, or stopped, for a reason that may pass: an address in use, a full disk, no
+     majority for what was under way
+  2  the configuration or a certificate cannot be used
+  4  the data directory is refused: damaged, of another replica or cluster, or written by a newer
+     program; starting again is no help";
 
 /// Set a key of a running cluster
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan};
 use panchayat::topology::{Diagnostic, NotFound, TopologyError};
 use panchayat::transport::TransportError;
-use panchayat::{BackupError, LocalError, NoWorkload, StartError};
+use panchayat::{BackupError, LocalError, MarkerError, NoWorkload, StartError, StorageError};
 use panchayat_bench::experiment::ExperimentError;
 use panchayat_bench::geo::GeoError;
 use panchayat_bench::loopback::LoopbackError;
@@ -27,6 +27,8 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// The outcome is not known.
 pub(crate) const UNKNOWN: u8 = 3;
+/// The data directory must not be used by this program, or by this replica: trying again is no help.
+pub(crate) const REFUSED: u8 = 4;
 
 /// Why a command of the command line did not do its work.
 #[derive(Debug, Error)]
@@ -257,6 +259,7 @@ impl CliError {
             ) => USAGE,
             Self::Protocol(_) => USAGE,
             Self::OperateUnknown(_) => UNKNOWN,
+            Self::Serve(error) => of_start(error),
             _ => FAILED,
         }
     }
@@ -294,9 +297,43 @@ impl CliError {
     }
 }
 
+/// The exit code of a replica that did not start: whether it is its data directory that it refuses, its
+/// configuration, or something that may pass.
+fn of_start(error: &StartError) -> u8 {
+    match error {
+        StartError::Storage(
+            StorageError::Refused { .. }
+            | StorageError::NoJournal { .. }
+            | StorageError::MissingRecords { .. }
+            | StorageError::JournalBehind { .. }
+            | StorageError::Snapshot { .. }
+            | StorageError::SnapshotOwner { .. },
+        )
+        | StartError::Marker(
+            MarkerError::Other { .. }
+            | MarkerError::Terms { .. }
+            | MarkerError::NewerFormat { .. }
+            | MarkerError::Damaged { .. },
+        )
+        | StartError::Snapshot(_)
+        | StartError::Marks(_)
+        | StartError::NoMark { .. }
+        | StartError::Imported { .. }
+        | StartError::StrayRecords { .. }
+        | StartError::Record { .. } => REFUSED,
+        StartError::WrongIdentity { .. }
+        | StartError::UnknownMember { .. }
+        | StartError::Protocol(_)
+        | StartError::Limits(_)
+        | StartError::Sessions(_)
+        | StartError::Workload { .. } => USAGE,
+        _ => FAILED,
+    }
+}
+
 /// Whether somebody else uses the data directory.
 fn is_locked(error: &StartError) -> bool {
-    matches!(error, StartError::Storage(panchayat::StorageError::Locked { .. }))
+    matches!(error, StartError::Storage(StorageError::Locked { .. }))
 }
 
 /// An error with its place in a file, if it has one.

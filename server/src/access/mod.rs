@@ -10,7 +10,7 @@
 //! | [`password`] | hashes, and what was right once |
 //! | [`rights`] | which keys a user may read and write |
 //! | [`modes`] | which keys a command reads and writes |
-//! | [`throttle`] | failures per address |
+//! | [`throttle`] | failures per address and user |
 
 mod modes;
 mod password;
@@ -109,11 +109,13 @@ impl Access {
             return Ok(account.clone());
         }
         let account = std::str::from_utf8(name).ok().and_then(|name| self.accounts.get(name));
+        let guessed = account.map(|account| account.name.as_str());
+        // Before anything is compared: who is slowed down must not learn what was right either.
+        if self.throttle.is_exhausted(from, guessed) {
+            return Err(Denied::Busy);
+        }
         if let Some(known) = account.filter(|account| self.is_known(account, password)) {
             return Ok(known.clone());
-        }
-        if self.throttle.is_exhausted(from) {
-            return Err(Denied::Busy);
         }
         let permit = self.checks.clone().acquire_owned();
         let Ok(Ok(permit)) = tokio::time::timeout(patience, permit).await else {
@@ -124,13 +126,13 @@ impl Access {
             return Ok(known.clone());
         }
         // Before it is checked: many at once must not all find room.
-        if !self.throttle.take(from) {
+        if !self.throttle.take(from, guessed) {
             return Err(Denied::Busy);
         }
         let right = check(account.cloned(), password.to_vec(), permit).await;
         match (account, right) {
             (Some(account), Some(at)) => {
-                self.throttle.give_back(from);
+                self.throttle.give_back(from, guessed);
                 account.passwords[at].remember(&self.tagger, password);
                 Ok(account.clone())
             }
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn guessing_is_slowed_down_and_who_is_known_does_not_feel_it() {
+    async fn guessing_is_slowed_down_and_others_do_not_feel_it() {
         let access = Access::new(vec![account("shop", &["right"]), account("other", &["x"])], None);
         let ask = |name: &'static str, password: &'static str| {
             access.authenticate(HERE, name.as_bytes(), password.as_bytes(), PATIENCE)
@@ -218,11 +220,14 @@ mod tests {
             busy += u32::from(denied == Denied::Busy);
         }
         assert!(busy > 0, "nobody was slowed down");
-        ask("shop", "right").await.unwrap();
-        // Another address is another matter.
+        // Not even the right one is told from others then, although it was right before.
+        while ask("shop", "wrong").await.unwrap_err() == Denied::Wrong {}
+        assert_eq!(ask("shop", "right").await.unwrap_err(), Denied::Busy);
+        // Another user, or another address, is another matter.
+        assert_eq!(ask("other", "x").await.unwrap().name, "other");
         let there = IpAddr::from([10, 0, 0, 1]);
-        let asked = access.authenticate(there, b"other", b"x", PATIENCE).await;
-        assert_eq!(asked.unwrap().name, "other");
+        let asked = access.authenticate(there, b"shop", b"right", PATIENCE).await;
+        assert_eq!(asked.unwrap().name, "shop");
     }
 
     #[tokio::test]

@@ -1,4 +1,7 @@
-//! Failures per address: some at once, then one per second.
+//! Failures per address and user, and per address: some at once, then one per second.
+//!
+//! Those of a user slow down who guesses at it, and nobody else at the same address; those of an address
+//! bound what it costs to check passwords from there.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,32 +9,35 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// So many failures are free.
+/// So many failures of a user are free, from one address.
 pub(super) const BURST: u32 = 20;
+/// So many of all users together, and of names that nobody has.
+const BURST_OF_ALL: u32 = 100;
 /// One more is free after so long.
 const REFILL: Duration = Duration::from_secs(1);
-/// Most addresses that are remembered; those beyond share one account.
-const ADDRESSES_MAX: usize = 4_096;
+/// Most that are remembered; those beyond share what is free.
+const REMEMBERED_MAX: usize = 8_192;
 
 /// Who has failed lately.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    failed: Mutex<HashMap<IpAddr, Bucket>>,
+    failed: Mutex<HashMap<Key, Bucket>>,
 }
 
-/// What an address has left: as if it had begun to fill at `since`.
+/// An address, and a user there or all of them.
+type Key = (IpAddr, Option<String>);
+
+/// What is left: when all of it will be back, or is since.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// When it will be, or was, full.
     full_at: Instant,
 }
 
 impl Bucket {
     /// How much is missing.
     fn missing(&self, now: Instant) -> u32 {
-        let left = self.full_at.saturating_duration_since(now);
-        left.as_secs_f64().div_euclid(REFILL.as_secs_f64()) as u32
-            + u32::from(left.subsec_nanos() > 0)
+        let left = self.full_at.saturating_duration_since(now).as_nanos();
+        u32::try_from(left.div_ceil(REFILL.as_nanos())).unwrap_or(u32::MAX)
     }
 }
 
@@ -46,82 +52,112 @@ fn network(addr: IpAddr) -> IpAddr {
     }
 }
 
+/// What a failure of `user` at `from` counts for, and how many are free there. A name that nobody has
+/// counts for the address only.
+fn keys(from: IpAddr, user: Option<&str>) -> impl Iterator<Item = (Key, u32)> {
+    let from = network(from);
+    let own = user.map(|user| ((from, Some(user.to_owned())), BURST));
+    own.into_iter().chain([((from, None), BURST_OF_ALL)])
+}
+
 impl Throttle {
-    /// Whether there is no failure left for `from`.
-    pub(super) fn is_exhausted(&self, from: IpAddr) -> bool {
-        self.is_exhausted_at(from, Instant::now())
+    /// Whether no failure is left for `user` at `from`.
+    pub(super) fn is_exhausted(&self, from: IpAddr, user: Option<&str>) -> bool {
+        self.is_exhausted_at(from, user, Instant::now())
     }
 
-    /// Takes one of the failures that are left for `from`; false if there is none.
-    pub(super) fn take(&self, from: IpAddr) -> bool {
-        self.take_at(from, Instant::now())
+    /// Takes one of the failures that are left; false if there is none.
+    pub(super) fn take(&self, from: IpAddr, user: Option<&str>) -> bool {
+        self.take_at(from, user, Instant::now())
     }
 
     /// It was none.
-    pub(super) fn give_back(&self, from: IpAddr) {
+    pub(super) fn give_back(&self, from: IpAddr, user: Option<&str>) {
         let mut failed = self.failed.lock();
-        let key = key(&failed, from);
-        if let Some(bucket) = failed.get_mut(&key) {
-            bucket.full_at = bucket.full_at.checked_sub(REFILL).unwrap_or(bucket.full_at);
+        for (key, _) in keys(from, user) {
+            if let Some(bucket) = failed.get_mut(&key) {
+                bucket.full_at = bucket.full_at.checked_sub(REFILL).unwrap_or(bucket.full_at);
+            }
         }
     }
 
-    fn is_exhausted_at(&self, from: IpAddr, now: Instant) -> bool {
+    fn is_exhausted_at(&self, from: IpAddr, user: Option<&str>, now: Instant) -> bool {
         let failed = self.failed.lock();
-        failed.get(&key(&failed, from)).is_some_and(|bucket| bucket.missing(now) >= BURST)
+        // Of a user alone: what an address has left is for checking passwords, and known ones need none.
+        let own = keys(from, user).next();
+        own.is_some_and(|(key, burst)| {
+            failed.get(&place(&failed, key)).is_some_and(|bucket| bucket.missing(now) >= burst)
+        })
     }
 
-    fn take_at(&self, from: IpAddr, now: Instant) -> bool {
+    fn take_at(&self, from: IpAddr, user: Option<&str>, now: Instant) -> bool {
         let mut failed = self.failed.lock();
-        if failed.len() >= ADDRESSES_MAX {
+        if failed.len() + 2 > REMEMBERED_MAX {
             failed.retain(|_, bucket| bucket.missing(now) > 0);
         }
-        let key = key(&failed, from);
-        let bucket = failed.entry(key).or_insert(Bucket { full_at: now });
-        let missing = bucket.missing(now);
-        if missing >= BURST {
+        let places: Vec<_> =
+            keys(from, user).map(|(key, burst)| (place(&failed, key), burst)).collect();
+        let missing = |key: &Key| failed.get(key).map_or(0, |bucket| bucket.missing(now));
+        if places.iter().any(|(key, burst)| missing(key) >= *burst) {
             return false;
         }
-        bucket.full_at = bucket.full_at.max(now) + REFILL;
-        if missing + 1 == BURST {
-            tracing::warn!(%from, "too many wrong passwords from there: it is slowed down");
+        for (key, burst) in places {
+            let bucket = failed.entry(key).or_insert(Bucket { full_at: now });
+            bucket.full_at = bucket.full_at.max(now) + REFILL;
+            if bucket.missing(now) == burst {
+                let user = user.unwrap_or("(unknown)");
+                tracing::warn!(%from, user, "too many wrong passwords: slowed down");
+            }
         }
         true
     }
 }
 
-/// Under which address `from` is remembered.
-fn key(failed: &HashMap<IpAddr, Bucket>, from: IpAddr) -> IpAddr {
-    let own = network(from);
-    let overflow = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    if failed.contains_key(&own) || failed.len() < ADDRESSES_MAX { own } else { overflow }
+/// Where `key` is remembered.
+fn place(failed: &HashMap<Key, Bucket>, key: Key) -> Key {
+    let known = failed.contains_key(&key) || failed.len() + 2 <= REMEMBERED_MAX;
+    if known { key } else { (Ipv6Addr::UNSPECIFIED.into(), key.1.map(|_| String::new())) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ME: Option<&str> = Some("me");
+
     #[test]
     fn failures_run_out_and_come_back() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        assert!((0..BURST).all(|_| throttle.take_at(one, now)));
-        assert!(!throttle.take_at(one, now) && throttle.is_exhausted_at(one, now));
-        assert!(throttle.take_at(other, now));
+        assert!((0..BURST).all(|_| throttle.take_at(one, ME, now)));
+        assert!(!throttle.take_at(one, ME, now) && throttle.is_exhausted_at(one, ME, now));
+        assert!(throttle.take_at(other, ME, now) && throttle.take_at(one, Some("you"), now));
         let later = now + REFILL * 3;
-        assert!(!throttle.is_exhausted_at(one, later));
-        assert!((0..3).all(|_| throttle.take_at(one, later)) && !throttle.take_at(one, later));
-        let much_later = now + REFILL * 3 * BURST;
-        assert!((0..BURST).all(|_| throttle.take_at(one, much_later)));
-        assert!(!throttle.take_at(one, much_later), "more than the burst is never saved up");
+        assert!(!throttle.is_exhausted_at(one, ME, later));
+        assert!((0..3).all(|_| throttle.take_at(one, ME, later)));
+        assert!(!throttle.take_at(one, ME, later));
+        let much_later = now + REFILL * 3 * BURST_OF_ALL;
+        assert!((0..BURST).all(|_| throttle.take_at(one, ME, much_later)));
+        assert!(!throttle.take_at(one, ME, much_later), "more than the burst is never saved up");
+    }
+
+    #[test]
+    fn an_address_has_a_bound_whatever_the_names() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let name = |n: u32| n.to_string();
+        let taken = (0..BURST_OF_ALL * 2).filter(|n| throttle.take_at(from, Some(&name(*n)), now));
+        assert_eq!(taken.count() as u32, BURST_OF_ALL);
+        assert!(!throttle.take_at(from, None, now));
+        assert!(!throttle.is_exhausted_at(from, ME, now), "who is known needs no check");
     }
 
     #[test]
     fn what_was_right_costs_nothing() {
         let (throttle, from) = (Throttle::default(), IpAddr::from([10, 0, 0, 1]));
-        for _ in 0..BURST * 3 {
-            assert!(throttle.take(from));
-            throttle.give_back(from);
+        for _ in 0..BURST_OF_ALL * 3 {
+            assert!(throttle.take(from, ME));
+            throttle.give_back(from, ME);
         }
     }
 
@@ -129,14 +165,14 @@ mod tests {
     fn a_network_of_ipv6_is_one_address_and_memory_is_bounded() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         for n in 0..u128::from(BURST) {
-            assert!(throttle.take_at(IpAddr::V6(Ipv6Addr::from((7 << 64) | n)), now));
+            assert!(throttle.take_at(IpAddr::V6(Ipv6Addr::from((7 << 64) | n)), ME, now));
         }
-        assert!(throttle.is_exhausted_at(IpAddr::V6(Ipv6Addr::from((7 << 64) | 999)), now));
+        assert!(throttle.is_exhausted_at(IpAddr::V6(Ipv6Addr::from((7 << 64) | 999)), ME, now));
         let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
         assert_eq!(network(mapped), IpAddr::from([10, 0, 0, 1]));
         for n in 0..20_000u32 {
-            throttle.take_at(IpAddr::from(n.to_be_bytes()), now);
+            throttle.take_at(IpAddr::from(n.to_be_bytes()), ME, now);
         }
-        assert!(throttle.failed.lock().len() <= ADDRESSES_MAX + 1);
+        assert!(throttle.failed.lock().len() <= REMEMBERED_MAX + 2);
     }
 }

@@ -31,8 +31,9 @@ use crate::redis::{Batch, Call, Guard, Reply};
 const READ_BYTES: usize = 16 << 10;
 /// So many bytes wait to be written; more replies are made into bytes when these have gone.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
-/// Most that is held for somebody who has not said who it is.
-const NOBODYS_BYTES_MAX: usize = 256 << 10;
+/// Most that is held for somebody who has not said who it is: so little that a full house of them leaves
+/// others their room.
+const NOBODYS_BYTES_MAX: usize = 24 << 10;
 /// Most groups of requests under way.
 const PENDING_MAX: usize = 64;
 /// So many turns without a break: other connections wait for the thread.

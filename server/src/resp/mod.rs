@@ -28,6 +28,8 @@ mod inline;
 mod keyspace;
 mod limits;
 mod listener;
+#[cfg(test)]
+mod partition;
 mod pending;
 mod registry;
 mod request;

@@ -14,8 +14,13 @@ pub(super) fn answer(session: &Session, spec: &Spec, args: &[Bytes]) -> Reply {
         "INFO" => info::info(session, args),
         "COMMAND" => command(args),
         "CONFIG" => {
-            let name = format!("config|{}", String::from_utf8_lossy(&args[0]));
-            match session.require_admin(&name) {
+            let name = match &args[0].to_ascii_lowercase()[..] {
+                b"get" => "config|get",
+                b"set" => "config|set",
+                b"resetstat" => "config|resetstat",
+                _ => "config",
+            };
+            match session.require_admin(name) {
                 Ok(()) => config(service, args),
                 Err(error) => error,
             }

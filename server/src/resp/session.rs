@@ -31,7 +31,7 @@ pub(super) struct Session {
     pub(super) peer: Arc<Peer>,
     /// Who it is; nobody yet if there is none.
     pub(super) account: Option<Arc<Account>>,
-    /// Since when it is nobody, or was somebody's first.
+    /// Since when it is nobody, if it is.
     pub(super) nobody_since: Instant,
     pub(super) resp: Resp,
     /// How current reads have to be.
@@ -241,8 +241,12 @@ impl Session {
         self.watched.clear();
         self.resp = Resp::Two;
         self.level = ReadLevel::Linearizable;
-        self.account = self.service.access.anonymous().cloned();
-        self.nobody_since = Instant::now();
+        let account = self.service.access.anonymous().cloned();
+        // Whoever is nobody does not get more time by saying so again.
+        if self.account.is_some() && account.is_none() {
+            self.nobody_since = Instant::now();
+        }
+        self.account = account;
         let mut about = self.peer.about.lock();
         about.name.clear();
         about.user = DEFAULT_USER.to_owned();

@@ -135,7 +135,7 @@ def errors(here):
 
 def strangers(port, ca, user, password):
     def ping(**more):
-        client = redis.Redis(host="localhost", port=port, socket_timeout=10, **more)
+        client = redis.Redis(host="localhost", port=port, socket_timeout=10, protocol=2, **more)
         return client.ping()
 
     tls = {"ssl": True, "ssl_ca_certs": ca}
