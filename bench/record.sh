@@ -4,6 +4,8 @@
 # Two of these files can be compared on the spot; for two commits on this machine take bench/compare.sh.
 #     bench/record.sh --ratios OLD.json NEW.json
 # Results of a machine that does other things meanwhile are worth little: its load is in the file.
+# BINARIES=DIR runs benches that were built before (`cargo bench --no-run`) and copied there under their
+# own names, at a time when nothing may be built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${1:-}" = --ratios ]; then
@@ -22,7 +24,9 @@ home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 load=$(cut -d' ' -f1 /proc/loadavg)
 for bench in "${benches[@]}"; do
-    CRITERION_HOME=$home cargo bench -q -p panchayat-bench --locked --bench "$bench" -- --save-baseline record \
+    command=(cargo bench -q -p panchayat-bench --locked --bench "$bench" --)
+    [ -z "${BINARIES:-}" ] || command=("$BINARIES/$bench" --bench)
+    CRITERION_HOME=$home "${command[@]}" --save-baseline record \
         | tee /dev/stderr | grep '^conditions:' >>"$home/conditions" || true
 done
 mkdir -p bench/results
