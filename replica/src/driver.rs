@@ -30,7 +30,9 @@ use crate::error::{ProposeError, Stopped};
 use crate::inbox::{self, ChangeReply, Event, Inbox, Proposal, Reply, Room};
 use crate::latency::{Latencies, span};
 use crate::limits::Limits;
-use crate::membership::{Change, ChangeError, Directory, GroupView, Peers, next_epoch};
+use crate::membership::{
+    Change, ChangeError, Directory, GroupView, Peers, Roster, next_epoch, roster,
+};
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
 use crate::protocol::configured::suspicion_after;
@@ -104,6 +106,8 @@ pub(crate) struct Driver<S: StateMachine> {
     pub(crate) strangers: ReplicaSet,
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
+    /// Who the members are, for everybody else.
+    pub(crate) roster: Roster,
     pub(crate) peers: Arc<Peers>,
     pub(crate) events: Receiver<Event<S::Output>>,
     pub(crate) inbox: Inbox<S::Output>,
@@ -485,6 +489,9 @@ impl<S: StateMachine> Driver<S> {
         let longest = Span(directory.longest_round_trip().as_micros() as u64);
         let timeout = suspicion_after(longest);
         let verdicts = self.detector.watch(directory.places(), timeout, now.monotonic);
+        if let Some(epoch) = self.group.protocol().epoch() {
+            *self.roster.lock() = Arc::new(roster(directory.began(), epoch));
+        }
         let view = GroupView::of(self.group.protocol(), self.directory.began());
         let members: Vec<_> = view.members.iter().map(|member| &*member.member.name).collect();
         tracing::info!(
@@ -516,8 +523,14 @@ impl<S: StateMachine> Driver<S> {
         self.group.seal(now, token, next.seal(now.wall));
     }
 
+    /// The seat of whoever has a place, among the members of now.
+    fn seat_of(&self, place: ReplicaId) -> Option<ReplicaId> {
+        self.group.protocol().epoch()?.seat_of(place)
+    }
+
     fn measure(&self, turns: u64, frames_bad: u64) -> CoreMetrics {
         let outbox = &self.outside.outbox;
+        let suspected = self.detector.suspected().iter();
         CoreMetrics {
             state_hash: self.group.machine().state_hash(),
             executed: self.group.executed(),
@@ -526,7 +539,7 @@ impl<S: StateMachine> Driver<S> {
             commit_us: self.outside.latencies.commit_us.clone(),
             execute_us: self.outside.latencies.execute_us.clone(),
             overloaded: self.outside.overloaded + self.inbox.refused(),
-            leader: self.group.protocol().leader(),
+            leader: self.group.protocol().leader().and_then(|place| self.seat_of(place)),
             status: self.group.protocol().status(),
             protocol: self.group.protocol().counters(),
             messages_sent: outbox.messages_sent,
@@ -538,7 +551,10 @@ impl<S: StateMachine> Driver<S> {
             sessions: self.group.sessions().len(),
             session_bytes: self.group.sessions().bytes(),
             turns,
-            suspected: self.detector.suspected().iter().map(|replica| replica.0).collect(),
+            suspected: suspected
+                .filter_map(|place| self.seat_of(place))
+                .map(|seat| seat.0)
+                .collect(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::cluster::Cluster;
 use crate::error::{ProposeError, Stopped};
 use crate::host::Host;
 use crate::inbox::{Event, Inbox};
-use crate::membership::{Change, ChangeError, GroupView, make};
+use crate::membership::{Change, ChangeError, GroupView, Roster, make};
 use crate::metrics::Metrics;
 use crate::read::{Asks, ReadError};
 use crate::session::Session;
@@ -41,6 +41,7 @@ pub(crate) struct Port<S: StateMachine> {
     pub(crate) inbox: Inbox<S::Output>,
     pub(crate) asks: Asks<S>,
     pub(crate) gate: Gate,
+    pub(crate) roster: Roster,
 }
 
 /// Whether proposals are still taken, and why not.
@@ -207,6 +208,12 @@ impl<S: StateMachine> Replica<S> {
         let (reply, answer) = oneshot::channel();
         self.port.inbox.tell(Event::View(reply)).then_some(())?;
         answer.await.ok()
+    }
+
+    /// The members of the epoch that this replica has come to, by seat, with their addresses and expected
+    /// round trips. Before it has joined: those that the cluster began with.
+    pub fn cluster(&self) -> Arc<Cluster> {
+        self.port.roster.lock().clone()
     }
 
     /// Changes members or protocol. When it returns, this replica is in the epoch in which that is so; what

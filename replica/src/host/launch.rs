@@ -23,7 +23,7 @@ use crate::error::{StartError, Stopped};
 use crate::handler::Handler;
 use crate::inbox::{Event, Inbox};
 use crate::limits::Limits;
-use crate::membership::{Directory, founding};
+use crate::membership::{Directory, Roster, founding};
 use crate::outbox::Outbox;
 use crate::protocol::configured::suspicion_after;
 use crate::protocol::{Hosting, ProtocolChoice, terms};
@@ -131,12 +131,14 @@ fn run<S: StateMachine>(plan: Plan<S>, site: &Site, lobby: Lobby) -> Result<Memb
     let catch_up = CatchUp::new(fetcher, news, runtime.clone());
     let kept = (site.journal.durability != Durability::Memory).then(|| journal.clone());
     let due = Due::new(kept, address.group, &limits);
+    let roster = Roster::new(Mutex::new(Arc::new(cluster.clone())));
     let driver = Driver {
         group,
         clock: *clock,
         header,
         strangers: ReplicaSet::EMPTY,
         limits,
+        roster: roster.clone(),
         directory: Directory::new(cluster, site.node, &site.via),
         peers,
         detector: Detector::new(place, 0, timeout, clock.now().monotonic),
@@ -171,7 +173,7 @@ fn run<S: StateMachine>(plan: Plan<S>, site: &Site, lobby: Lobby) -> Result<Memb
         store_users: users,
         snapshots,
         thread,
-        port: Arc::new(Port::<S> { inbox, asks, gate }),
+        port: Arc::new(Port::<S> { inbox, asks, gate, roster }),
     })
 }
 

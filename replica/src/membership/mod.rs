@@ -17,6 +17,10 @@ mod make;
 mod peers;
 mod view;
 
+/// The members of now, shared with those who want to know.
+pub(crate) type Roster =
+    std::sync::Arc<parking_lot::Mutex<std::sync::Arc<crate::cluster::Cluster>>>;
+
 pub use change::{Change, Newcomer};
 pub(crate) use change::{founding, home_place, next_epoch};
 pub(crate) use contact::{addr, put_addr, roster};

@@ -31,7 +31,7 @@ pub struct GroupView {
 pub struct MemberView {
     /// Its name, number and address.
     pub member: Member,
-    /// By which leaders and suspects are named in metrics.
+    /// What frames to it are addressed to. It keeps it for as long as it is a member.
     pub place: ReplicaId,
     /// Whether it has said that it has the state this epoch began with, durably. Until then it has no vote.
     pub has_state: bool,
