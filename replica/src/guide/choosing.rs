@@ -10,8 +10,8 @@
 //! | suits | payments, profiles, carts: clients everywhere, few conflicts | order books, counters with answers, one hot key | rare single decisions |
 //!
 //! When in doubt begin with EPaxos, and measure with `panchayat geo` on a topology with your
-//! distances. All members of a workload must be started with the same choice; it cannot be changed
-//! under a data directory.
+//! distances. All members of a workload must be started with the same choice; another one is a
+//! [change](super::membership) while it runs.
 //!
 //! ```
 //! use panchayat::{LocalConfig, ProtocolChoice, Topology};

@@ -11,11 +11,13 @@
 //! | [`transactions`] | how is more than one key changed at once? |
 //! | [`reads`] | how current is what I read, and what does it cost? |
 //! | [`workloads`] | how do several states share a process? |
+//! | [`membership`] | how are members and protocols changed while it runs? |
 //! | [`operations`] | what do I watch, back up, limit, and do after a failure? |
 
 pub mod choosing;
 pub mod footprints;
 pub mod guarantees;
+pub mod membership;
 pub mod operations;
 pub mod reads;
 pub mod sessions;

@@ -37,6 +37,8 @@
 //! **A replica that was away** catches up by itself; if it missed too much it takes over a peer's state,
 //! and refuses proposals until it has.
 //!
+//! **A replica that will not come back** is replaced: see [`membership`](super::membership).
+//!
 //! **Back up** with [`Replica::back_up`](crate::Replica::back_up). A backup is a state, not promises: it can
 //! only be the beginning of a whole new cluster
 //! ([`LocalCluster::restore_backup`](crate::LocalCluster::restore_backup)), never be put under one replica
