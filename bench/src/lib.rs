@@ -4,6 +4,7 @@
 //! |---|---|
 //! | which commands clients send | [`workload`] |
 //! | clients that send them and note when they were answered | [`load`] |
+//! | whom they send them to | [`target`] |
 //! | latencies, counted | [`histogram`] |
 //! | answers with their times, for runs in which something fails | [`trace`] |
 //! | a whole cluster under load, with a report that checks itself | [`geo`] |
@@ -31,6 +32,7 @@ pub mod page;
 pub mod planner;
 pub mod simulated;
 pub mod survey;
+pub mod target;
 pub mod trace;
 mod traffic;
 pub mod workload;

@@ -4,7 +4,7 @@
 //! In an open loop latency counts from the moment a command was *due*. Counting from the moment it
 //! was sent would leave out what it waited for while the system was slow (coordinated omission).
 //!
-//! A client belongs to a city and proposes at the replica there. Latency runs from just before the
+//! Whom clients talk to is a [`Target`]. A client belongs to a city and proposes at the replica there. Latency runs from just before the
 //! proposal; what a command waits for in the replica's own queue is part of it. Commands that
 //! began in the measured window count, whenever they are answered: leaving out those that the end
 //! of the window finds unanswered would leave out the slowest.
@@ -13,8 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use panchayat::kv::KvStore;
-use panchayat::{Applied, Path, ProposeError, Replica};
+use panchayat::ProposeError;
 use parking_lot::Mutex;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
@@ -22,11 +21,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::histogram::Latencies;
+use crate::target::{Answered, Target};
 use crate::trace::Trace;
 use crate::workload::Stream;
 
-/// How long a client that was told `Overloaded` waits before it goes on.
-const OVERLOADED_PAUSE: Duration = Duration::from_millis(5);
+/// How long a client that was told `Overloaded`, or could not be served, waits before it goes on.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Most commands of one city's open loop without an answer; above, they count as overload.
 const OUTSTANDING_MAX: usize = 1 << 16;
@@ -155,22 +155,25 @@ impl Samples {
         self.execute.count()
     }
 
-    pub(crate) fn record<O>(
+    pub(crate) fn record(
         &mut self,
         window: &Window,
         began: Instant,
-        result: &Result<Applied<O>, ProposeError>,
+        result: &Result<Answered, ProposeError>,
     ) {
         match result {
-            Ok(applied) => {
-                self.answered_in_window += u64::from(window.contains(applied.executed_at));
+            Ok(answered) => {
+                let Answered { committed_at, executed_at, fast } = *answered;
+                self.answered_in_window += u64::from(window.contains(executed_at));
                 if let Some(trace) = &mut self.trace {
-                    trace.record(window, began, applied.executed_at);
+                    trace.record(window, began, executed_at);
                 }
                 if window.contains(began) {
-                    self.commit.record(applied.committed_at.saturating_duration_since(began));
-                    self.execute.record(applied.executed_at.saturating_duration_since(began));
-                    self.fast += u64::from(applied.path == Path::Fast);
+                    if let Some(at) = committed_at {
+                        self.commit.record(at.saturating_duration_since(began));
+                    }
+                    self.execute.record(executed_at.saturating_duration_since(began));
+                    self.fast += u64::from(fast);
                 }
             }
             Err(ProposeError::Overloaded) => self.failures.overloaded += 1,
@@ -180,29 +183,24 @@ impl Samples {
     }
 }
 
-/// One client at `replica`, until the window ends or the replica stops.
-pub async fn closed_loop(
-    replica: Replica<KvStore>,
-    mut stream: Stream,
-    window: Window,
-    samples: Shared,
-) {
+/// One client at `target`, until the window ends or that is gone.
+pub async fn closed_loop(target: impl Target, mut stream: Stream, window: Window, samples: Shared) {
     while Instant::now() < window.end {
         let command = stream.command();
         let began = Instant::now();
-        let result = replica.propose_traced(&command).await;
+        let result = target.propose(&command).await;
         samples.lock().record(&window, began, &result);
         match result {
             Ok(_) => {}
-            Err(ProposeError::Overloaded) => tokio::time::sleep(OVERLOADED_PAUSE).await,
+            Err(error) if target.goes_on(&error) => tokio::time::sleep(PAUSE).await,
             Err(_) => return,
         }
     }
 }
 
-/// Commands at `replica` when they are due, until the window ends; then waits for their answers.
+/// Commands at `target` when they are due, until the window ends; then waits for their answers.
 pub async fn open_loop(
-    replica: Replica<KvStore>,
+    target: impl Target,
     mut stream: Stream,
     mut arrivals: Arrivals,
     window: Window,
@@ -220,9 +218,9 @@ pub async fn open_loop(
             samples.lock().failures.overloaded += 1;
             continue;
         };
-        let (replica, samples, command) = (replica.clone(), samples.clone(), stream.command());
+        let (target, samples, command) = (target.clone(), samples.clone(), stream.command());
         tokio::spawn(async move {
-            let result = replica.propose_traced(&command).await;
+            let result = target.propose(&command).await;
             samples.lock().record(&window, due, &result);
             drop(permit);
         });
@@ -232,17 +230,17 @@ pub async fn open_loop(
 
 /// One client that visits the cities in turn, until the window ends.
 pub async fn visits(
-    replicas: Vec<Replica<KvStore>>,
+    targets: Vec<impl Target>,
     mut stream: Stream,
     window: Window,
     samples: Vec<Shared>,
 ) {
-    for (replica, samples) in replicas.iter().zip(&samples).cycle() {
+    for (target, samples) in targets.iter().zip(&samples).cycle() {
         let (began, command) = (Instant::now(), stream.command());
         if began >= window.end {
             return;
         }
-        let result = replica.propose_traced(&command).await;
+        let result = target.propose(&command).await;
         samples.lock().record(&window, began, &result);
         tokio::time::sleep(REST).await;
     }
@@ -251,23 +249,21 @@ pub async fn visits(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use panchayat::{InstanceId, ReplicaId};
 
     #[test]
     fn what_begins_in_the_window_counts_even_if_it_ends_after_it() {
         let window = Window::after(Duration::from_secs(1), Duration::from_secs(1));
         let at = |ms| window.begin - Duration::from_secs(1) + Duration::from_millis(ms);
         let mut samples = Samples::default();
-        for (began, committed, executed, path) in [
-            (500, 700, 900, Path::Fast),
-            (900, 950, 1100, Path::Fast),
-            (1100, 1150, 1200, Path::Slow),
-            (1900, 2100, 2300, Path::Fast),
+        for (began, committed, executed, fast) in [
+            (500, 700, 900, true),
+            (900, 950, 1100, true),
+            (1100, 1150, 1200, false),
+            (1900, 2100, 2300, true),
         ] {
-            let id = InstanceId::new(ReplicaId(0), 1);
-            let (committed_at, executed_at) = (at(committed), at(executed));
-            let applied = Applied { output: (), id, path, committed_at, executed_at };
-            samples.record(&window, at(began), &Ok(applied));
+            let (committed_at, executed_at) = (Some(at(committed)), at(executed));
+            let answered = Answered { committed_at, executed_at, fast };
+            samples.record(&window, at(began), &Ok(answered));
         }
         assert_eq!((samples.commands(), samples.fast, samples.answered_in_window), (2, 1, 2));
         assert!((samples.commit.ms_at(1.0) - 200.0).abs() < 1.0);
@@ -290,7 +286,7 @@ mod tests {
         let window = Window::after(Duration::ZERO, Duration::from_secs(1));
         let mut samples = Samples::default();
         for error in [ProposeError::Overloaded, ProposeError::Shutdown, ProposeError::Unknown] {
-            samples.record::<()>(&window, window.begin, &Err(error));
+            samples.record(&window, window.begin, &Err(error));
         }
         let expected = Failures { overloaded: 1, not_applied: 1, unknown: 1 };
         assert_eq!((samples.failures, samples.commands()), (expected, 0));

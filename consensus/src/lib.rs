@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod account;
 mod ballot;
 mod command;
 pub mod effects;
@@ -21,6 +22,7 @@ mod request;
 mod time;
 pub mod wire;
 
+pub use account::{Account, Subject};
 pub use ballot::Ballot;
 pub use command::{Command, Value};
 pub use effects::{

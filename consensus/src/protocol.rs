@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
+use crate::account::{Account, Subject};
 use crate::command::Command;
 use crate::effects::{Durable, Effects, Token};
 use crate::footprint::Footprint;
@@ -149,6 +150,12 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
     /// it is. `None` if a protocol has nothing to say.
     fn status(&self) -> Option<String> {
         None
+    }
+
+    /// What waits for what, for operators. It changes nothing. Empty unless a protocol keeps account.
+    fn account(&self, subject: Subject, now: Now) -> Account {
+        let _ = (subject, now);
+        Account::default()
     }
 
     /// Asserts what must hold between steps. The simulator calls it after every one.

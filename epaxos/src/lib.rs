@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod account;
 mod attempt;
 mod attend;
 mod collect;

@@ -10,8 +10,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use panchayat_consensus::{
-    After, Assurance, Ballot, Command, Durable, Effects, Input, InstanceId, Now, Protocol,
-    ReadRefusal, ReplicaId, ReplicaSet, Slot, Span, Time, Token, WallTime,
+    Account, After, Assurance, Ballot, Command, Durable, Effects, Input, InstanceId, Now, Protocol,
+    ReadRefusal, ReplicaId, ReplicaSet, Slot, Span, Subject, Time, Token, WallTime,
 };
 
 use crate::attempt::Stage;
@@ -563,6 +563,10 @@ impl Protocol for EPaxos {
     fn proposed_after(&self) -> WallTime {
         let after = self.collector.pledges.iter().map(Pledges::after);
         after.min().unwrap_or_default()
+    }
+
+    fn account(&self, subject: Subject, now: Now) -> Account {
+        self.give_account(subject, now)
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {

@@ -3,8 +3,8 @@
 use std::hash::{Hash, Hasher};
 
 use panchayat_consensus::{
-    Assurance, Command, Durable, Effects, EpochNumber, Footprint, Input, InstanceId, NotApplied,
-    Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, Time, Token, WallTime,
+    Account, Assurance, Command, Durable, Effects, EpochNumber, Footprint, Input, InstanceId,
+    NotApplied, Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, Subject, Time, Token, WallTime,
 };
 
 use crate::behind::Behind;
@@ -387,6 +387,24 @@ impl Protocol for Epochs {
 
     fn leader(&self) -> Option<ReplicaId> {
         self.current.as_ref().and_then(Run::leader)
+    }
+
+    fn account(&self, subject: Subject, now: Now) -> Account {
+        let Some(run) = &self.current else { return Account::default() };
+        let number = run.opening.epoch.number;
+        let subject = match subject {
+            Subject::Instance(id) => match named(id) {
+                (epoch, id) if epoch == number => Subject::Instance(id),
+                _ => return Account::default(),
+            },
+            other => other,
+        };
+        let mut account = run.account(subject, now);
+        for waiting in &mut account.waiting {
+            waiting.id = waiting.id.map(|id| name(number, id));
+            waiting.waits_on.iter_mut().for_each(|id| *id = name(number, *id));
+        }
+        account
     }
 
     fn status(&self) -> Option<String> {

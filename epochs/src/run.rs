@@ -8,8 +8,8 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
 use panchayat_consensus::{
-    Command, Durable, EffectsOf, EpochNumber, Input, Now, Protocol, ReplicaId, ReplicaSet, Shift,
-    Token, WallTime,
+    Account, Command, Durable, EffectsOf, EpochNumber, Input, Now, Protocol, ReplicaId, ReplicaSet,
+    Shift, Subject, Token, WallTime,
 };
 use panchayat_epaxos::EPaxos;
 use panchayat_fastpaxos::FastPaxos;
@@ -222,6 +222,15 @@ impl Run {
 
     pub(crate) fn status(&self) -> Option<String> {
         inside!(&self.inner, inside => Protocol::status(&inside.protocol))
+    }
+
+    pub(crate) fn account(&self, subject: Subject, now: Now) -> Account {
+        let mut account =
+            inside!(&self.inner, inside => Protocol::account(&inside.protocol, subject, now));
+        for waiting in &mut account.waiting {
+            waiting.held_by = waiting.held_by.map(|seat| self.seats.place(seat));
+        }
+        account
     }
 
     pub(crate) fn check_invariants(&self) {

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod account;
 mod applied;
 mod arrival;
 mod catch_up;

@@ -55,6 +55,11 @@ impl Pending {
         self.last_number
     }
 
+    /// All, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&u64, &Proposal)> {
+        self.proposals.iter()
+    }
+
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Proposal> {
         self.proposals.get_mut(&number)
     }

@@ -4,7 +4,8 @@
 use std::hash::{Hash, Hasher};
 
 use panchayat_consensus::{
-    Assurance, Command, Input, Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, Token, WallTime,
+    Account, Assurance, Command, Input, Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, Subject,
+    Token, WallTime,
 };
 
 use crate::config::Config;
@@ -98,6 +99,10 @@ impl Protocol for FastPaxos {
 
     fn leader(&self) -> Option<ReplicaId> {
         self.coordinator()
+    }
+
+    fn account(&self, subject: Subject, now: Now) -> Account {
+        self.give_account(subject, now)
     }
 
     fn status(&self) -> Option<String> {

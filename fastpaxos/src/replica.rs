@@ -122,6 +122,9 @@ pub struct FastPaxos {
     pub(crate) started: After,
     pub(crate) status_due: Time,
     pub(crate) counters: Counters,
+    /// How far everything was chosen, and since when there is something open behind that. For
+    /// operators: no step depends on it.
+    pub(crate) stalled: (Slot, Time),
 }
 
 impl FastPaxos {
@@ -220,6 +223,7 @@ impl FastPaxos {
             started: After::NOTHING,
             status_due: now.monotonic,
             counters: Counters::default(),
+            stalled: (0, now.monotonic),
             config,
         }
     }
@@ -452,6 +456,9 @@ impl FastPaxos {
         self.place(now, fx);
         self.flush_votes(fx);
         self.send_accepts(fx);
+        if self.stalled.0 != self.chosen || self.log.last() <= self.chosen {
+            self.stalled = (self.chosen, now.monotonic);
+        }
         self.ask_for_wake(now, fx);
     }
 

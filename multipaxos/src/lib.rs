@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod account;
 mod catch_up;
 mod collect;
 mod config;

@@ -69,6 +69,15 @@ impl Pending {
         self.last_number
     }
 
+    pub(crate) fn get(&self, number: u64) -> Option<&Proposal> {
+        self.proposals.get(&number)
+    }
+
+    /// All, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&u64, &Proposal)> {
+        self.proposals.iter()
+    }
+
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Proposal> {
         self.proposals.get_mut(&number)
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use panchayat_consensus::{
-    After, Ballot, Command, Durable, Effects, Input, Now, Protocol, ReplicaId, ReplicaSet, Slot,
-    Span, Time, Token, WallTime,
+    Account, After, Ballot, Command, Durable, Effects, Input, Now, Protocol, ReplicaId, ReplicaSet,
+    Slot, Span, Subject, Time, Token, WallTime,
 };
 use rustc_hash::FxHasher;
 
@@ -97,6 +97,9 @@ pub struct MultiPaxos {
     /// When the next step was to be, at the latest.
     pub(crate) step_due: Time,
     pub(crate) counters: Counters,
+    /// How far everything was chosen, and since when there is something open behind that. For
+    /// operators: no step depends on it.
+    pub(crate) stalled: (Slot, Time),
 }
 
 impl MultiPaxos {
@@ -191,6 +194,7 @@ impl MultiPaxos {
             status_due: now.monotonic,
             step_due: now.monotonic,
             counters: Counters::default(),
+            stalled: (0, now.monotonic),
             config,
         }
     }
@@ -415,6 +419,9 @@ impl Protocol for MultiPaxos {
         self.count_own(now, effects);
         self.send_accepts(effects);
         self.tell_readers(effects);
+        if self.stalled.0 != self.chosen || self.log.last() <= self.chosen {
+            self.stalled = (self.chosen, now.monotonic);
+        }
         self.ask_for_wake(effects);
         self.step_due = self.due().map_or(now.monotonic, |due| due.max(now.monotonic));
     }
@@ -455,6 +462,10 @@ impl Protocol for MultiPaxos {
 
     fn leader(&self) -> Option<ReplicaId> {
         MultiPaxos::leader(self)
+    }
+
+    fn account(&self, subject: Subject, now: Now) -> Account {
+        self.give_account(subject, now)
     }
 
     fn status(&self) -> Option<String> {

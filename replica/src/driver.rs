@@ -35,6 +35,7 @@ use crate::membership::{
 };
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
+use crate::phases::Phases;
 use crate::protocol::configured::suspicion_after;
 use crate::read::Readers;
 use crate::records::Records;
@@ -134,7 +135,7 @@ pub(crate) struct Outside<S: StateMachine> {
     /// Results of this turn. They leave together, after the frames: a caller that is woken by the
     /// first runs on the processor that the rest of the turn needs, and sleeps again before the
     /// next comes.
-    replies: Vec<inbox::Answer<S::Output>>,
+    replies: Vec<(inbox::Answer<S::Output>, Phases)>,
     /// A snapshot whose parts came in this turn.
     frozen: Option<SnapshotParts<Epochs, S>>,
     executing: InstanceId,
@@ -146,6 +147,7 @@ pub(crate) struct Outside<S: StateMachine> {
 struct Waiting<O> {
     reply: Reply<O>,
     asked_at: Instant,
+    phases: Phases,
     committed: Option<(Path, Instant)>,
     _room: Room,
 }
@@ -173,22 +175,23 @@ impl<S: StateMachine> Outside<S> {
         Token(self.next_token)
     }
 
-    fn expect(&mut self, reply: Reply<S::Output>, asked_at: Instant, room: Room) -> Token {
+    fn expect(&mut self, waiting: Waiting<S::Output>) -> Token {
         let token = self.next_token();
-        self.waiting.insert(token, Waiting { reply, asked_at, committed: None, _room: room });
+        self.waiting.insert(token, waiting);
         token
     }
 
     fn answer(&mut self, token: Token, result: Result<S::Output, ProposeError>) {
-        let Some(waiting) = self.waiting.remove(&token) else { return };
+        let Some(mut waiting) = self.waiting.remove(&token) else { return };
         let executed_at = Instant::now();
         let result = result.map(|output| {
             let (path, committed_at) = waiting.committed.unwrap_or((Path::Recovered, executed_at));
+            waiting.phases.executed(self.executing);
             self.latencies.executed(span(waiting.asked_at, executed_at));
             Applied { output, id: self.executing, path, committed_at, executed_at }
         });
         self.overloaded += u64::from(matches!(result, Err(ProposeError::Overloaded)));
-        self.replies.push((waiting.reply, result));
+        self.replies.push(((waiting.reply, result), waiting.phases));
     }
 
     /// Who waits for the change with this token.
@@ -199,9 +202,10 @@ impl<S: StateMachine> Outside<S> {
     /// Lets everything of this turn go that nothing holds.
     fn flush(&mut self) {
         self.outbox.flush();
-        for (reply, result) in self.replies.drain(..) {
+        for ((reply, result), phases) in self.replies.drain(..) {
             // A caller that went away does not want the result.
             let _ = reply.send(result);
+            drop(phases);
         }
     }
 }
@@ -230,6 +234,7 @@ impl<S: StateMachine> Sink<Epochs, S> for Outside<S> {
             let now = Instant::now();
             self.latencies.committed(span(waiting.asked_at, now));
             waiting.committed = Some((path, now));
+            waiting.phases.committed(path);
         }
     }
 
@@ -333,6 +338,10 @@ impl<S: StateMachine> Driver<S> {
                         drop(permit);
                     }
                     Event::Measure(reply) => _ = reply.send(self.measure(turns, bad_frames)),
+                    Event::Account(subject, reply) => {
+                        // A caller that went away does not want to know.
+                        let _ = reply.send(self.group.account(subject, self.clock.now()));
+                    }
                     Event::Durable => self.inbox.durable_heard(),
                     Event::Snapshot(report) => self.desk.heard(report, &mut self.group)?,
                     Event::State(asked) => self.desk.asked(asked, &mut self.group, now),
@@ -383,12 +392,13 @@ impl<S: StateMachine> Driver<S> {
         let mut places = Door::<Proposal<S::Output>>::places(messages_wait);
         while places > 0 || refusal.is_some() {
             let Some(next) = self.door.next(now.monotonic) else { break };
-            let (Proposal { command, reply, room, asked_at }, error) = match next {
+            let (proposal, error) = match next {
                 Turn::Taken(proposal) => (proposal, refusal.clone()),
                 Turn::Refused(proposal) => {
                     (proposal, Some(refusal.clone().unwrap_or(ProposeError::Overloaded)))
                 }
             };
+            let Proposal { command, reply, room, asked_at, mut phases } = proposal;
             if let Some(error) = error {
                 self.outside.overloaded += u64::from(matches!(error, ProposeError::Overloaded));
                 // A caller that went away does not want the result.
@@ -396,7 +406,9 @@ impl<S: StateMachine> Driver<S> {
                 continue;
             }
             places -= 1;
-            let token = self.outside.expect(reply, asked_at, room);
+            phases.taken();
+            let waiting = Waiting { reply, asked_at, phases, committed: None, _room: room };
+            let token = self.outside.expect(waiting);
             self.group.step(now, Input::Propose { token, command });
         }
         self.inbox.shut_door(self.door.is_crowded(now.monotonic));

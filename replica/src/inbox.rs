@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use panchayat_consensus::{Command, NodeId, ReplicaId};
+use panchayat_consensus::{Account, Command, NodeId, ReplicaId, Subject};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::applied::Applied;
@@ -19,6 +19,7 @@ use crate::error::ProposeError;
 use crate::limits::Limits;
 use crate::membership::{Change, ChangeError, GroupView};
 use crate::metrics::CoreMetrics;
+use crate::phases::Phases;
 use crate::snapshots::{Asked, Report};
 
 /// What became of a proposal.
@@ -40,6 +41,7 @@ pub(crate) struct Proposal<O> {
     pub(crate) room: Room,
     /// When it was proposed.
     pub(crate) asked_at: Instant,
+    pub(crate) phases: Phases,
 }
 
 pub(crate) enum Event<O> {
@@ -52,6 +54,8 @@ pub(crate) enum Event<O> {
     /// A query waits in the channel for queries.
     Read,
     Measure(oneshot::Sender<CoreMetrics>),
+    /// Somebody wants to know what waits for what.
+    Account(Subject, oneshot::Sender<Account>),
     /// The journal has news.
     Durable,
     /// The thread that writes snapshots has news.
@@ -170,7 +174,8 @@ impl<O> Inbox<O> {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(ProposeError::Overloaded);
         };
-        let proposal = Proposal { command, reply, room, asked_at: Instant::now() };
+        let (asked_at, phases) = (Instant::now(), Phases::proposed());
+        let proposal = Proposal { command, reply, room, asked_at, phases };
         let event = Event::Propose(proposal);
         self.sender.send(event).map_err(|_| ProposeError::Shutdown)
     }

@@ -58,6 +58,7 @@ mod local_nodes;
 mod membership;
 mod metrics;
 mod outbox;
+mod phases;
 mod protocol;
 mod read;
 mod records;
@@ -93,6 +94,7 @@ pub use router::{KvRouter, RouteError};
 pub use session::{Requests, Session};
 pub use workload::Workload;
 
+pub use panchayat_consensus::account;
 pub use panchayat_consensus::{
     ClientId, ClusterId, Footprint, InstanceId, KeyHash, Mode, NodeId, Path, QuorumError, Quorums,
     ReadLevel, ReadRefusal, ReplicaId, Request, Span, WallTime, wire,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use panchayat_consensus::wire::to_bytes;
-use panchayat_consensus::{Command, ReadLevel, ReplicaId, Request};
+use panchayat_consensus::{Account, Command, ReadLevel, ReplicaId, Request, Subject};
 use panchayat_core::{Reading, StateMachine};
 use panchayat_transport::Mesh;
 use panchayat_transport::identity::Identity;
@@ -227,6 +227,14 @@ impl<S: StateMachine> Replica<S> {
     /// [`ChangeError`]. What was not heard of can be asked for again, at any member: it is made once.
     pub async fn change(&self, change: &Change) -> Result<(), ChangeError> {
         make(&self.port.inbox, change).await
+    }
+
+    /// What waits for what at this replica: commands that are not executed, since when, and who holds
+    /// them up. `None` if the replica has stopped.
+    pub async fn account(&self, subject: Subject) -> Option<Account> {
+        let (reply, answer) = oneshot::channel();
+        self.port.inbox.tell(Event::Account(subject, reply)).then_some(())?;
+        answer.await.ok()
     }
 
     /// The mesh, for its address and its links.

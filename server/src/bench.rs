@@ -15,6 +15,7 @@ use crate::cli::Bench;
 use crate::errors::{CliError, FAILED};
 use crate::geo::durability;
 use crate::ordering::choice;
+use crate::redis_load;
 use crate::signals::Stop;
 
 /// Several configurations, and what must hold between them.
@@ -24,7 +25,17 @@ struct Compared {
     checks: Vec<Check>,
 }
 
+/// Clients at each replica unless it is said.
+const CLIENTS: u32 = 128;
+/// Bytes a command carries, keys there are, and share of conflicts in percent: those of the targets.
+const PAYLOAD_BYTES: usize = 100;
+const KEYS: u32 = 1_000_000;
+const CONFLICT_PERCENT: f64 = 2.0;
+
 pub(crate) async fn run(arguments: Bench) -> Result<ExitCode, CliError> {
+    if !arguments.loopback {
+        return redis_load::run(arguments).await;
+    }
     let mut stop = Stop::listen()?;
     let mut reports: Vec<Report> = Vec::new();
     let configs = configs(&arguments)?;
@@ -72,11 +83,11 @@ fn configs(arguments: &Bench) -> Result<Vec<LoopbackConfig>, CliError> {
         replicas: arguments.replicas,
         load: match arguments.rate {
             Some(rate) => Load::Open { rate },
-            None => Load::Closed { clients: arguments.clients },
+            None => Load::Closed { clients: arguments.clients.unwrap_or(CLIENTS) },
         },
-        payload_bytes: arguments.payload,
-        keys: arguments.keys,
-        conflict_percent: arguments.conflict,
+        payload_bytes: arguments.payload.unwrap_or(PAYLOAD_BYTES),
+        keys: arguments.keys.unwrap_or(KEYS),
+        conflict_percent: arguments.conflict.unwrap_or(CONFLICT_PERCENT),
         durability: durability(arguments.durability),
         warm_up: arguments.warm_up,
         duration: arguments.duration,

@@ -1,11 +1,13 @@
 //! The command line: what can be asked for, and what is refused before anything starts.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::certs::Certs;
+use crate::cli_inspect::{Explain, Status};
 use crate::cli_lab::{GeoAction, PlanArguments};
 use crate::operate::{MemberCommand, WorkloadCommand};
 use crate::txn::{Assignment, Op};
@@ -15,6 +17,10 @@ use crate::user::User;
 #[derive(Debug, Parser)]
 #[command(name = "panchayat", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
+    /// How the log on stderr is written
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -26,7 +32,17 @@ Exit codes:
   2  wrong usage
   3  outcome unknown: the command may or may not have been applied
 
-Set RUST_LOG (for example RUST_LOG=panchayat=info) for a log on stderr.";
+Set RUST_LOG for a log on stderr: RUST_LOG=panchayat=info, or RUST_LOG=panchayat::command=debug for the
+phases of every command, each with how long it took; --log json writes an object per line.";
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// An object per line
+    Json,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -40,6 +56,8 @@ pub(crate) enum Command {
     Put(Put),
     Get(Get),
     Txn(Txn),
+    Status(Status),
+    Explain(Explain),
     Snapshot(Snapshot),
     Restore(Restore),
     Member(MemberCommand),
@@ -140,62 +158,86 @@ Examples:
   panchayat geo experiment --list                          many runs that answer one question
   panchayat geo measure 10.0.1.10:9001                     a topology of one's own hosts";
 
-/// Measure throughput and processor time per command where nothing is far away
+/// Measure a running cluster over the Redis protocol, or what a command costs by itself
 ///
-/// Starts 3 or 5 replicas in this process, over real QUIC on loopback without emulated delay, and
-/// loads them with clients that propose in process. Prints commands per second, latencies,
+/// Loads every city of a running cluster with one of the laboratory's workloads, in a closed or an
+/// open loop, and prints commands per second and latencies by city. In an open loop latency counts from when a
+/// command was due: what waits because the cluster is slow is not left out.
+///
+/// With --loopback: starts 3 or 5 replicas in this process, over real QUIC on loopback without emulated
+/// delay, and loads them with clients that propose in process. Prints commands per second, latencies,
 /// processor time per command with a breakdown by thread, syncs and traffic, and holds them
 /// against the project's targets where the conditions are those of a target.
 #[derive(Debug, Args)]
 #[command(after_help = BENCH_HELP)]
 pub(crate) struct Bench {
-    /// Over QUIC on loopback, in this process: the only kind there is so far
-    #[arg(long, required = true)]
+    /// Over QUIC on loopback, in this process, without a running cluster
+    #[arg(long)]
     pub(crate) loopback: bool,
 
+    /// Redis port of a city; repeatable [default: those of the running `up`]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "loopback")]
+    pub(crate) redis: Vec<SocketAddr>,
+
+    /// Which commands: mix, upi, tatkal, orderbook, inventory, config, popularity or ycsb-a to ycsb-f
+    #[arg(long, value_name = "NAME", default_value = "mix", conflicts_with = "loopback")]
+    pub(crate) workload: String,
+
+    /// Skew of the keys, an exponent of Zipf's law [default: the workload's]
+    #[arg(long, value_name = "THETA", conflicts_with = "loopback")]
+    pub(crate) zipf: Option<f64>,
+
+    /// Most connections to each city in an open loop
+    #[arg(long, value_name = "N", default_value_t = 256, conflicts_with = "loopback", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536))]
+    pub(crate) connections: usize,
+
+    /// Authenticate as this user, with the password in the variable PANCHAYAT_PASSWORD
+    #[arg(long, value_name = "NAME", conflicts_with = "loopback")]
+    pub(crate) user: Option<String>,
+
     /// Run every configuration that a target compares, one after the other
-    #[arg(long, conflicts_with_all = ["protocol", "replicas", "clients", "rate", "payload", "keys", "conflict", "durability"])]
+    #[arg(long, requires = "loopback", conflicts_with_all = ["protocol", "replicas", "clients", "rate", "payload", "keys", "conflict", "durability"])]
     pub(crate) targets: bool,
 
     #[command(flatten)]
     pub(crate) ordering: Ordering,
 
     /// Run EPaxos under the same load too, a run of each in turn, and compare
-    #[arg(long, conflicts_with = "targets")]
+    #[arg(long, requires = "loopback", conflicts_with = "targets")]
     pub(crate) against_epaxos: bool,
 
     /// Then, five minutes in an open loop at 80 % of the first rate measured: is latency stable,
     /// and memory flat?
-    #[arg(long, conflicts_with = "rate")]
+    #[arg(long, requires = "loopback", conflicts_with = "rate")]
     pub(crate) endurance: bool,
 
     /// How many replicas: 3 or 5
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, requires = "loopback", value_name = "N", default_value_t = 3)]
     pub(crate) replicas: usize,
 
-    /// Clients at each replica, in a closed loop
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    pub(crate) clients: u32,
+    /// Clients at each replica, in a closed loop [default: 16; with --loopback 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub(crate) clients: Option<u32>,
 
     /// Commands per second over all replicas, in an open loop; latency counts from when they
     /// were due
     #[arg(long, value_name = "PER_S", conflicts_with = "clients")]
     pub(crate) rate: Option<f64>,
 
-    /// Bytes each command carries
-    #[arg(long, value_name = "BYTES", default_value_t = 100)]
-    pub(crate) payload: usize,
+    /// Bytes each command carries, where it carries any [default: the workload's; with --loopback 100]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) payload: Option<usize>,
 
-    /// How many keys commands choose from
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    pub(crate) keys: u32,
+    /// How many keys commands choose from [default: the workload's; with --loopback 1000000]
+    #[arg(long, value_name = "N")]
+    pub(crate) keys: Option<u32>,
 
-    /// Share of commands that write one common key instead
-    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = percent)]
-    pub(crate) conflict: f64,
+    /// Share of commands that write one common key instead, of the workload mix [default: 2]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub(crate) conflict: Option<f64>,
 
     /// What "durable" means
-    #[arg(long, value_enum, default_value_t = DurabilityName::Memory)]
+    #[arg(long, requires = "loopback", value_enum, default_value_t = DurabilityName::Memory)]
     pub(crate) durability: DurabilityName,
 
     /// How long to measure in each run
@@ -207,19 +249,19 @@ pub(crate) struct Bench {
     pub(crate) warm_up: Duration,
 
     /// How long each row is that a longer run is shown by
-    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    #[arg(long, requires = "loopback", value_name = "S", default_value = "30", value_parser = seconds)]
     pub(crate) row: Duration,
 
     /// How many runs, each of a new cluster; figures are their medians
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, requires = "loopback", value_name = "N", default_value_t = 1)]
     pub(crate) runs: usize,
 
     /// Draws keys and payloads
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Keep the journals here while it runs, on the disk to be measured [default: a temporary
-    /// directory]
+    /// Data directory of the running `up`; with --loopback, keep the journals here while it runs, on the
+    /// disk to be measured [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 
@@ -230,11 +272,14 @@ pub(crate) struct Bench {
 
 const BENCH_HELP: &str = "\
 Exit codes:
-  0  the replicas agree, whatever the figures
-  1  they do not, or a run failed
+  0  every city answered, and no command failed; with --loopback: the replicas agree, whatever the figures
+  1  some did not, some did, or the run failed
   2  wrong usage
 
 Examples:
+  panchayat bench                                          the running `up`, sixteen clients in each city
+  panchayat bench --workload upi --rate 300                payments, so many a second over all cities
+  panchayat bench --redis 10.0.1.10:6379 --redis 10.0.2.10:6379 --conflict 10 --json
   panchayat bench --loopback --runs 5                      three replicas, in memory
   panchayat bench --loopback --runs 5 --durability fsync   every promise synced
   panchayat bench --loopback --conflict 100                every command on one key

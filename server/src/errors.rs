@@ -156,6 +156,24 @@ pub(crate) enum CliError {
     /// No signals.
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
+    /// A workload is unknown.
+    #[error(transparent)]
+    Workload(panchayat_bench::workload::UnknownKind),
+    /// A workload is impossible.
+    #[error(transparent)]
+    WorkloadShape(panchayat_bench::workload::WorkloadError),
+    /// A port for Redis clients does not answer.
+    #[error("{address} does not answer Redis clients: {source}")]
+    Redis { address: String, source: io::Error },
+    /// There is nobody to load.
+    #[error("the cluster's description names no port for Redis clients")]
+    NoPorts,
+    /// An option is of another kind of bench.
+    #[error("{0} is for --loopback: a running cluster has its protocol")]
+    OnlyLoopback(&'static str),
+    /// Something has no JSON.
+    #[error("cannot print JSON: {0}")]
+    Json(serde_json::Error),
     /// Standard output is gone.
     #[error("cannot print: {0}")]
     Print(io::Error),
@@ -234,6 +252,9 @@ impl CliError {
             | Self::ExperimentFile(_)
             | Self::NoExperiment { .. }
             | Self::Plan(_)
+            | Self::Workload(_)
+            | Self::WorkloadShape(_)
+            | Self::OnlyLoopback(_)
             | Self::Experiment(
                 ExperimentError::Protocol(_)
                 | ExperimentError::Fault(_)

@@ -9,6 +9,7 @@ mod bench;
 mod bench_text;
 mod certs;
 mod cli;
+mod cli_inspect;
 mod cli_lab;
 mod client_batch;
 mod client_commands;
@@ -20,12 +21,14 @@ mod experiment_text;
 mod geo;
 mod geo_chart;
 mod geo_text;
+mod inspect;
 mod measure;
 mod operate;
 mod ordering;
 mod outcome;
 mod plan;
 mod redis;
+mod redis_load;
 mod resp;
 mod serve;
 mod signals;
@@ -40,8 +43,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, LogFormat};
 use crate::cli_lab::GeoAction;
 use crate::errors::CliError;
 
@@ -53,7 +57,7 @@ const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    log_to_stderr(cli.log);
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => error.report(),
@@ -81,6 +85,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Certs(arguments) => certs::run(arguments),
             Command::User(arguments) => user::run(&arguments),
+            Command::Status(arguments) => inspect::status(arguments).await,
+            Command::Explain(arguments) => inspect::explain(arguments).await,
             Command::Snapshot(arguments) => backup::snapshot(arguments).await,
             Command::Restore(arguments) => {
                 tokio::task::block_in_place(|| backup::restore(&arguments))
@@ -94,14 +100,18 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
     })
 }
 
-/// Warnings and worse, unless `RUST_LOG` says otherwise.
-fn log_to_stderr() {
+/// Warnings and worse, unless `RUST_LOG` says otherwise; of spans their ends, with how long they
+/// lasted.
+fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
         .from_env_lossy();
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_span_events(FmtSpan::CLOSE)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().with_ansi(false).init(),
+    }
 }

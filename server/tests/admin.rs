@@ -143,3 +143,76 @@ fn without_a_quorum_it_says_why_it_does_not_serve() {
     served.spawn(1);
     until(admin, "/readyz", |status, _| status == 200);
 }
+
+#[test]
+fn the_command_line_tells_who_waits_for_whom() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = Served::start(dir.path(), "");
+    (0..3).for_each(|seat| served.wait_until_it_serves(seat));
+    let admins: Vec<String> =
+        (0..3).map(|seat| format!("--admin={}", served.admin(seat))).collect();
+    let all: Vec<&str> = admins.iter().map(String::as_str).collect();
+    until(served.admin(0), "/readyz", |status, _| status == 200);
+    let ran = common::run(&[&["status"], &all[..]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("3 of 3") && ran.stdout.contains("epaxos"), "{}", ran.stdout);
+    let ran = common::run(&[&["explain", "ready"], &all[..]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("seen from delhi (epaxos;"), "{}", ran.stdout);
+
+    // Without a quorum a write waits, and everybody who can be asked says for whom.
+    served.kill(1);
+    served.kill(2);
+    let mut client = served.connect(0);
+    client.command(&["SET", "stuck", "1"]);
+    let told = |ran: &common::Ran| ran.stdout.contains("held up by mumbai");
+    let began = Instant::now();
+    let ran = loop {
+        let ran = common::run(&[&["explain", "stuck"], &all[..]].concat());
+        if told(&ran) || began.elapsed() > Duration::from_secs(10) {
+            break ran;
+        }
+    };
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(told(&ran), "{ran:?}");
+    assert!(ran.stdout.contains("it is being pre-accepted: 1 votes"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
+    let name = ran.stdout.split_whitespace().find(|word| word.starts_with("mumbai/")).unwrap();
+    let name = name.trim_end_matches(',');
+    let one = common::run(&["explain", name, all[0], "--json"]).json();
+    assert_eq!(one["views"][0]["explained"][0]["waits"][0]["instance"], name, "{one}");
+    assert_eq!(one["views"][0]["explained"][0]["waits"][0]["stage"], "proposed", "{one}");
+    until(served.admin(0), "/status", |_, body| body.contains("\"quorum_margin\":-1"));
+    let ran = common::run(&[&["status"], &all[..]].concat());
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stdout.contains("no quorum") && ran.stdout.contains("no answer"), "{}", ran.stdout);
+
+    for (wrong, told) in [("pune/4", "no city `pune`"), ("mumbai/0", "slots are numbers from 1")] {
+        let ran = common::run(&["explain", wrong, all[0]]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains(told), "{ran:?}");
+    }
+    let ran = common::run(&["status", "--data-dir", "/nonexistent"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+}
+
+#[test]
+fn with_one_log_the_first_slot_and_its_leader_are_named() {
+    for protocol in ["multipaxos", "fastpaxos"] {
+        let dir = tempfile::tempdir().unwrap();
+        let workloads =
+            format!("workloads:\n  - name: all\n    protocol: {protocol}\n    leader: mumbai\n");
+        let mut served = Served::start(dir.path(), &workloads);
+        (0..3).for_each(|seat| served.wait_until_it_serves(seat));
+        let admin = served.admin(0);
+        until(admin, "/status", |_, body| body.contains("\"leader\":\""));
+        served.kill(1);
+        served.kill(2);
+        let mut client = served.connect(0);
+        client.command(&["SET", "stuck", "1"]);
+        let body = until(admin, "/explain?key=stuck", |_, body| body.contains("\"waits\":[{"));
+        let told: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(told["explained"][0]["workload"], "all", "{protocol}: {told}");
+        assert_eq!(told["explained"][0]["protocol"], protocol, "{told}");
+    }
+}

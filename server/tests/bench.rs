@@ -1,10 +1,11 @@
-//! Short runs of the loopback bench: every figure is there and they hang together.
+//! Short runs of the benches, in process and over the Redis protocol: every figure is there and they
+//! hang together.
 
 mod common;
 
 use std::time::Duration;
 
-use common::{interrupt, run};
+use common::{Up, interrupt, run};
 use serde_json::Value;
 
 fn number(value: &Value, path: &str) -> f64 {
@@ -84,4 +85,76 @@ fn an_interrupted_bench_leaves_nothing_behind() {
     assert_eq!(code, Some(1));
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_running_cluster_is_loaded_over_the_redis_protocol() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path(), &["--durability=memory"]);
+    let short = ["bench", "--duration=1", "--warm-up=0.3"];
+    let bench = |more: &[&str]| {
+        let (code, report) = up.client_json(&[&short[..], more].concat());
+        assert_eq!((code, &report["ok"]), (Some(0), &Value::Bool(true)), "{report:#}");
+        report
+    };
+    let report = bench(&["--clients=4"]);
+    for (seat, city) in ["mumbai", "delhi", "bangalore"].into_iter().enumerate() {
+        assert_eq!(report["cities"][seat]["city"], city);
+        let p50 = number(&report, &format!("/cities/{seat}/latency_ms/p50"));
+        assert!(p50 > 23.9, "as far as the nearest other city: {report:#}");
+    }
+    assert!(number(&report, "/commands_per_s") > 20.0, "{report:#}");
+
+    // Every workload is served, those with conditions by watched transactions.
+    for workload in ["upi", "tatkal", "orderbook", "inventory", "config", "popularity", "ycsb-e"] {
+        let report = bench(&["--workload", workload, "--clients=2"]);
+        assert_eq!(report["workload"], workload);
+    }
+    let report = bench(&["--workload=inventory", "--keys=1", "--clients=4"]);
+    let told = |name: &str| -> f64 {
+        (0..3).map(|seat| number(&report, &format!("/cities/{seat}/{name}"))).sum()
+    };
+    assert!(told("undone") + told("declined") > 0.0, "one order, twelve clients: {report:#}");
+
+    let report = bench(&["--rate=60"]);
+    assert!((number(&report, "/commands_per_s") - 60.0).abs() < 30.0, "{report:#}");
+    let ran = up.client(&[&short[..], &["--clients=2"]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for told in ["mix over the Redis protocol", "p99.9", "bangalore", "all"] {
+        assert!(ran.stdout.contains(told), "{told} in\n{}", ran.stdout);
+    }
+    for (wrong, told) in [
+        ("--workload=paint", "no workload `paint`"),
+        ("--protocol=multipaxos", "for --loopback"),
+        ("--conflict=200", "a percentage lies"),
+    ] {
+        let ran = up.client(&[&short[..], &[wrong]].concat());
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(told), "{ran:?}");
+    }
+}
+
+#[test]
+fn who_stops_answering_in_an_open_loop_is_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path(), &["--durability=memory", "--profile=ideal"]);
+    let port = format!("--redis={}", up.redis("mumbai"));
+    let load = std::thread::spawn(move || {
+        run(&["bench", &port, "--rate=50", "--duration=4", "--warm-up=0.2", "--json"])
+    });
+    // Stopped for a second: what was due then has waited, whether or not it could be sent.
+    std::thread::sleep(Duration::from_millis(1_500));
+    up.signal(rustix::process::Signal::STOP);
+    std::thread::sleep(Duration::from_millis(1_000));
+    up.signal(rustix::process::Signal::CONT);
+    let report = load.join().unwrap().json();
+    assert!(number(&report, "/max_ms") > 800.0, "{report:#}");
+    assert!(number(&report, "/latency_ms/p90") > 300.0, "a quarter was due then: {report:#}");
+}
+
+#[test]
+fn nobody_to_load_is_told_before_anything_is_measured() {
+    let ran = run(&["bench", "--redis=127.0.0.1:1", "--duration=1"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("does not answer Redis clients"), "{ran:?}");
 }

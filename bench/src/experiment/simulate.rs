@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use panchayat::kv::KvCommand;
-use panchayat::{Applied, InstanceId, ProposeError, ReplicaId};
+use panchayat::{Path, ProposeError};
 use panchayat_sim::lab::{Event, Lane, Load, Lost, Outcome, Pace, Served};
 
 use super::ExperimentError;
@@ -18,6 +18,7 @@ use crate::geo::{
 use crate::histogram::ms;
 use crate::load::{LoadModel, Samples, Window};
 use crate::simulated::{Cluster, Machine};
+use crate::target::Answered;
 use crate::trace::Trace;
 use crate::traffic::ratio;
 use crate::workload::{Stream, Workload};
@@ -143,16 +144,13 @@ impl Load for Clients<'_> {
     }
 
     fn served(&mut self, served: &Served) {
-        let applied = Applied {
-            output: (),
-            // Nobody asks for it.
-            id: InstanceId::new(ReplicaId(served.seat as u8), 1),
-            path: served.path,
-            committed_at: self.at(served.committed_us),
+        let answered = Answered {
+            fast: served.path == Path::Fast,
+            committed_at: Some(self.at(served.committed_us)),
             executed_at: self.at(served.executed_us),
         };
         let (began, window) = (self.at(served.began_us), self.window);
-        self.samples[served.seat].record(&window, began, &Ok(applied));
+        self.samples[served.seat].record(&window, began, &Ok(answered));
     }
 
     fn lost(&mut self, seat: usize, began_us: u64, why: Lost) {
@@ -165,7 +163,7 @@ impl Load for Clients<'_> {
             Lost::Unknown => ProposeError::Unknown,
         };
         let (began, window) = (self.at(began_us), self.window);
-        self.samples[seat].record::<()>(&window, began, &Err(error));
+        self.samples[seat].record(&window, began, &Err(error));
     }
 
     fn progress(&mut self, now_us: u64) {

@@ -39,8 +39,8 @@ mod snapshot;
 use std::collections::{BTreeSet, VecDeque};
 
 use panchayat_consensus::{
-    Command, Durable, EffectsOf, Execution, Gated, Input, NotApplied, Now, Output, Protocol,
-    RecordSeq, ReplicaId, Time, Token, WallTime,
+    Account, Command, Durable, EffectsOf, Execution, Gated, Input, NotApplied, Now, Output,
+    Protocol, RecordSeq, ReplicaId, Subject, Time, Token, WallTime,
 };
 
 pub use answer::{Answer, Doubt};
@@ -404,6 +404,11 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
     /// The protocol, for status and for checks.
     pub fn protocol(&self) -> &P {
         &self.protocol
+    }
+
+    /// What waits for what.
+    pub fn account(&self, subject: Subject, now: Now) -> Account {
+        self.protocol.account(subject, now)
     }
 
     /// The state.

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::observed::Observed;
-use super::{Cluster, measure, prometheus};
+use super::{Cluster, explain, measure, prometheus};
 
 /// More connections wait outside.
 const CONNECTIONS_MAX: usize = 64;
@@ -117,12 +117,16 @@ async fn answer(request: &Request<Incoming>, observed: &Arc<Observed>) -> Respon
         "/" => page(),
         "/status" => json(&measure::status(observed).await),
         "/cluster" => json(&Cluster::around(observed).await),
+        "/explain" => match explain::explain(observed, request.uri().query().unwrap_or("")).await {
+            Ok(explanation) => json(&explanation),
+            Err(why) => text(StatusCode::BAD_REQUEST, why + "\n"),
+        },
         "/metrics" => metrics(observed).await,
         "/healthz" => health(observed.unhealthy().into_iter().collect()),
         "/readyz" => health(observed.not_ready(&observed.sample().await)),
         _ => text(
             StatusCode::NOT_FOUND,
-            "there is /, /status, /cluster, /metrics, /healthz and /readyz\n".to_owned(),
+            "there is /, /status, /cluster, /explain, /metrics, /healthz and /readyz\n".to_owned(),
         ),
     }
 }

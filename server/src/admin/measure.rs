@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use panchayat::account::{Account, Subject};
 use panchayat::transport::MeshStats;
 use panchayat::{CoreMetrics, Metrics};
 
+use super::explain;
 use super::observed::{Observed, Sample};
+use super::slow;
 use super::status::{Disk, FORMAT, Figures, Latency, Member, Status, Workload};
 
 /// How `observed` stands now.
@@ -17,9 +20,13 @@ pub(super) async fn status(observed: &Observed) -> Status {
     let (reached, majority) = (observed.reached(), observed.majority());
     let reasons = observed.not_ready(&sample);
     let mesh = service.workloads[0].store.mesh().stats();
-    let workloads = (0..service.workloads.len())
-        .filter_map(|at| workload(observed, at, &sample, before.as_ref()))
-        .collect();
+    let mut workloads = Vec::new();
+    for at in 0..service.workloads.len() {
+        let account = explain::account(observed, at, Subject::Oldest).await.unwrap_or_default();
+        workloads.extend(workload(observed, at, &sample, before.as_ref(), &account));
+    }
+    let members = members(observed, &mesh, &sample);
+    let disk = disk(observed, sample.workloads.iter().flatten().next());
     let seat = service.cluster.seat(&service.name);
     let node = seat.map(|seat| service.cluster.members[seat.index()].node.0);
     Status {
@@ -32,12 +39,13 @@ pub(super) async fn status(observed: &Observed) -> Status {
         healthy: observed.unhealthy().is_none(),
         ready: reasons.is_empty(),
         reasons,
+        slow: slow::reasons(&members, &workloads, disk.sync_p99_ms),
         reached,
         majority,
         quorum_margin: reached as i64 - majority as i64,
-        members: members(observed, &mesh, &sample),
+        members,
         workloads,
-        disk: disk(observed, sample.workloads.iter().flatten().next()),
+        disk,
     }
 }
 
@@ -83,6 +91,7 @@ fn workload(
     at: usize,
     sample: &Sample,
     before: Option<&Sample>,
+    account: &Account,
 ) -> Option<Workload> {
     let core = &sample.workloads[at].as_ref()?.core;
     let service = &observed.service;
@@ -95,15 +104,29 @@ fn workload(
         name: service.workloads[at].name.clone(),
         protocol: observed.protocols.get(at).cloned().unwrap_or_default(),
         leader: core.leader.and_then(city).map(|member| member.name.clone()),
-        mode: core.status.clone(),
+        mode: core.status.as_deref().map(|mode| with_names(observed, mode)),
         executed: core.executed,
         state: format!("{:?}", core.state_hash),
+        unexecuted: account.unexecuted,
+        waits: account.waiting.iter().map(|w| explain::told(observed, account, w)).collect(),
         in_flight: core.in_flight,
         behind: core.snapshots.behind,
         overloaded: core.overloaded,
         recent: figures(core, old, observed.began.elapsed()),
         since_start: figures(core, None, observed.began.elapsed()),
     })
+}
+
+/// `text` with the names of the members it calls by their seats, `r1` say.
+fn with_names(observed: &Observed, text: &str) -> String {
+    let members = &observed.service.cluster.members;
+    let named = |word: &str| {
+        let bare = word.trim_end_matches([';', ',', '.']);
+        let seat = bare.strip_prefix('r').and_then(|seat| seat.parse::<usize>().ok());
+        let member = seat.and_then(|seat| members.get(seat));
+        member.map_or_else(|| word.to_owned(), |m| format!("{}{}", m.name, &word[bare.len()..]))
+    };
+    text.split(' ').map(named).collect::<Vec<_>>().join(" ")
 }
 
 /// Figures since `old`, or since the start.

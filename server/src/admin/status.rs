@@ -22,8 +22,10 @@ pub(crate) struct Status {
     pub(crate) healthy: bool,
     /// Whether it has caught up and serves.
     pub(crate) ready: bool,
-    /// Why it is not, or what is slow.
+    /// Why it is not.
     pub(crate) reasons: Vec<String>,
+    /// What makes commands slower than they need to be, in words.
+    pub(crate) slow: Vec<String>,
     /// Members it hears of, itself included.
     pub(crate) reached: usize,
     /// How many it takes to commit.
@@ -92,16 +94,55 @@ pub(crate) struct Workload {
     pub(crate) executed: u64,
     /// The state's fingerprint: equal where as much was executed.
     pub(crate) state: String,
+    /// Instances known to exist and not executed here.
+    pub(crate) unexecuted: u64,
     /// Proposals of this replica's clients without a result.
     pub(crate) in_flight: usize,
     /// Whether it has missed so much that it needs a peer's state.
     pub(crate) behind: bool,
     /// Proposals refused as too many since the start.
     pub(crate) overloaded: u64,
+    /// What has waited longest, and for whom.
+    pub(crate) waits: Vec<Wait>,
     /// Over the last seconds.
     pub(crate) recent: Figures,
     /// Since the replica was started.
     pub(crate) since_start: Figures,
+}
+
+/// A command that is not executed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Wait {
+    /// `CITY/SLOT`, or `slot/SLOT` where there is one log; `null` of a command without a place.
+    pub(crate) instance: Option<String>,
+    /// `unknown`, `known`, `proposed`, `accepted`, `committed` or `executed`.
+    pub(crate) stage: String,
+    /// For how long it has been known to this replica.
+    pub(crate) for_ms: Option<f64>,
+    /// Instances that must be decided or executed before it.
+    pub(crate) waits_on: Vec<String>,
+    /// The city that has to act next.
+    pub(crate) held_by: Option<String>,
+    pub(crate) why: String,
+}
+
+/// What `/explain` answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Explanation {
+    /// Whose view it is.
+    pub(crate) city: String,
+    /// One for each workload that it may be about.
+    pub(crate) explained: Vec<Explained>,
+}
+
+/// What waits in a workload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Explained {
+    pub(crate) workload: String,
+    pub(crate) protocol: String,
+    pub(crate) unexecuted: u64,
+    /// Of a key, the commands on it; of an instance, itself and what it waits for, link by link.
+    pub(crate) waits: Vec<Wait>,
 }
 
 /// Figures over a span of time, of commands proposed at this replica.

@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// The workload of `key`.
-    pub(super) fn workload_of(&self, key: &[u8]) -> usize {
+    pub(crate) fn workload_of(&self, key: &[u8]) -> usize {
         let route = self.routes.iter().find(|route| key.starts_with(&route.prefix));
         route.map_or(self.rest, |route| route.workload)
     }
