@@ -6,8 +6,11 @@
 //! client's certificate).
 //!
 //! ```text
-//! magic "PNCH" | wire version u16 | cluster u128 | sender u64 | addressee u64     (little-endian)
+//! magic "PNCH" | versions u8, u8 | cluster u128 | sender u64 | addressee u64     (little-endian)
 //! ```
+//! The versions are the lowest and the highest that the sender speaks, of everything after TLS. Both ends
+//! speak the highest that both know, so that members can be upgraded one by one; where there is none they
+//! say so and part. A release speaks the version of the one before it, too.
 //!
 //! A client sends 0 as sender, and the node answers 0 as addressee.
 
@@ -23,16 +26,32 @@ use crate::identity::{Name, Subject};
 
 const MAGIC: [u8; 4] = *b"PNCH";
 
-/// The version of everything after TLS: hello, streams, frames, datagrams.
-const WIRE_VERSION: u16 = 1;
+/// The versions this program speaks of everything after TLS: hello, streams, frames, datagrams.
+const VERSIONS: Versions = Versions { lowest: 2, highest: 2 };
 
 const HELLO_BYTES: usize = 4 + 2 + 16 + 8 + 8;
+
+/// The versions that one end speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Versions {
+    lowest: u8,
+    highest: u8,
+}
+
+impl Versions {
+    /// The one that both speak.
+    fn in_common(self, other: Self) -> Option<u8> {
+        let highest = self.highest.min(other.highest);
+        (highest >= self.lowest.max(other.lowest)).then_some(highest)
+    }
+}
 
 /// The sender a client names, and the addressee of the answer to it.
 const NO_NODE: NodeId = NodeId(0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hello {
+    versions: Versions,
     cluster: ClusterId,
     from: NodeId,
     to: NodeId,
@@ -42,7 +61,7 @@ impl Hello {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HELLO_BYTES);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&WIRE_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[self.versions.lowest, self.versions.highest]);
         bytes.extend_from_slice(&self.cluster.0.to_le_bytes());
         bytes.extend_from_slice(&self.from.0.to_le_bytes());
         bytes.extend_from_slice(&self.to.0.to_le_bytes());
@@ -53,11 +72,8 @@ impl Hello {
         if bytes[..4] != MAGIC {
             return Err(Refusal::Hello("wrong magic".into()));
         }
-        let version = u16::from_le_bytes(array(&bytes[4..6]));
-        if version != WIRE_VERSION {
-            return Err(Refusal::Hello(format!("wire version {version}, ours {WIRE_VERSION}")));
-        }
         Ok(Self {
+            versions: Versions { lowest: bytes[4], highest: bytes[5] },
             cluster: ClusterId(u128::from_le_bytes(array(&bytes[6..22]))),
             from: NodeId(u64::from_le_bytes(array(&bytes[22..30]))),
             to: NodeId(u64::from_le_bytes(array(&bytes[30..38]))),
@@ -66,6 +82,15 @@ impl Hello {
 
     /// Compares with what this end knows to be true.
     fn check(&self, cluster: ClusterId, from: NodeId, to: NodeId) -> Result<(), Refusal> {
+        let Some(version) = self.versions.in_common(VERSIONS) else {
+            let (theirs, ours) = (self.versions, VERSIONS);
+            return Err(Refusal::Hello(format!(
+                "it speaks wire versions {} to {}, and this program {} to {}: upgrade one release \
+                 at a time",
+                theirs.lowest, theirs.highest, ours.lowest, ours.highest
+            )));
+        };
+        tracing::debug!(%from, %to, version, "a hello");
         if self.cluster != cluster {
             return Err(Refusal::Cluster { theirs: self.cluster });
         }
@@ -121,7 +146,7 @@ pub(crate) async fn introduce(
     }
     let exchange = async {
         let (mut send, mut receive) = connection.open_bi().await.map_err(lost)?;
-        let hello = Hello { cluster, from, to };
+        let hello = Hello { versions: VERSIONS, cluster, from, to };
         send.write_all(&hello.encode()).await.map_err(|e| stream_lost(connection, &e))?;
         // Finishing twice cannot happen here, and a closed stream shows in the read below.
         let _ = send.finish();
@@ -154,7 +179,7 @@ pub(crate) async fn welcome(
         let mut hello = [0; HELLO_BYTES];
         receive.read_exact(&mut hello).await.map_err(|e| stream_lost(connection, &e))?;
         Hello::decode(&hello)?.check(cluster, peer, me)?;
-        let answer = Hello { cluster, from: me, to: peer };
+        let answer = Hello { versions: VERSIONS, cluster, from: me, to: peer };
         send.write_all(&answer.encode()).await.map_err(|e| stream_lost(connection, &e))?;
         let _ = send.finish();
         Ok(())
@@ -211,7 +236,8 @@ pub(crate) fn lost(error: ConnectionError) -> Refusal {
 mod tests {
     use super::*;
 
-    const HELLO: Hello = Hello { cluster: ClusterId(5), from: NodeId(1), to: NodeId(2) };
+    const HELLO: Hello =
+        Hello { versions: VERSIONS, cluster: ClusterId(5), from: NodeId(1), to: NodeId(2) };
 
     fn wire(hello: &Hello) -> [u8; HELLO_BYTES] {
         array(&hello.encode())
@@ -223,11 +249,27 @@ mod tests {
     }
 
     #[test]
-    fn another_magic_or_version_is_refused() {
-        for position in [0, 4] {
-            let mut bytes = wire(&HELLO);
-            bytes[position] ^= 0x40;
-            assert!(matches!(Hello::decode(&bytes), Err(Refusal::Hello(_))));
+    fn another_magic_is_refused() {
+        let mut bytes = wire(&HELLO);
+        bytes[0] ^= 0x40;
+        assert!(matches!(Hello::decode(&bytes), Err(Refusal::Hello(_))));
+    }
+
+    #[test]
+    fn both_ends_speak_the_highest_version_that_both_know() {
+        let versions = |lowest, highest| Versions { lowest, highest };
+        assert_eq!(versions(2, 3).in_common(versions(1, 2)), Some(2));
+        assert_eq!(versions(1, 4).in_common(versions(2, 3)), Some(3));
+        assert_eq!(versions(3, 4).in_common(versions(1, 2)), None);
+        let check = |lowest, highest| {
+            let hello = Hello { versions: versions(lowest, highest), ..HELLO };
+            hello.check(ClusterId(5), NodeId(1), NodeId(2))
+        };
+        assert_eq!(check(1, u8::MAX), Ok(()));
+        // What versions before this rule say: one, in two bytes.
+        for (lowest, highest) in [(1, 0), (1, 1), (u8::MAX, u8::MAX)] {
+            let refused = check(lowest, highest).unwrap_err().to_string();
+            assert!(refused.contains("one release at a time"), "{refused}");
         }
     }
 

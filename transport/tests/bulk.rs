@@ -427,7 +427,7 @@ async fn a_rate_is_kept() {
 async fn impostor(plan: &Plan, b: &Server) -> quinn::Connection {
     let identity = plan.authority.issue_node(CLUSTER, A).unwrap();
     let raw = connect(b.mesh.local_addr(), &identity, true, b"panchayat-mesh/1").await.unwrap();
-    let claim = Claim { version: 1, cluster: CLUSTER, from: A, to: B };
+    let claim = Claim { versions: [2, 2], cluster: CLUSTER, from: A, to: B };
     assert!(say(&raw, &claim).await.is_some());
     until("accepted", || b.mesh.is_up(A)).await;
     raw
@@ -545,7 +545,7 @@ async fn a_client_cannot_fetch() {
     let identity = plan.authority.issue_client(CLUSTER, "curious").unwrap();
     let addr = b.mesh.local_addr();
     let raw = connect(addr, &identity, true, b"panchayat-client/1").await.unwrap();
-    let claim = Claim { version: 1, cluster: CLUSTER, from: NodeId(0), to: B };
+    let claim = Claim { versions: [2, 2], cluster: CLUSTER, from: NodeId(0), to: B };
     assert!(say(&raw, &claim).await.is_some());
     // The bytes of a transfer's request are a client's request, and nothing else.
     let (mut send, mut receive) = raw.open_bi().await.unwrap();

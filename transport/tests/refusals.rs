@@ -57,7 +57,7 @@ impl Alone {
 }
 
 fn claim() -> Claim {
-    Claim { version: 1, cluster: CLUSTER, from: A, to: B }
+    Claim { versions: [2, 2], cluster: CLUSTER, from: A, to: B }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,7 +190,7 @@ async fn a_hello_that_does_not_fit_is_refused() {
     let addr = alone.node.mesh.local_addr();
     let mut expected = refused(&alone.node);
     let wrong = [
-        (Claim { version: 2, ..claim() }, CloseCode::Hello),
+        (Claim { versions: [3, 9], ..claim() }, CloseCode::Hello),
         (Claim { cluster: ClusterId(9), ..claim() }, CloseCode::Cluster),
         (Claim { from: NodeId(9), ..claim() }, CloseCode::Node),
         (Claim { to: NodeId(9), ..claim() }, CloseCode::Node),

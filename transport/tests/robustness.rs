@@ -70,7 +70,7 @@ async fn a_request_that_never_ends_does_not_hold_its_place() {
     let addr = node.mesh.local_addr();
     let identity = plan.authority.issue_client(CLUSTER, "slow").unwrap();
     let slow = connect(addr, &identity, true, b"panchayat-client/1").await.unwrap();
-    let claim = Claim { version: 1, cluster: CLUSTER, from: NodeId(0), to: A };
+    let claim = Claim { versions: [2, 2], cluster: CLUSTER, from: NodeId(0), to: A };
     assert!(say(&slow, &claim).await.is_some());
     let mut streams = Vec::new();
     for _ in 0..4 {
@@ -117,7 +117,7 @@ async fn a_lane_whose_first_byte_is_missing_holds_up_no_other() {
     let b = plan.start(B);
     let identity = plan.authority.issue_node(CLUSTER, A).unwrap();
     let raw = connect(b.mesh.local_addr(), &identity, true, b"panchayat-mesh/1").await.unwrap();
-    let claim = Claim { version: 1, cluster: CLUSTER, from: A, to: B };
+    let claim = Claim { versions: [2, 2], cluster: CLUSTER, from: A, to: B };
     assert!(say(&raw, &claim).await.is_some());
     let _silent = raw.open_uni().await.unwrap();
     let mut urgent = raw.open_uni().await.unwrap();

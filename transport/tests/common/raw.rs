@@ -16,7 +16,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What a hello claims.
 pub struct Claim {
-    pub version: u16,
+    /// The lowest and the highest that it speaks.
+    pub versions: [u8; 2],
     pub cluster: ClusterId,
     pub from: NodeId,
     pub to: NodeId,
@@ -25,7 +26,7 @@ pub struct Claim {
 impl Claim {
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = b"PNCH".to_vec();
-        bytes.extend_from_slice(&self.version.to_le_bytes());
+        bytes.extend_from_slice(&self.versions);
         bytes.extend_from_slice(&self.cluster.0.to_le_bytes());
         bytes.extend_from_slice(&self.from.0.to_le_bytes());
         bytes.extend_from_slice(&self.to.0.to_le_bytes());
