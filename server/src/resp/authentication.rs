@@ -83,7 +83,6 @@ fn greet(session: &mut Session, hello: Hello) -> Reply {
 }
 
 /// What `HELLO` says, and the user and password in it.
-#[expect(clippy::type_complexity, reason = "it is taken apart at once")]
 fn read(session: &Session, args: &[Bytes]) -> Result<(Hello, Option<(Bytes, Bytes)>), Reply> {
     let mut hello = Hello { resp: session.resp, name: None };
     let mut who = None;
