@@ -172,7 +172,7 @@ fn a_large_state_is_transferred_while_commands_go_on() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    println!("{} MiB written in {:.1?}", VALUES * VALUE_BYTES >> 20, begun.elapsed());
+    println!("{} MiB written in {:.1?}", (VALUES * VALUE_BYTES) >> 20, begun.elapsed());
     served.kill(1);
     std::thread::sleep(Duration::from_secs(20));
     let (count, normal) = measured(&served, || std::thread::sleep(Duration::from_secs(20)));
