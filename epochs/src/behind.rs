@@ -94,6 +94,7 @@ impl Epochs {
         for token in std::mem::take(&mut self.reads).into_keys() {
             fx.refuse_read(token, ReadRefusal::Unreachable);
         }
+        self.linger.reached = self.behind.reached;
         self.behind.arrived(&opening);
         (self.opening, self.current, self.previous) = (Some(opening), None, None);
         self.stale = true;

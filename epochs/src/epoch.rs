@@ -12,6 +12,8 @@ use thiserror::Error;
 
 /// The highest number of an epoch: names of instances have room for so many.
 pub(crate) const EPOCH_MAX: u64 = (1 << 18) - 1;
+/// The highest number of a node.
+const NODE_MAX: u64 = u32::MAX as u64;
 /// Most bytes by which a member says how it is reached.
 const CONTACT_BYTES_MAX: usize = 1 << 10;
 /// Most bytes of an epoch's parameters.
@@ -116,7 +118,7 @@ pub enum EpochError {
     #[error("{0} is too long")]
     TooLong(&'static str),
     /// There are no more numbers.
-    #[error("there are no more numbers for epochs")]
+    #[error("there are no more numbers for epochs or nodes: the highest of a node is {NODE_MAX}")]
     Exhausted,
 }
 
@@ -146,7 +148,7 @@ impl Epoch {
 
     fn check(&self) -> Result<(), EpochError> {
         Quorums::for_replicas(self.members.len())?;
-        if self.number.0 > EPOCH_MAX {
+        if self.number.0 > EPOCH_MAX || self.highest_node.0 > NODE_MAX {
             return Err(EpochError::Exhausted);
         }
         if self.parameters.len() > PARAMETERS_BYTES_MAX {

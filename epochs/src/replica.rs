@@ -132,6 +132,11 @@ impl Epochs {
         named(id)
     }
 
+    /// Everything in the current epoch is proposed later than this.
+    pub fn floor(&self) -> WallTime {
+        self.opening.as_ref().map_or(WallTime(0), |opening| opening.floor)
+    }
+
     /// This replica's place.
     pub fn place(&self) -> ReplicaId {
         self.config.place

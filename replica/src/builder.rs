@@ -105,8 +105,9 @@ impl Builder {
         self
     }
 
-    /// Members that a joining node may ask for the state, in case that none of those are left that the
-    /// cluster began with.
+    /// Members to speak with besides those that this replica knows of: for one that joins when those that the
+    /// cluster began with are gone or cannot be asked, and for one that was away while the others were
+    /// replaced.
     pub fn via(mut self, members: impl IntoIterator<Item = Member>) -> Self {
         self.via.extend(members);
         self

@@ -5,14 +5,14 @@
 //! Batches grow with load and with the time a sync takes; nothing waits for a timer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use panchayat_consensus::{
     Command, EpochNumber, GroupId, Input, InstanceId, NodeId, NotApplied, Now, Path, Protocol as _,
-    ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Span, Time, Token, WallTime,
+    REPLICAS_MAX, ReadRefusal, RecordSeq, ReplicaId, ReplicaSet, Span, Time, Token, WallTime,
 };
 use panchayat_core::detector::{Detector, Verdict};
 use panchayat_core::frame::{FrameHeader, next_message, open_frame};
@@ -36,11 +36,12 @@ use crate::membership::{
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
 use crate::phases::Phases;
+use crate::protocol::choice_of;
 use crate::protocol::configured::suspicion_after;
 use crate::read::Readers;
 use crate::records::Records;
 use crate::replica::Gate;
-use crate::snapshots::Desk;
+use crate::snapshots::{Ask, Asked, Desk, Word};
 
 /// Most events handled before the turn ends, so that effects do not wait for a flood to pass.
 /// Proposals that are put at the door are not handled yet.
@@ -109,6 +110,8 @@ pub(crate) struct Driver<S: StateMachine> {
     pub(crate) directory: Directory,
     /// Who the members are, for everybody else.
     pub(crate) roster: Roster,
+    /// Whether this node has no state yet.
+    pub(crate) joins: Arc<AtomicBool>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) events: Receiver<Event<S::Output>>,
     pub(crate) inbox: Inbox<S::Output>,
@@ -344,6 +347,13 @@ impl<S: StateMachine> Driver<S> {
                     }
                     Event::Durable => self.inbox.durable_heard(),
                     Event::Snapshot(report) => self.desk.heard(report, &mut self.group)?,
+                    Event::State(asked) if self.has_lost_its_disk(&asked) => {
+                        let why = "this node has had the state, and lost it: replace it by one with a \
+                                   number of its own";
+                        tracing::error!(node = %asked.from, why, "asks to join once more");
+                        // A peer that went away asks again.
+                        let _ = asked.reply.send(Word::Refused(why));
+                    }
                     Event::State(asked) => self.desk.asked(asked, &mut self.group, now),
                     Event::HandOver(to, reply) => {
                         // A caller that went away does not want to know.
@@ -380,6 +390,7 @@ impl<S: StateMachine> Driver<S> {
             if Instant::now() >= next_poll {
                 next_poll = Instant::now() + DETECTOR_INTERVAL;
                 self.poll_detector(now);
+                self.peers.tend();
                 self.desk.look(&mut self.group, self.outside.records.bytes);
             }
             self.group.wake(now);
@@ -495,6 +506,7 @@ impl<S: StateMachine> Driver<S> {
     /// Epochs have changed, and with them who is where.
     fn meet(&mut self) {
         let (now, directory) = (self.clock.now(), &self.directory);
+        self.joins.store(self.group.protocol().epoch().is_none(), Ordering::Relaxed);
         self.peers.set(self.header.group, directory.entries());
         self.outside.outbox.set_peers(directory.by_place());
         self.desk.set_nodes(directory.by_place());
@@ -513,6 +525,14 @@ impl<S: StateMachine> Driver<S> {
         self.tell(now, verdicts);
     }
 
+    /// Whether a node asks for its first state that has said to have one, durably. It may have promised
+    /// anything since, and must not vote as itself again.
+    fn has_lost_its_disk(&self, asked: &Asked) -> bool {
+        let place = self.directory.place_of(asked.from);
+        let reached = self.group.protocol().reached();
+        asked.ask == Ask::Join && place.is_some_and(|place| reached.contains(place))
+    }
+
     /// Begins to change members or protocol.
     fn change(&mut self, now: Now, change: &Change, reply: ChangeReply) {
         let (protocol, changing) = (self.group.protocol(), &mut self.outside.changing);
@@ -521,7 +541,10 @@ impl<S: StateMachine> Driver<S> {
         let next = match changing {
             Some(_) => Err(ChangeError::NotMade("another change is under way at this replica")),
             None if self.desk.is_behind() => Err(ChangeError::NotMember),
-            None => next_epoch(protocol, self.directory.began(), change, &self.limits),
+            None => {
+                let alive = ReplicaSet::all(REPLICAS_MAX).minus(self.detector.suspected());
+                next_epoch(protocol, self.directory.began(), change, alive, &self.limits)
+            }
         };
         let next = match next {
             Ok(Some(next)) => next,
@@ -532,7 +555,9 @@ impl<S: StateMachine> Driver<S> {
         };
         let token = self.outside.next_token();
         self.outside.changing = Some((token, reply));
-        self.group.seal(now, token, next.seal(now.wall));
+        // The clock of whoever opened this epoch may have been ahead of this one.
+        let wall = now.wall.max(WallTime(self.group.protocol().floor().0 + 1));
+        self.group.seal(now, token, next.seal(wall));
     }
 
     /// The seat of whoever has a place, among the members of now.
@@ -551,6 +576,7 @@ impl<S: StateMachine> Driver<S> {
             commit_us: self.outside.latencies.commit_us.clone(),
             execute_us: self.outside.latencies.execute_us.clone(),
             overloaded: self.outside.overloaded + self.inbox.refused(),
+            ordered_by: self.group.protocol().epoch().map_or("", |epoch| choice_of(epoch).name()),
             leader: self.group.protocol().leader().and_then(|place| self.seat_of(place)),
             status: self.group.protocol().status(),
             protocol: self.group.protocol().counters(),

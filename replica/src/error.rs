@@ -79,7 +79,7 @@ pub enum StartError {
     Limits(&'static str),
     /// The group cannot begin with these members.
     #[error(transparent)]
-    Epoch(#[from] panchayat_epochs::EpochError),
+    Founding(#[from] crate::membership::ChangeError),
     /// A node that joins is one of those that the cluster began with.
     #[error(
         "{node} is one of those that the cluster began with: it does not join. If its disk was lost, \

@@ -26,6 +26,8 @@ pub struct CoreMetrics {
     pub execute_us: Histogram<u64>,
     /// Proposals answered with [`Overloaded`](crate::ProposeError::Overloaded).
     pub overloaded: u64,
+    /// What orders commands in the epoch this replica has come to.
+    pub ordered_by: &'static str,
     /// Who leads or coordinates, as far as the replica knows; `None` for a protocol without one.
     pub leader: Option<ReplicaId>,
     /// How the protocol stands, for people: which rounds Fast Paxos runs, say, and why.

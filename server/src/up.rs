@@ -56,8 +56,7 @@ pub(crate) async fn run(arguments: Up) -> Result<ExitCode, CliError> {
         |replica: &ReplicaAddress| Peer { city: replica.site.clone(), admin: replica.admin };
     let peers: Vec<_> = description.replicas.iter().map(peers).collect();
     let observe = |(service, (port, _)): (&Arc<Service>, (TcpListener, SocketAddr))| {
-        let protocols = vec![protocol.name().to_owned()];
-        let observed = Observed::new(service.clone(), protocols, peers.clone(), &topology);
+        let observed = Observed::new(service.clone(), peers.clone(), &topology);
         Admin::serve(port, observed)
     };
     let _admins: Vec<_> = services.iter().zip(admins).map(observe).collect();
@@ -125,10 +124,9 @@ async fn bind_admin(
 fn services(cluster: &LocalCluster<Store>) -> Vec<Arc<Service>> {
     let service = |replica: &Replica<Store>| {
         let workloads = vec![WorkloadHandle { name: String::new(), store: replica.clone() }];
-        let members = cluster.cluster().clone();
         let limits = ClientLimits::default();
         let access = Arc::new(Access::open());
-        Service::new(members, replica.name(), workloads, Vec::new(), 0, limits, access)
+        Service::new(replica.name(), workloads, Vec::new(), 0, limits, access)
     };
     cluster.replicas().iter().map(service).collect()
 }

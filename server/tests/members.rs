@@ -86,6 +86,50 @@ fn a_dead_replica_is_replaced_and_the_protocol_switched_while_clients_write() {
     let answer = served.connect(1).ask("INCR n");
     assert!(answer.starts_with('-'), "{answer}");
     assert_eq!(delhi.ask("INCR n"), format!(":{}\r\n", acknowledged + 2));
+
+    // The new one loses its disk and asks to join once more: it is not taken for itself.
+    served.kill(3);
+    std::fs::remove_dir_all(dir.path().join("data-4")).unwrap();
+    served.spawn(3);
+    std::thread::sleep(Duration::from_secs(3));
+    let answer = served.connect(3).ask("INCR n");
+    assert!(answer.starts_with('-'), "{answer}");
+    let counted = served.connect(0).ask("INCR n");
+    assert_eq!(counted, format!(":{}\r\n", acknowledged + 3));
+}
+
+#[test]
+fn a_cluster_outlives_all_that_it_began_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut served = Served::start(dir.path(), "");
+    (0..3).for_each(|seat| served.wait_until_it_serves(seat));
+    assert_eq!(served.connect(0).ask("SET k kept"), "+OK\r\n");
+    let (mut via, mut at) = (String::new(), None::<String>);
+    for (old, name, node) in [(1, "delhi", 4), (2, "bangalore", 5), (0, "mumbai", 6)] {
+        served.kill(old);
+        let addr = served.prepare_to_join(name, node).to_string();
+        served.configure(node as usize - 1, &via);
+        let mut replace = vec!["member", "replace", name, "--addr", &addr];
+        // The configuration leads to nobody any more when the last of the old ones is gone.
+        replace.extend(at.iter().flat_map(|at| ["--at", at.as_str()]));
+        let (code, _, err) = served.operate("admin", &replace);
+        assert_eq!(code, 0, "{err}");
+        assert!(err.contains("via:"), "{err}");
+        served.spawn(node as usize - 1);
+        let (code, _, err) = served.operate("admin", &[&replace[..], &["--wait"]].concat());
+        assert_eq!(code, 0, "{err}");
+        via = format!("{}  \"{node}\": {addr}\n", if via.is_empty() { "via:\n" } else { &via });
+        at.get_or_insert(format!("{node}@{addr}"));
+    }
+    // After the last of the old ones are forgotten.
+    std::thread::sleep(Duration::from_secs(15));
+    for seat in [3, 4, 5] {
+        served.wait_until_it_serves(seat);
+        assert_eq!(served.connect(seat).ask("GET k"), "$4\r\nkept\r\n");
+        assert_eq!(served.connect(seat).ask("SET k kept"), "+OK\r\n");
+        let info = served.connect(seat).ask("INFO panchayat");
+        assert!(info.contains("members_reached:3"), "{info}");
+    }
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn run<S: StateMachine>(plan: Plan<S>, site: &Site, lobby: Lobby) -> Result<Memb
     let snapshots = snapshots.spawn(&thread_name, to_write, report).map_err(refused)?;
     let (sender, news) = unbounded();
     let users = Arc::new(());
+    let joins = Arc::<AtomicBool>::default();
     let fetcher = Fetcher {
         mesh: mesh.clone(),
         store: store.clone(),
@@ -127,6 +128,7 @@ fn run<S: StateMachine>(plan: Plan<S>, site: &Site, lobby: Lobby) -> Result<Memb
         news: sender,
         users: users.clone(),
         last: Arc::default(),
+        joins: joins.clone(),
     };
     let catch_up = CatchUp::new(fetcher, news, runtime.clone());
     let kept = (site.journal.durability != Durability::Memory).then(|| journal.clone());
@@ -139,6 +141,7 @@ fn run<S: StateMachine>(plan: Plan<S>, site: &Site, lobby: Lobby) -> Result<Memb
         strangers: ReplicaSet::EMPTY,
         limits,
         roster: roster.clone(),
+        joins,
         directory: Directory::new(cluster, site.node, &site.via),
         peers,
         detector: Detector::new(place, 0, timeout, clock.now().monotonic),

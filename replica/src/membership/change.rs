@@ -48,7 +48,7 @@ impl Newcomer {
 
 /// What is to be different of members and protocol. All of it happens at once, or none.
 ///
-/// Asking again for what is there already changes nothing, so that a change whose outcome was not heard can be
+/// Asking again for what is there already, as the replica sees it that is asked, changes nothing, so that a change whose outcome was not heard can be
 /// asked for again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -105,7 +105,8 @@ pub(super) fn next_node(epoch: &Epoch, taken: ReplicaSet) -> NodeId {
 }
 
 /// The epoch that a group begins with.
-pub(crate) fn founding(cluster: &Cluster, protocol: &ProtocolChoice) -> Result<Epoch, EpochError> {
+pub(crate) fn founding(cluster: &Cluster, protocol: &ProtocolChoice) -> Result<Epoch, ChangeError> {
+    check_names(cluster)?;
     let members = cluster.members.iter().enumerate().map(|(seat, member)| {
         let row = cluster.round_trips.get(seat);
         let far = |other: usize| row.and_then(|row| row.get(other)).copied().unwrap_or_default();
@@ -118,14 +119,19 @@ pub(crate) fn founding(cluster: &Cluster, protocol: &ProtocolChoice) -> Result<E
         };
         contact.at(ReplicaId(seat as u8), member.node)
     });
-    Epoch::founding(protocol.order(), protocol.parameters(), members.collect())
+    Ok(Epoch::founding(protocol.order(), protocol.parameters(), members.collect())?)
 }
 
-/// The epoch after the current one in which `change` is made; none if nothing would be different.
+/// Longest expected round trip: beyond it a link is down.
+const ROUND_TRIP_MAX: Duration = Duration::from_secs(60);
+
+/// The epoch after the current one in which `change` is made; none if nothing would be different. `alive` are
+/// the places that are not suspected.
 pub(crate) fn next_epoch(
     epochs: &Epochs,
     began: &Cluster,
     change: &Change,
+    alive: ReplicaSet,
     limits: &Limits,
 ) -> Result<Option<Epoch>, ChangeError> {
     let Some(epoch) = epochs.epoch().filter(|_| epochs.current().is_some()) else {
@@ -133,19 +139,25 @@ pub(crate) fn next_epoch(
     };
     let mut members = epoch.members.clone();
     members.retain(|member| !change.remove.contains(&member.node));
-    let now = roster(began, epoch);
     let lingering = epochs.epoch_before().map(Epoch::places).unwrap_or_default();
     for newcomer in &change.add {
-        let contact = newcomer.contact();
+        let mut contact = newcomer.contact();
+        if newcomer.round_trips.iter().any(|(_, far)| *far > ROUND_TRIP_MAX) {
+            return Err(ChangeError::RoundTrip { node: newcomer.node });
+        }
         if let Some(member) = members.iter_mut().find(|member| member.node == newcomer.node) {
-            let seat = epoch.members.iter().position(|old| old.node == member.node);
-            match seat.map(|seat| &now.members[seat]) {
-                Some(known) if known.name != contact.name => {
-                    let why = "its number is that of a member with another name";
-                    return Err(ChangeError::Name { name: contact.name, why });
-                }
-                Some(known) if known.addr == contact.addr => {}
-                _ => *member = contact.at(member.place, member.node),
+            let known = Contact::read(member);
+            if known.name != contact.name {
+                let why = "its number is that of a member with another name";
+                return Err(ChangeError::Name { name: contact.name, why });
+            }
+            if contact.round_trips.is_empty() {
+                contact.round_trips = known.round_trips.clone();
+            }
+            // Of one that was there first the epoch may know an address that is not its own any more.
+            let same_addr = known.addr == contact.addr;
+            if !same_addr || known.round_trips != contact.round_trips {
+                *member = contact.at(member.place, member.node);
             }
             continue;
         }
@@ -165,6 +177,13 @@ pub(crate) fn next_epoch(
     }
     let next = epoch.next(protocol.order(), protocol.parameters(), members);
     epochs.check_next(&next)?;
+    // Whoever comes has no state yet, and whoever is dead may not come back to take it on.
+    let have_state = epochs.reached().iter().filter(|place| alive.contains(*place));
+    let have_state = have_state.filter(|place| next.places().contains(*place)).count();
+    if have_state < next.slow_quorum() {
+        let (needed, members) = (next.slow_quorum(), next.members.len());
+        return Err(ChangeError::TooFewAlive { alive: have_state, needed, members });
+    }
     let cluster = roster(began, &next);
     check_names(&cluster)?;
     for seat in 0..cluster.members.len() as u8 {
@@ -233,8 +252,8 @@ mod tests {
     use std::sync::Arc;
 
     use panchayat_consensus::wire::{from_bytes, to_bytes};
-    use panchayat_consensus::{ClusterId, Effects, Now, Protocol, Span};
-    use panchayat_epochs::{Config, Timing};
+    use panchayat_consensus::{ClusterId, Effects, EpochNumber, Input, Now, Protocol, Span};
+    use panchayat_epochs::{Config, Message, Timing};
     use panchayat_topology::Topology;
 
     use super::*;
@@ -264,7 +283,13 @@ mod tests {
             openings: Arc::new(Hosting { began: india(), limits: Limits::default() }),
             timing: Timing::for_rtt(Span::from_ms(40)),
         };
-        Epochs::restore(config, [], Now::default(), &mut Effects::default())
+        let (now, mut effects) = (Now::default(), Effects::default());
+        let mut group = Epochs::restore(config, [], now, &mut effects);
+        for place in 1..3 {
+            let message = Message::Reached { epoch: EpochNumber(1) };
+            group.step(now, Input::Receive { from: ReplicaId(place), message }, &mut effects);
+        }
+        group
     }
 
     fn chennai() -> Newcomer {
@@ -274,7 +299,7 @@ mod tests {
     }
 
     fn next(group: &Epochs, change: &Change) -> Result<Option<Epoch>, ChangeError> {
-        next_epoch(group, &india(), change, &Limits::default())
+        next_epoch(group, &india(), change, ReplicaSet::all(3), &Limits::default())
     }
 
     #[test]

@@ -18,6 +18,14 @@ pub(crate) struct Entry {
     pub(crate) round_trip: Option<Duration>,
 }
 
+/// Whom a node may ask before it knows better.
+#[derive(Debug)]
+struct First {
+    entry: Entry,
+    /// It was named besides those that the group began with.
+    via: bool,
+}
+
 /// The epochs that a directory was made from.
 type Seen = [Option<EpochNumber>; 3];
 
@@ -27,7 +35,7 @@ pub(crate) struct Directory {
     began: Cluster,
     own: NodeId,
     /// Whom a node may ask that is in no epoch yet.
-    first: Vec<Entry>,
+    first: Vec<First>,
     seen: Option<Seen>,
     entries: Vec<Entry>,
     longest: Duration,
@@ -37,16 +45,19 @@ impl Directory {
     /// Of a node that begins with the members of `cluster`, and has also heard of `via`.
     pub(crate) fn new(cluster: &Cluster, own: NodeId, via: &[Member]) -> Self {
         let seats = (0u8..).map(ReplicaId).zip(&cluster.members);
-        let mut first: Vec<Entry> = seats
-            .map(|(place, member)| Entry { place, member: member.clone(), round_trip: None })
-            .collect();
+        let entry =
+            |place, member: &Member| Entry { place, member: member.clone(), round_trip: None };
+        let began = seats.map(|(place, member)| First { entry: entry(place, member), via: false });
+        let mut first: Vec<First> = began.collect();
         for member in via {
-            let entry =
-                Entry { place: home_place(member.node), member: member.clone(), round_trip: None };
-            first.retain(|other| other.place != entry.place && other.member.node != member.node);
-            first.push(entry);
+            let place = cluster.seat_of(member.node).unwrap_or(home_place(member.node));
+            let known = |other: &First| {
+                other.entry.place != place && other.entry.member.node != member.node
+            };
+            first.retain(known);
+            first.push(First { entry: entry(place, member), via: true });
         }
-        first.retain(|entry| entry.member.node != own);
+        first.retain(|first| first.entry.member.node != own);
         let longest = Duration::from_micros(cluster.longest_round_trip().0);
         let began = cluster.clone();
         Self { began, own, first, seen: None, entries: Vec::new(), longest }
@@ -64,9 +75,10 @@ impl Directory {
         for epoch in known.into_iter().flatten() {
             self.take(epoch, &mut entries);
         }
-        if epochs.epoch().is_none() {
-            add(self.first.iter().cloned(), &mut entries);
-        }
+        let joined = epochs.epoch().is_some();
+        // Of an epoch that came and went unheard, they may know more.
+        let first = self.first.iter().filter(|first| !joined || first.via);
+        add(first.map(|first| first.entry.clone()), &mut entries);
         let current = epochs.epoch().or(epochs.newest());
         if let Some(epoch) = current {
             let longest = roster(&self.began, epoch).longest_round_trip();

@@ -32,6 +32,25 @@ pub enum ChangeError {
         /// The first whose place is free.
         next: NodeId,
     },
+    /// An expected round trip is none.
+    #[error("a round trip of {node} is longer than a minute: that is no link")]
+    RoundTrip {
+        /// The node.
+        node: NodeId,
+    },
+    /// With these members nothing could be decided for now: too few of them are alive and have the state.
+    #[error(
+        "of {members} members only {alive} would be alive and have the state, and {needed} are needed to \
+         decide anything: wait until newcomers have it, or replace the dead in the same change"
+    )]
+    TooFewAlive {
+        /// Members of the next epoch that are not suspected here and have said that they have the state.
+        alive: usize,
+        /// How many are needed.
+        needed: usize,
+        /// How many there would be.
+        members: usize,
+    },
     /// This replica is no member: ask one that is.
     #[error("this replica is no member of the group, or has not caught up: ask another one")]
     NotMember,

@@ -26,12 +26,14 @@ struct State {
     /// Workloads that have not said yet whom they need.
     silent: usize,
     present: BTreeMap<NodeId, SocketAddr>,
+    /// Somebody could not be added.
+    unsettled: bool,
 }
 
 impl Peers {
     /// Of a mesh that began with `present`, for so many workloads.
     pub(crate) fn new(mesh: Mesh, present: BTreeMap<NodeId, SocketAddr>, groups: usize) -> Self {
-        let state = State { groups: BTreeMap::new(), silent: groups, present };
+        let state = State { groups: BTreeMap::new(), silent: groups, present, unsettled: false };
         Self { mesh, state: Mutex::new(state) }
     }
 
@@ -47,7 +49,20 @@ impl Peers {
         if state.groups.insert(group, wanted).is_none() {
             state.silent = state.silent.saturating_sub(1);
         }
-        let State { groups, silent, present } = &mut *state;
+        self.settle(&mut state);
+    }
+
+    /// To be called now and then: tries again what did not succeed.
+    pub(crate) fn tend(&self) {
+        let mut state = self.state.lock();
+        if state.unsettled {
+            self.settle(&mut state);
+        }
+    }
+
+    fn settle(&self, state: &mut State) {
+        let State { groups, silent, present, unsettled } = state;
+        *unsettled = false;
         let mut all = Wanted::new();
         groups.values().for_each(|wanted| all.extend(wanted.clone()));
         if *silent == 0 {
@@ -69,7 +84,11 @@ impl Peers {
                 }
                 None => match self.mesh.add_peer(PeerConfig { node, addr, rtt }) {
                     Ok(()) => _ = present.insert(node, addr),
-                    Err(error) => tracing::error!(peer = %node, %error, "cannot be a peer"),
+                    Err(error) => {
+                        // Its last link may not have ended yet.
+                        tracing::warn!(peer = %node, %error, "no peer yet");
+                        *unsettled = true;
+                    }
                 },
             }
         }

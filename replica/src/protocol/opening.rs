@@ -19,20 +19,25 @@ pub(crate) struct Hosting {
 impl Openings for Hosting {
     fn open(&self, epoch: &Epoch, seat: ReplicaId) -> OrderConfig {
         let cluster = roster(&self.began, epoch);
-        let configured = choice_of(epoch).config(seat, &cluster, &self.limits);
+        let configured = match chosen(epoch) {
+            Some(choice) => choice.config(seat, &cluster, &self.limits).map_err(|e| e.to_string()),
+            None => Err("it is described in a way that is unknown here".to_owned()),
+        };
+        // Whoever proposed it has tried. To go on with other quorums than the others would be unsafe.
         configured.unwrap_or_else(|error| {
-            // Whoever proposed the epoch has tried; this is a version that reads it differently.
-            tracing::error!(%error, "this epoch's protocol cannot be configured as was agreed");
-            let plain = plain(epoch.order).config(seat, &cluster, &self.limits);
-            plain.expect("without any wishes a protocol can be run by as many as an epoch has")
+            panic!("this program is too old for epoch {}: {error}", epoch.number.0)
         })
     }
 }
 
-/// What the members of an epoch have chosen.
+/// What the members of an epoch have chosen, as far as it can be read here.
 pub(crate) fn choice_of(epoch: &Epoch) -> ProtocolChoice {
+    chosen(epoch).unwrap_or_else(|| plain(epoch.order))
+}
+
+fn chosen(epoch: &Epoch) -> Option<ProtocolChoice> {
     let chosen = from_bytes::<ProtocolChoice>(epoch.parameters.clone()).ok();
-    chosen.filter(|choice| choice.order() == epoch.order).unwrap_or_else(|| plain(epoch.order))
+    chosen.filter(|choice| choice.order() == epoch.order)
 }
 
 fn plain(order: Order) -> ProtocolChoice {

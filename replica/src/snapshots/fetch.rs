@@ -85,11 +85,14 @@ pub(crate) struct Fetcher<P: Protocol, S: StateMachine> {
     pub(crate) users: Arc<()>,
     /// What was being received last, and from whom.
     pub(crate) last: Arc<Mutex<Option<(NodeId, TransferId)>>>,
+    /// Whether this node has no state at all.
+    pub(crate) joins: Arc<AtomicBool>,
 }
 
 impl<P: Protocol, S: StateMachine> Clone for Fetcher<P, S> {
     fn clone(&self) -> Self {
         Self {
+            joins: self.joins.clone(),
             mesh: self.mesh.clone(),
             store: self.store.clone(),
             address: self.address,
@@ -162,7 +165,9 @@ where
                 None => None,
             };
             let here = incoming.as_ref().map(|incoming| (incoming.id(), incoming.received()));
-            let ask = here.map_or(Ask::State, |(id, received)| Ask::Rest(id, received));
+            let joins = self.joins.load(Ordering::Relaxed);
+            let whole = if joins { Ask::Join } else { Ask::State };
+            let ask = here.map_or(whole, |(id, received)| Ask::Rest(id, received));
             let (head, come, reader) = self.ask(from, ask).await?;
             match head {
                 Head::Later => {

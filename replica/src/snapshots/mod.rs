@@ -39,7 +39,7 @@ pub(crate) use fetch::Fetcher;
 pub use marker::MarkerError;
 pub(crate) use marker::leave_restored;
 pub(crate) use request::group_of;
-pub(crate) use serving::Asked;
+pub(crate) use serving::{Ask, Asked, Word};
 pub(crate) use start::{Places, Started, load};
 pub(crate) use stream::Stream;
 pub(crate) use writer::{Report, SnapshotWriter};

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! request = format 1, group 4, epoch 8, ask
-//! ask     = 0 | 1, transfer, offset (varint) | 2
+//! ask     = 0 | 1, transfer, offset (varint) | 2 | 3
 //!           give me a state | go on with that one | keep what I need, I am not done yet
+//!           | give me a state, I have none at all
 //! head    = length u16 LE, then 0 (not ready, ask again) | 1 (kept) | 2, transfer, offset
 //! transfer = epoch 8, number (varint), bytes (varint), checksum 16
 //! ```
@@ -26,6 +27,8 @@ const HEAD_BYTES_MAX: usize = 128;
 pub(crate) enum Ask {
     /// A state.
     State,
+    /// The same, by a node that joins: it has promised nothing to anybody.
+    Join,
     /// The rest of this one, from this offset on; or another from its beginning.
     Rest(TransferId, u64),
     /// Nothing but to keep what is needed after a state.
@@ -98,6 +101,7 @@ impl Encode for StateRequest {
                 out.put_varint(*offset);
             }
             Ask::Keep => out.put_u8(2),
+            Ask::Join => out.put_u8(3),
         }
     }
 }
@@ -113,6 +117,7 @@ impl Decode for StateRequest {
             0 => Ask::State,
             1 => Ask::Rest(transfer(input)?, input.varint()?),
             2 => Ask::Keep,
+            3 => Ask::Join,
             tag => return Err(DecodeError::UnknownTag { what: "request for a state", tag }),
         };
         Ok(Self { address, ask })
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn requests_and_heads_read_back_and_nothing_shorter_does() {
         let address = Address { group: GroupId(1), epoch: EpochNumber(9) };
-        for ask in [Ask::State, Ask::Rest(ID, 1 << 33), Ask::Keep] {
+        for ask in [Ask::State, Ask::Join, Ask::Rest(ID, 1 << 33), Ask::Keep] {
             let request = StateRequest { address, ask };
             let bytes = to_bytes(&request);
             assert_eq!(from_bytes::<StateRequest>(bytes.clone()), Ok(request));

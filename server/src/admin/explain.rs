@@ -36,10 +36,11 @@ pub(super) async fn explain(observed: &Observed, query: &str) -> Result<Explanat
         let Some(account) = account(observed, at, subject).await else {
             return Err(format!("workload `{name}` does not answer"));
         };
+        let ordered_by = service.workloads[at].store.group().await;
         let waits = account.waiting.iter().map(|waiting| told(observed, &account, waiting));
         explained.push(Explained {
             workload: name.clone(),
-            protocol: observed.protocols.get(at).cloned().unwrap_or_default(),
+            protocol: ordered_by.map_or_else(String::new, |group| group.protocol.name().to_owned()),
             unexecuted: account.unexecuted,
             waits: waits.collect(),
         });
@@ -70,7 +71,8 @@ pub(super) fn told(observed: &Observed, account: &Account, waiting: &Waiting) ->
 }
 
 fn city(observed: &Observed, seat: ReplicaId) -> String {
-    let member = observed.service.cluster.members.get(seat.index());
+    let cluster = observed.service.cluster();
+    let member = cluster.members.get(seat.index());
     member.map_or_else(|| format!("seat {}", seat.0), |member| member.name.clone())
 }
 
@@ -79,7 +81,7 @@ fn instance(observed: &Observed, text: &str) -> Result<Subject, String> {
     let (lane, slot) = text.rsplit_once('/').ok_or("an instance is CITY/SLOT or slot/SLOT")?;
     let slot = slot.parse::<u64>().ok().filter(|slot| *slot > 0);
     let slot = slot.ok_or("slots are numbers from 1")?;
-    let replica = match observed.service.cluster.seat(lane) {
+    let replica = match observed.service.cluster().seat(lane) {
         Some(seat) => seat,
         None if lane == ONE_LOG => ReplicaId(0),
         None => return Err(format!("no city `{lane}` in this cluster")),

@@ -27,13 +27,11 @@ pub(super) async fn status(observed: &Observed) -> Status {
     }
     let members = members(observed, &mesh, &sample);
     let disk = disk(observed, sample.workloads.iter().flatten().next());
-    let seat = service.cluster.seat(&service.name);
-    let node = seat.map(|seat| service.cluster.members[seat.index()].node.0);
     Status {
         format: FORMAT,
         city: service.name.clone(),
-        node: node.unwrap_or_default(),
-        cluster: service.cluster.id.to_string(),
+        node: service.node().0,
+        cluster: service.cluster().id.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_s: observed.began.elapsed().as_secs_f64(),
         healthy: observed.unhealthy().is_none(),
@@ -51,14 +49,15 @@ pub(super) async fn status(observed: &Observed) -> Status {
 
 fn members(observed: &Observed, mesh: &MeshStats, sample: &Sample) -> Vec<Member> {
     let service = &observed.service;
-    let own = service.cluster.seat(&service.name).map_or(0, |seat| seat.index());
+    let cluster = service.cluster();
+    let own = cluster.seat_of(service.node()).map(|seat| seat.index());
     let suspects = |seat: usize| {
         let mut of_workloads = sample.workloads.iter().flatten();
         of_workloads.any(|metrics| metrics.core.suspected.contains(&(seat as u8)))
     };
-    let members = service.cluster.members.iter().enumerate();
+    let members = cluster.members.iter().enumerate();
     let described = members.map(|(seat, member)| {
-        let this = seat == own;
+        let this = Some(seat) == own;
         let peer = mesh.peers.get(&member.node).filter(|_| !this);
         let ping = peer.map(|peer| peer.ping).filter(|ping| ping.count > 0);
         Member {
@@ -66,7 +65,7 @@ fn members(observed: &Observed, mesh: &MeshStats, sample: &Sample) -> Vec<Member
             node: member.node.0,
             address: member.addr.to_string(),
             this,
-            coordinates: observed.coordinates.get(seat).copied().flatten(),
+            coordinates: observed.coordinates(&member.name),
             up: this || peer.is_some_and(|peer| peer.up),
             suspected: suspects(seat),
             rtt_ms: peer.and_then(|peer| peer.rtt).map(ms),
@@ -76,7 +75,7 @@ fn members(observed: &Observed, mesh: &MeshStats, sample: &Sample) -> Vec<Member
             heartbeat_p99_ms: ping.map(|ping| ms(ping.p99)),
             packets_sent: peer.map_or(0, |peer| peer.packets_sent),
             packets_lost: peer.map_or(0, |peer| peer.packets_lost),
-            expected_rtt_ms: ms(service.cluster.round_trips[own][seat]),
+            expected_rtt_ms: own.map_or(0.0, |own| ms(cluster.round_trips[own][seat])),
             last_heard_ms: peer.and_then(|peer| peer.last_heard).map(ms),
             queued_bytes: peer
                 .map_or(0, |peer| peer.lanes.iter().map(|lane| lane.queue_bytes as u64).sum()),
@@ -99,10 +98,11 @@ fn workload(
         let old = before.workloads.get(at)?.as_ref()?;
         Some((sample.at.duration_since(before.at), &old.core))
     });
-    let city = |seat: panchayat::ReplicaId| service.cluster.members.get(seat.index());
+    let cluster = service.cluster();
+    let city = |seat: panchayat::ReplicaId| cluster.members.get(seat.index());
     Some(Workload {
         name: service.workloads[at].name.clone(),
-        protocol: observed.protocols.get(at).cloned().unwrap_or_default(),
+        protocol: core.ordered_by.to_owned(),
         leader: core.leader.and_then(city).map(|member| member.name.clone()),
         mode: core.status.as_deref().map(|mode| with_names(observed, mode)),
         executed: core.executed,
@@ -119,7 +119,8 @@ fn workload(
 
 /// `text` with the names of the members it calls by their seats, `r1` say.
 fn with_names(observed: &Observed, text: &str) -> String {
-    let members = &observed.service.cluster.members;
+    let cluster = observed.service.cluster();
+    let members = &cluster.members;
     let named = |word: &str| {
         let bare = word.trim_end_matches([';', ',', '.']);
         let seat = bare.strip_prefix('r').and_then(|seat| seat.parse::<usize>().ok());

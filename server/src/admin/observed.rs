@@ -24,12 +24,10 @@ const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Observed {
     pub(crate) service: Arc<Service>,
-    /// What orders each workload, as its configuration says.
-    pub(crate) protocols: Vec<String>,
     /// The admin ports of all members, as far as they are known, in seat order.
     pub(super) peers: Vec<Peer>,
     /// Degrees north and east of each member, if the topology says.
-    pub(super) coordinates: Vec<Option<(f64, f64)>>,
+    topology: Topology,
     pub(super) began: Instant,
     kept: Mutex<VecDeque<Sample>>,
 }
@@ -43,20 +41,16 @@ pub(super) struct Sample {
 }
 
 impl Observed {
-    /// The replica behind `service`, whose members are sites of `topology`. `protocols` says what orders
-    /// each workload.
-    pub(crate) fn new(
-        service: Arc<Service>,
-        protocols: Vec<String>,
-        peers: Vec<Peer>,
-        topology: &Topology,
-    ) -> Arc<Self> {
-        let site = |name: &str| topology.sites().iter().find(|site| site.name == name);
-        let members = service.cluster.members.iter();
-        let coordinates =
-            members.map(|member| site(&member.name).and_then(|site| site.coordinates)).collect();
+    /// The replica behind `service`, whose members are sites of `topology`.
+    pub(crate) fn new(service: Arc<Service>, peers: Vec<Peer>, topology: &Topology) -> Arc<Self> {
         let (began, kept) = (Instant::now(), Mutex::default());
-        Arc::new(Self { service, protocols, peers, coordinates, began, kept })
+        let topology = topology.clone();
+        Arc::new(Self { service, peers, topology, began, kept })
+    }
+
+    /// Where a city is, if the topology says.
+    pub(super) fn coordinates(&self, name: &str) -> Option<(f64, f64)> {
+        self.topology.sites().iter().find(|site| site.name == name)?.coordinates
     }
 
     /// Measures now.
@@ -99,14 +93,16 @@ impl Observed {
     pub(super) fn reached(&self) -> usize {
         let service = &self.service;
         let mesh = service.workloads[0].store.mesh();
-        let others = service.cluster.members.iter().filter(|member| member.name != service.name);
+        let (cluster, own) = (service.cluster(), service.node());
+        let others = cluster.members.iter().filter(|member| member.node != own);
         let heard = |node| mesh.last_heard(node).is_some_and(|silence| silence < SILENCE);
-        1 + others.filter(|other| mesh.is_up(other.node) && heard(other.node)).count()
+        usize::from(service.is_member())
+            + others.filter(|other| mesh.is_up(other.node) && heard(other.node)).count()
     }
 
     /// How many members are a majority.
     pub(super) fn majority(&self) -> usize {
-        self.service.cluster.members.len() / 2 + 1
+        self.service.cluster().members.len() / 2 + 1
     }
 
     /// Why it cannot reach a quorum, or does not vote; `None` if it can.
@@ -115,7 +111,7 @@ impl Observed {
             return Some(format!("the replica has stopped: {why}"));
         }
         let (reached, majority) = (self.reached(), self.majority());
-        let members = self.service.cluster.members.len();
+        let members = self.service.cluster().members.len();
         (reached < majority).then(|| {
             format!("only {reached} of {members} members can be reached, and {majority} are needed")
         })

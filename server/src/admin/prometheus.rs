@@ -31,14 +31,15 @@ pub(super) async fn exposition(observed: &Observed) -> Result<String, fmt::Error
     let workloads: Vec<_> =
         workloads.filter_map(|(name, metrics)| Some((name, metrics?))).collect();
     let mesh = service.workloads[0].store.mesh().stats();
-    let peers = service.cluster.members.iter();
+    let cluster = service.cluster();
+    let peers = cluster.members.iter();
     let peers = peers
         .filter_map(|member| Some((member.name.clone(), mesh.peers.get(&member.node)?.clone())));
     let figures = Figures {
         city: service.name.clone(),
         healthy: observed.unhealthy().is_none(),
         ready: reasons.is_empty(),
-        members: service.cluster.members.len(),
+        members: cluster.members.len(),
         reached: observed.reached(),
         majority: observed.majority(),
         disk_full: service.workloads.iter().any(|workload| workload.store.is_disk_full()),

@@ -1,5 +1,6 @@
 //! The way from an operator to a member.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -136,7 +137,7 @@ impl Operator {
     }
 
     /// Says how the newcomer is started.
-    pub(super) fn tell_start(&self, place: &Place, name: &str, node: &NodeId) {
+    pub(super) fn tell_start(&self, place: &Place, views: &[GroupView], name: &str, node: &NodeId) {
         if place.json {
             return;
         }
@@ -144,9 +145,17 @@ impl Operator {
             Some(config) => format!("a copy of {}", config.display()),
             None => "a panchayat.yaml with the members that this cluster began with".to_owned(),
         };
+        // Those it does not know by itself, since they came later than the cluster began.
+        let members = views.iter().flat_map(|view| &view.members).map(|member| &member.member);
+        let via: BTreeMap<_, _> = members
+            .filter(|member| member.node != *node)
+            .map(|member| (member.node.0, member.addr))
+            .collect();
+        let via: String =
+            via.iter().map(|(node, addr)| format!("\n    \"{node}\": {addr}")).collect();
         eprintln!(
             "{name} is {node}. Start it with a certificate for that number, an empty data_dir, and {file} \
-             in which\n  replica: {name}\n  join: {{ node: {number}, address: ITS ADDRESS }}",
+             in which\n  replica: {name}\n  join: {{ node: {number}, address: ITS ADDRESS }}\n  via:{via}",
             number = node.0
         );
     }

@@ -29,12 +29,15 @@ pub(crate) async fn member(command: MemberCommand) -> Result<ExitCode, CliError>
             let operator = Operator::reach(&place).await?;
             let views = operator.views().await?;
             let came = newcomer_of(&operator, &views, &name, &newcomer, None);
-            operator.tell_start(&place, &name, &came.1);
+            operator.tell_start(&place, &views, &name, &came.1);
             operator.change(&place, |_| Change::new().add_member(came.0.clone())).await?;
             finish(&operator, &place, newcomer.wait).await
         }
         MemberAction::Remove { member, place } => {
             let operator = Operator::reach(&place).await?;
+            if operator.views().await?.iter().all(|view| node_of(view, &member).is_none()) {
+                eprintln!("no member is called {member}: there is nothing to remove");
+            }
             operator.change(&place, |view| removing(view, &member)).await?;
             finish(&operator, &place, false).await
         }
@@ -44,10 +47,14 @@ pub(crate) async fn member(command: MemberCommand) -> Result<ExitCode, CliError>
             let name = by.unwrap_or_else(|| member.clone());
             let old = views.iter().find_map(|view| node_of(view, &member));
             let came = newcomer_of(&operator, &views, &name, &newcomer, old);
-            // Asked again: the name is the new one's by now.
-            let old = old.filter(|old| *old != came.1);
-            operator.tell_start(&place, &name, &came.1);
-            let change = |_: &GroupView| {
+            let is_there = |view: &GroupView| view.members.iter().any(|m| m.member.node == came.1);
+            if !views.iter().all(|view| is_there(view) || node_of(view, &member).is_some()) {
+                return Err(CliError::Operate(format!("no member is called {member}")));
+            }
+            operator.tell_start(&place, &views, &name, &came.1);
+            // Asked again, the name may be the new one's by now.
+            let change = |view: &GroupView| {
+                let old = node_of(view, &member).filter(|old| *old != came.1);
                 let change = Change::new().add_member(came.0.clone());
                 old.map_or(change.clone(), |old| change.remove_member(old))
             };

@@ -33,18 +33,19 @@ impl Health {
 
 /// How many members this replica reaches, itself included.
 pub(super) fn reached(service: &Service) -> usize {
-    let others = service.cluster.members.iter().filter(|member| member.name != service.name);
+    let (cluster, own) = (service.cluster(), service.node());
+    let others = cluster.members.iter().filter(|member| member.node != own);
     let mesh = service.mesh();
     let heard = |member: &&Member| {
         let silence = mesh.last_heard(member.node);
         mesh.is_up(member.node) && silence.is_some_and(|silence| silence < SILENCE)
     };
-    1 + others.filter(heard).count()
+    usize::from(service.is_member()) + others.filter(heard).count()
 }
 
 /// How many members a majority is.
 pub(super) fn majority(service: &Service) -> usize {
-    service.cluster.members.len() / 2 + 1
+    service.cluster().members.len() / 2 + 1
 }
 
 /// Looks at the links for ever.

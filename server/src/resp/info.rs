@@ -105,7 +105,7 @@ fn about(service: &Service) -> Vec<(String, String)> {
     vec![
         line("replica", service.name.clone()),
         line("loading", "0".into()),
-        line("members", service.cluster.members.len().to_string()),
+        line("members", service.cluster().members.len().to_string()),
         line("members_reached", reached(service).to_string()),
         line("majority", majority(service).to_string()),
         line("cut_off", u8::from(service.health.is_cut_off()).to_string()),
@@ -114,14 +114,16 @@ fn about(service: &Service) -> Vec<(String, String)> {
 }
 
 /// The other members: whether they are reached, and until when their certificates are good.
-fn peers(service: &Service) -> impl Iterator<Item = (String, String)> {
+fn peers(service: &Service) -> Vec<(String, String)> {
     let mesh = service.mesh();
-    let others = service.cluster.members.iter().filter(|member| member.name != service.name);
-    others.map(|member| {
+    let (cluster, own) = (service.cluster(), service.node());
+    let others = cluster.members.iter().filter(|member| member.node != own);
+    let described = others.map(|member| {
         let state = if mesh.is_up(member.node) { "up" } else { "down" };
         let certificate = mesh.peer_certificate(member.node).map_or_else(String::new, |facts| {
             format!(",certificate={},until={}", facts.serial, facts.not_after.text)
         });
         (format!("member_{}", member.name), format!("state={state}{certificate}"))
-    })
+    });
+    described.collect()
 }

@@ -52,9 +52,9 @@ async fn a_minority_refuses_in_time_and_catches_up_by_itself() {
     for replica in cluster.replicas() {
         let workloads = vec![WorkloadHandle { name: String::new(), store: replica.clone() }];
         let limits = Limits { command_timeout: TIMEOUT, ..Limits::default() };
-        let (members, access) = (cluster.cluster().clone(), Arc::new(Access::open()));
+        let access = Arc::new(Access::open());
         let name = replica.name();
-        let service = Service::new(members, name, workloads, Vec::new(), 0, limits, access);
+        let service = Service::new(name, workloads, Vec::new(), 0, limits, access);
         let port = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         listeners.push(Listener::serve(port, service, None).unwrap());
     }

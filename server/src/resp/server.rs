@@ -32,7 +32,7 @@ pub(super) fn answer(session: &Session, spec: &Spec, args: &[Bytes]) -> Reply {
         }
         // Everything that was answered is durable, here and at a majority.
         "LASTSAVE" => Reply::Integer((wall_now().0 / 1_000_000) as i64),
-        "WAIT" => Reply::Integer(service.cluster.members.len() as i64 - 1),
+        "WAIT" => Reply::Integer(service.cluster().members.len() as i64 - 1),
         "MEMORY" => unknown_subcommand("MEMORY", &args[0]),
         name => Reply::error(format!("ERR {name} is not possible here")),
     }

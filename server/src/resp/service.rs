@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use panchayat::transport::Mesh;
-use panchayat::{Cluster, Replica, WallTime};
+use panchayat::{Cluster, NodeId, Replica, WallTime};
 
 use super::health::Health;
 use super::limits::{Held, Limits};
@@ -35,7 +35,6 @@ pub(crate) struct Route {
 pub(crate) struct Service {
     /// The replica's name, usually its city.
     pub(crate) name: String,
-    pub(crate) cluster: Cluster,
     pub(crate) workloads: Vec<WorkloadHandle>,
     /// The longest prefix first.
     routes: Vec<Route>,
@@ -66,7 +65,6 @@ pub(super) struct Counters {
 impl Service {
     /// The workloads of the replica called `name`. Keys that no route claims belong to workload `rest`.
     pub(crate) fn new(
-        cluster: Cluster,
         name: &str,
         workloads: Vec<WorkloadHandle>,
         mut routes: Vec<Route>,
@@ -80,7 +78,6 @@ impl Service {
         routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
         Arc::new(Self {
             name: name.to_owned(),
-            cluster,
             workloads,
             routes,
             rest,
@@ -154,9 +151,24 @@ impl Service {
         }
     }
 
+    /// The members of now; those of the first workload stand for all.
+    pub(crate) fn cluster(&self) -> Arc<Cluster> {
+        self.workloads[0].store.cluster()
+    }
+
+    /// This replica's number.
+    pub(crate) fn node(&self) -> NodeId {
+        self.mesh().node()
+    }
+
+    /// Whether this replica is one of the members of now.
+    pub(crate) fn is_member(&self) -> bool {
+        self.cluster().seat_of(self.node()).is_some()
+    }
+
     /// The place of this replica among the members.
     pub(super) fn seat(&self) -> usize {
-        self.cluster.seat(&self.name).map_or(0, |seat| seat.index())
+        self.cluster().seat_of(self.node()).map_or(0, |seat| seat.index())
     }
 }
 

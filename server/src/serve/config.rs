@@ -11,6 +11,8 @@
 //! join:                           # only a replica that came later, see `panchayat member add`
 //!   node: 4
 //!   address: 10.0.4.10:7001
+//! via:                            # members that came later, where this one does not know them by itself
+//!   "5": 10.0.5.10:7001
 //! identity: certs/mumbai          # identity.pem, identity.key, ca.pem
 //! data_dir: /var/lib/panchayat
 //! durability: fsync
@@ -64,7 +66,7 @@ use std::time::Duration;
 
 use panchayat::topology::yaml::{Fields, Node, Position, Read, Source, Value, named_entries, read};
 use panchayat::{
-    Durability, FastPaxosChoice, Leader, MultiPaxosChoice, NodeId, ProtocolChoice, Topology,
+    Durability, FastPaxosChoice, Leader, Member, MultiPaxosChoice, NodeId, ProtocolChoice, Topology,
 };
 
 use super::admin::{AdminConfig, admin};
@@ -95,6 +97,8 @@ pub(crate) struct Config {
     pub(crate) members: Vec<SocketAddr>,
     /// Its number and where it receives, if it came later.
     pub(crate) join: Option<(NodeId, SocketAddr)>,
+    /// Members to speak with besides those it knows of.
+    pub(crate) via: Vec<Member>,
     /// The directory of its certificate.
     pub(crate) identity: PathBuf,
     pub(crate) data_dir: PathBuf,
@@ -133,6 +137,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         "set",
         "members",
         "join",
+        "via",
         "identity",
         "data_dir",
         "durability",
@@ -153,6 +158,10 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
     let sites = topology.set(&set)?.sites.clone();
     let members = members(source, top.required("members", "the address of each city")?, &sites)?;
     let join = top.optional("join").map(|node| join(source, node)).transpose()?;
+    let via = match top.optional("via") {
+        None => Vec::new(),
+        Some(node) => via(source, node)?,
+    };
     if join.is_none() && !sites.contains(&replica) {
         let message = format!("`{replica}` is no member");
         return Err(source.mistake(replica_at, message, among(&sites)).into());
@@ -178,6 +187,7 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         set,
         members,
         join,
+        via,
         identity,
         data_dir,
         durability,
@@ -240,6 +250,21 @@ fn join(source: &Source<'_>, node: Node) -> Read<(NodeId, SocketAddr)> {
     let (number, _) = fields.number("node", "", 1.0..=f64::from(u32::MAX))?;
     let addr = fields.required("address", "where it receives from the others")?;
     Ok((NodeId(number as u64), address(source, "address", addr)?.0))
+}
+
+/// `via`: addresses by the numbers of nodes.
+fn via(source: &Source<'_>, node: Node) -> Read<Vec<Member>> {
+    let mut members = Vec::new();
+    for (key, node) in named_entries(source, "via", node, MEMBERS_MAX)? {
+        let Some(number) = key.text.parse::<u32>().ok().filter(|number| *number > 0) else {
+            let message = format!("`{}` is no number of a node", key.text);
+            return Err(source.mistake(key.at, message, "as `panchayat member list` shows it"));
+        };
+        let (addr, _) = address(source, &key.text, node)?;
+        let node = NodeId(number.into());
+        members.push(Member { name: node.to_string(), node, addr });
+    }
+    Ok(members)
 }
 
 fn durability(source: &Source<'_>, node: Node) -> Read<Durability> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use panchayat::identity::Identity;
-use panchayat::{Cluster, Limits, ProtocolChoice, Replica, Workload};
+use panchayat::{Cluster, Limits, Replica, Workload};
 
 pub(crate) use self::config::{Config, load};
 pub(crate) use self::renewal::SOON as EXPIRES_SOON;
@@ -89,18 +89,18 @@ async fn start(config: &Config, identity: Identity) -> Result<Arc<Service>, CliE
     let cluster = Cluster::of_sites(identity.cluster(), &matrix, &config.members);
     let limits = Limits { command_bytes_max: COMMAND_BYTES_MAX, ..Limits::default() };
     let name = &config.replica;
-    let mut builder = Replica::<Store>::builder(cluster.clone(), name, identity, &config.data_dir)
+    let mut builder = Replica::<Store>::builder(cluster, name, identity, &config.data_dir)
         .durability(config.durability)
         .limits(limits);
     if let Some((node, addr)) = config.join {
         builder = builder.joining(node, addr);
     }
+    builder = builder.via(config.via.iter().cloned());
     let started = |error| CliError::Serve(Box::new(error));
     if config.workloads.is_empty() {
         let store = builder.start(Store::default()).await.map_err(started)?;
         let workloads = vec![WorkloadHandle { name: String::new(), store }];
         return Ok(Service::new(
-            cluster,
             name,
             workloads,
             Vec::new(),
@@ -126,16 +126,12 @@ async fn start(config: &Config, identity: Identity) -> Result<Arc<Service>, CliE
             workload: at,
         }));
     }
-    Ok(Service::new(cluster, name, workloads, routes, rest, config.limits, config.access.clone()))
+    Ok(Service::new(name, workloads, routes, rest, config.limits, config.access.clone()))
 }
 
 /// What the admin pages are about.
 fn observed(config: &Config, service: Arc<Service>) -> Arc<Observed> {
-    let protocols = match &config.workloads[..] {
-        [] => vec![ProtocolChoice::default().name().to_owned()],
-        workloads => workloads.iter().map(|w| w.protocol.name().to_owned()).collect(),
-    };
-    Observed::new(service, protocols, config.admin.peers.clone(), &config.topology)
+    Observed::new(service, config.admin.peers.clone(), &config.topology)
 }
 
 /// Waits until the replica has stopped by itself; says why.

@@ -89,6 +89,13 @@ impl Served {
         mesh
     }
 
+    /// Adds lines to the configuration of a seat.
+    pub(crate) fn configure(&self, seat: usize, more: &str) {
+        let file = self.dir.join(format!("{}.yaml", self.names[seat]));
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, more.to_owned() + &text).unwrap();
+    }
+
     /// Runs `panchayat` as an operator with a certificate called `name`; its exit code, and what it printed.
     pub(crate) fn operate(&self, name: &str, arguments: &[&str]) -> (i32, String, String) {
         let dir = self.dir.join(format!("operator-{name}"));
