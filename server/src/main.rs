@@ -14,6 +14,7 @@ mod cli_lab;
 mod client_batch;
 mod client_commands;
 mod description;
+mod descriptors;
 mod errors;
 mod experiment;
 mod experiment_markdown;
@@ -58,6 +59,7 @@ const WORKER_THREADS: usize = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.log);
+    descriptors::raise();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => error.report(),

@@ -273,9 +273,10 @@ fn advice(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// Whether an error says that there is no space: the device, the quota, or the file-size limit.
+/// Whether an error says that there is no room: on the device, in the quota, below the file-size limit, or for
+/// one more open file. Room may come back.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    let full = [Errno::NOSPC, Errno::FBIG, Errno::DQUOT];
+    let full = [Errno::NOSPC, Errno::FBIG, Errno::DQUOT, Errno::MFILE, Errno::NFILE];
     full.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 

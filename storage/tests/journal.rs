@@ -484,3 +484,19 @@ fn wait_for_spare(journal: &Journal) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+#[test]
+fn files_and_directories_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let inside = dir.path().join("data");
+    let mut config = real().1;
+    config.dir.clone_from(&inside);
+    let (journal, _) = Journal::open(config).unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&inside), 0o700);
+    let files: Vec<_> =
+        std::fs::read_dir(&inside).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 1 && files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+    journal.close().unwrap();
+}

@@ -95,17 +95,32 @@ impl Store {
         if let Some(refused) = self.refused(&batch.guards) {
             return refused;
         }
+        let mut spent = 0;
         let mut run = |call: &Call| {
+            // All replicas count the same. What would change something is not left out of a transaction.
+            if spent > REPLIES_BYTES_MAX && matches!(call.spec.run, Run::Read(_)) {
+                return too_long();
+            }
             context.seed = context.seed.rotate_left(9).wrapping_add(call.spec.id.into());
-            match call.spec.run {
+            let reply = match call.spec.run {
                 Run::Write(run) => run(&mut self.db, &context, &call.args),
                 Run::Read(run) => run(&self.db, &context, &call.args),
                 Run::Connection => Err(Reply::error("ERR not a command of the data")),
-            }
-            .unwrap_or_else(|error| error)
+            };
+            let reply = reply.unwrap_or_else(|error| error);
+            spent += reply.cost();
+            reply
         };
         Outcome::Done(batch.calls.iter().map(&mut run).collect())
     }
+}
+
+/// Most bytes of the replies of one batch, as [`Reply::cost`] counts them; what reads behind that is not
+/// answered. All replicas count the same, so it is part of what a batch means.
+const REPLIES_BYTES_MAX: usize = 64 << 20;
+
+fn too_long() -> Reply {
+    Reply::error("ERR the replies before this one are too long together")
 }
 
 /// What a command knows, from agreed data.
@@ -160,7 +175,15 @@ impl StateMachine for Store {
         if let Some(refused) = self.refused(&batch.guards) {
             return Answer::Told(refused);
         }
-        let replies = batch.calls.iter().map(|call| self.read(&context, call));
+        let mut spent = 0;
+        let replies = batch.calls.iter().map(|call| {
+            let reply = match spent > REPLIES_BYTES_MAX {
+                true => too_long(),
+                false => self.read(&context, call),
+            };
+            spent += reply.cost();
+            reply
+        });
         Answer::Told(Outcome::Done(replies.collect()))
     }
 

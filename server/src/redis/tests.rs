@@ -294,3 +294,19 @@ fn large_values_of_every_type_survive_a_snapshot_while_they_change() {
         assert!(Store::restore(&mut &bytes[..at]).is_err(), "cut at {at}");
     }
 }
+
+#[test]
+fn replies_of_a_batch_are_bounded_and_what_it_changes_is_not_cut_short() {
+    let mut store = Store::default();
+    apply(&mut store, 1, 0, &["SADD s a", "SET n 1"]);
+    let many = "SRANDMEMBER s -1048576";
+    let replies = apply(&mut store, 2, 0, &[many, many, many, many, "INCR n", "GET n"]);
+    assert_eq!(replies[4], Reply::Integer(2), "what changes something is done");
+    assert!(!replies[0].is_error() && replies[5].is_error(), "{:?}", replies[5]);
+    assert!(replies.iter().map(Reply::cost).sum::<usize>() < 160 << 20);
+    let Answer::Told(Outcome::Done(replies)) = ask(&store, 0, false, &[many, many, many, "GET n"])
+    else {
+        panic!("nothing is due")
+    };
+    assert!(replies[3].is_error());
+}

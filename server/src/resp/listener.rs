@@ -18,6 +18,7 @@ use super::connection::Connection;
 use super::service::Service;
 use super::tls::Tls;
 use super::{health, sweep};
+use crate::descriptors::Descriptor;
 
 /// How long to wait after the system could not accept a connection: it has no descriptors left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -105,9 +106,16 @@ async fn accept(
         match accepted {
             Ok((stream, from)) => {
                 service.counters.connections.fetch_add(1, Ordering::Relaxed);
-                if service.held.connect(&service.limits) {
+                let descriptor = Descriptor::take();
+                if let Some(descriptor) =
+                    descriptor.filter(|_| service.held.connect(&service.limits))
+                {
                     let (service, stopped) = (service.clone(), stopped.clone());
-                    connections.spawn(serve(stream, from, service, tls.clone(), stopped));
+                    let serving = serve(stream, from, service, tls.clone(), stopped);
+                    connections.spawn(async move {
+                        serving.await;
+                        drop(descriptor);
+                    });
                 } else {
                     service.counters.refused.fetch_add(1, Ordering::Relaxed);
                     // Who expects TLS could not read why.
