@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::password::{PASSWORD_BYTES_MAX, Password, PasswordError, hash};
 use self::password::{Tagger, decoy};
 pub(crate) use self::rights::{Rights, no_command};
-use self::throttle::Throttle;
+use self::throttle::{Compared, Throttle};
 
 /// The user of connections that have not said who they are.
 pub(crate) const DEFAULT_USER: &str = "default";
@@ -110,29 +110,40 @@ impl Access {
         }
         let account = std::str::from_utf8(name).ok().and_then(|name| self.accounts.get(name));
         let guessed = account.map(|account| account.name.as_str());
-        // Before anything is compared: who is slowed down must not learn what was right either.
-        if self.throttle.is_exhausted(from, guessed) {
-            return Err(Denied::Busy);
-        }
-        if let Some(known) = account.filter(|account| self.is_known(account, password)) {
-            return Ok(known.clone());
-        }
+        // Who is slowed down must not learn what was right either, and whoever learns that something is
+        // wrong has paid for it, even if they do not wait for more.
+        let compare = || account.map_or(Compared::Nothing, |user| self.compare(user, password));
+        let compared = match (self.throttle.guess(from, guessed, compare), account) {
+            (None, _) => return Err(Denied::Busy),
+            (Some(Compared::Right), Some(known)) => return Ok(known.clone()),
+            (Some(compared), _) => compared,
+        };
         let permit = self.checks.clone().acquire_owned();
         let Ok(Ok(permit)) = tokio::time::timeout(patience, permit).await else {
             return Err(Denied::Busy);
         };
-        // Another connection may have shown it meanwhile; that is no attempt at all.
-        if let Some(known) = account.filter(|account| self.is_known(account, password)) {
-            return Ok(known.clone());
+        if let Some(account) = account {
+            // A guess is paid once.
+            let paid = compared == Compared::Wrong;
+            if !paid && !self.throttle.take_of_user(from, &account.name) {
+                return Err(Denied::Busy);
+            }
+            // Another connection may have shown it meanwhile; that is no attempt at all.
+            if self.compare(account, password) == Compared::Right {
+                self.throttle.give_back_of_user(from, &account.name);
+                return Ok(account.clone());
+            }
         }
-        // Before it is checked: many at once must not all find room.
-        if !self.throttle.take(from, guessed) {
+        // Before it is checked: many at once must not all find room. The user has paid all the same: that
+        // it is not what was right before is known by now.
+        if !self.throttle.take_of_all(from) {
             return Err(Denied::Busy);
         }
         let right = check(account.cloned(), password.to_vec(), permit).await;
         match (account, right) {
             (Some(account), Some(at)) => {
-                self.throttle.give_back(from, guessed);
+                self.throttle.give_back_of_user(from, &account.name);
+                self.throttle.give_back_of_all(from);
                 account.passwords[at].remember(&self.tagger, password);
                 Ok(account.clone())
             }
@@ -146,8 +157,16 @@ impl Access {
         }
     }
 
-    fn is_known(&self, account: &Account, password: &[u8]) -> bool {
-        account.passwords.iter().any(|known| known.is_remembered(&self.tagger, password))
+    /// Compares `password` with those of the account that were right before.
+    fn compare(&self, account: &Account, password: &[u8]) -> Compared {
+        // First: one that comes to be known in between must not be compared for nothing.
+        if !account.passwords.iter().any(Password::was_right) {
+            return Compared::Nothing;
+        }
+        match account.passwords.iter().any(|known| known.is_remembered(&self.tagger, password)) {
+            true => Compared::Right,
+            false => Compared::Wrong,
+        }
     }
 }
 
@@ -228,6 +247,51 @@ mod tests {
         let there = IpAddr::from([10, 0, 0, 1]);
         let asked = access.authenticate(there, b"shop", b"right", PATIENCE).await;
         assert_eq!(asked.unwrap().name, "shop");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_nothing_left_does_not_make_guesses_free() {
+        let access = Access::new(vec![account("shop", &["right"])], None);
+        let ask = |password: &'static str| {
+            access.authenticate(HERE, b"shop", password.as_bytes(), PATIENCE)
+        };
+        ask("right").await.unwrap();
+        while access.throttle.take_of_all(HERE) {}
+        ask("right").await.expect("what is known needs no check");
+        for _ in 0..throttle::BURST + 5 {
+            assert_eq!(ask("wrong").await.unwrap_err(), Denied::Busy);
+        }
+        assert_eq!(ask("right").await.unwrap_err(), Denied::Busy, "guesses went on for nothing");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_for_the_check_has_paid_for_the_comparison() {
+        let access = Access::new(vec![account("shop", &["right"])], None);
+        let ask = |password: &'static str, patience| {
+            access.authenticate(HERE, b"shop", password.as_bytes(), patience)
+        };
+        ask("right", PATIENCE).await.unwrap();
+        let busy = access.checks.clone().acquire_many_owned(CHECKS_MAX as u32).await.unwrap();
+        for _ in 0..throttle::BURST + 5 {
+            assert_eq!(ask("wrong", Duration::ZERO).await.unwrap_err(), Denied::Busy);
+        }
+        assert_eq!(ask("right", PATIENCE).await.unwrap_err(), Denied::Busy);
+        drop(busy);
+    }
+
+    #[tokio::test]
+    async fn many_that_are_right_at_once_all_come_in() {
+        let access = Arc::new(Access::new(vec![account("shop", &["right"])], None));
+        let asked = (0..throttle::BURST * 3).map(|_| {
+            let access = access.clone();
+            tokio::spawn(
+                async move { access.authenticate(HERE, b"shop", b"right", PATIENCE).await },
+            )
+        });
+        for asked in asked.collect::<Vec<_>>() {
+            assert_eq!(asked.await.unwrap().unwrap().name, "shop");
+        }
+        assert_eq!(access.failures(), 0);
     }
 
     #[tokio::test]

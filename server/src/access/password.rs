@@ -76,6 +76,11 @@ impl Password {
         let _ = self.tag.set(hmac::sign(&tagger.0, password));
     }
 
+    /// Whether somebody has had it right, so that there is something to recognise.
+    pub(super) fn was_right(&self) -> bool {
+        self.tag.get().is_some()
+    }
+
     /// Whether `password` is the one that was right.
     pub(super) fn is_remembered(&self, tagger: &Tagger, password: &[u8]) -> bool {
         let verify = |tag: &hmac::Tag| hmac::verify(&tagger.0, password, tag.as_ref()).is_ok();

@@ -52,64 +52,114 @@ fn network(addr: IpAddr) -> IpAddr {
     }
 }
 
-/// What a failure of `user` at `from` counts for, and how many are free there. A name that nobody has
-/// counts for the address only.
-fn keys(from: IpAddr, user: Option<&str>) -> impl Iterator<Item = (Key, u32)> {
-    let from = network(from);
-    let own = user.map(|user| ((from, Some(user.to_owned())), BURST));
-    own.into_iter().chain([((from, None), BURST_OF_ALL)])
+/// What comparing a password with those that were right before has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// It is one of them.
+    Right,
+    /// It is none of them, which is worth knowing to whoever guesses.
+    Wrong,
+    /// There are none, so it shows nothing.
+    Nothing,
+}
+
+fn of_user(from: IpAddr, user: &str) -> Key {
+    (network(from), Some(user.to_owned()))
+}
+
+fn of_all(from: IpAddr) -> Key {
+    (network(from), None)
 }
 
 impl Throttle {
-    /// Whether no failure is left for `user` at `from`.
-    pub(super) fn is_exhausted(&self, from: IpAddr, user: Option<&str>) -> bool {
-        self.is_exhausted_at(from, user, Instant::now())
+    /// Compares a password of `user`, if a failure is left; else nothing is compared. What is wrong has
+    /// taken that failure before anybody can know that it is. A name that nobody has counts for the
+    /// address only, where nothing is taken yet.
+    pub(super) fn guess(
+        &self,
+        from: IpAddr,
+        user: Option<&str>,
+        compare: impl FnOnce() -> Compared,
+    ) -> Option<Compared> {
+        self.guess_at(from, user, Instant::now(), compare)
     }
 
-    /// Takes one of the failures that are left; false if there is none.
-    pub(super) fn take(&self, from: IpAddr, user: Option<&str>) -> bool {
-        self.take_at(from, user, Instant::now())
+    /// Takes one of the failures that `user` has left at `from`; false if there is none.
+    pub(super) fn take_of_user(&self, from: IpAddr, user: &str) -> bool {
+        self.take_of_user_at(from, user, Instant::now())
     }
 
-    /// It was none.
-    pub(super) fn give_back(&self, from: IpAddr, user: Option<&str>) {
+    /// Takes one of those that all at `from` have left together; false if there is none.
+    pub(super) fn take_of_all(&self, from: IpAddr) -> bool {
+        self.take_of_all_at(from, Instant::now())
+    }
+
+    /// It was none of `user`'s.
+    pub(super) fn give_back_of_user(&self, from: IpAddr, user: &str) {
+        give_back(&mut self.failed.lock(), &of_user(from, user));
+    }
+
+    /// It was none of all at `from`.
+    pub(super) fn give_back_of_all(&self, from: IpAddr) {
+        give_back(&mut self.failed.lock(), &of_all(from));
+    }
+
+    fn guess_at(
+        &self,
+        from: IpAddr,
+        user: Option<&str>,
+        now: Instant,
+        compare: impl FnOnce() -> Compared,
+    ) -> Option<Compared> {
         let mut failed = self.failed.lock();
-        for (key, _) in keys(from, user) {
-            if let Some(bucket) = failed.get_mut(&key) {
-                bucket.full_at = bucket.full_at.checked_sub(REFILL).unwrap_or(bucket.full_at);
-            }
+        let (key, burst) = match user {
+            Some(user) => (of_user(from, user), BURST),
+            None => (of_all(from), BURST_OF_ALL),
+        };
+        if missing(&failed, key.clone(), now) >= burst {
+            return None;
         }
+        // Under the lock: many at once must not all find the last one.
+        let compared = compare();
+        if user.is_some() && compared == Compared::Wrong {
+            take(&mut failed, key, burst, now);
+        }
+        Some(compared)
     }
 
-    fn is_exhausted_at(&self, from: IpAddr, user: Option<&str>, now: Instant) -> bool {
-        let failed = self.failed.lock();
-        // Of a user alone: what an address has left is for checking passwords, and known ones need none.
-        let own = keys(from, user).next();
-        own.is_some_and(|(key, burst)| {
-            failed.get(&place(&failed, key)).is_some_and(|bucket| bucket.missing(now) >= burst)
-        })
+    fn take_of_user_at(&self, from: IpAddr, user: &str, now: Instant) -> bool {
+        take(&mut self.failed.lock(), of_user(from, user), BURST, now)
     }
 
-    fn take_at(&self, from: IpAddr, user: Option<&str>, now: Instant) -> bool {
-        let mut failed = self.failed.lock();
-        if failed.len() + 2 > REMEMBERED_MAX {
-            failed.retain(|_, bucket| bucket.missing(now) > 0);
-        }
-        let places: Vec<_> =
-            keys(from, user).map(|(key, burst)| (place(&failed, key), burst)).collect();
-        let missing = |key: &Key| failed.get(key).map_or(0, |bucket| bucket.missing(now));
-        if places.iter().any(|(key, burst)| missing(key) >= *burst) {
-            return false;
-        }
-        for (key, burst) in places {
-            let bucket = failed.entry(key).or_insert(Bucket { full_at: now });
-            bucket.full_at = bucket.full_at.max(now) + REFILL;
-            if bucket.missing(now) == burst {
-                let user = user.unwrap_or("(unknown)");
-                tracing::warn!(%from, user, "too many wrong passwords: slowed down");
-            }
-        }
-        true
+    fn take_of_all_at(&self, from: IpAddr, now: Instant) -> bool {
+        take(&mut self.failed.lock(), of_all(from), BURST_OF_ALL, now)
+    }
+}
+
+fn missing(failed: &HashMap<Key, Bucket>, key: Key, now: Instant) -> u32 {
+    failed.get(&place(failed, key)).map_or(0, |bucket| bucket.missing(now))
+}
+
+fn take(failed: &mut HashMap<Key, Bucket>, key: Key, burst: u32, now: Instant) -> bool {
+    if failed.len() + 2 > REMEMBERED_MAX {
+        failed.retain(|_, bucket| bucket.missing(now) > 0);
+    }
+    if missing(failed, key.clone(), now) >= burst {
+        return false;
+    }
+    let (from, user) = (key.0, key.1.clone());
+    let bucket = failed.entry(place(failed, key)).or_insert(Bucket { full_at: now });
+    bucket.full_at = bucket.full_at.max(now) + REFILL;
+    if bucket.missing(now) == burst {
+        let user = user.as_deref().unwrap_or("(any)");
+        tracing::warn!(%from, user, "too many wrong passwords: slowed down");
+    }
+    true
+}
+
+fn give_back(failed: &mut HashMap<Key, Bucket>, key: &Key) {
+    if let Some(bucket) = failed.get_mut(key) {
+        bucket.full_at = bucket.full_at.checked_sub(REFILL).unwrap_or(bucket.full_at);
     }
 }
 
@@ -123,7 +173,18 @@ fn place(failed: &HashMap<Key, Bucket>, key: Key) -> Key {
 mod tests {
     use super::*;
 
-    const ME: Option<&str> = Some("me");
+    const ME: &str = "me";
+
+    impl Throttle {
+        /// What checking a password of `user` takes.
+        fn take_at(&self, from: IpAddr, user: &str, now: Instant) -> bool {
+            self.take_of_user_at(from, user, now) && self.take_of_all_at(from, now)
+        }
+
+        fn is_exhausted_at(&self, from: IpAddr, user: &str, now: Instant) -> bool {
+            self.guess_at(from, Some(user), now, || Compared::Right).is_none()
+        }
+    }
 
     #[test]
     fn failures_run_out_and_come_back() {
@@ -131,7 +192,7 @@ mod tests {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         assert!((0..BURST).all(|_| throttle.take_at(one, ME, now)));
         assert!(!throttle.take_at(one, ME, now) && throttle.is_exhausted_at(one, ME, now));
-        assert!(throttle.take_at(other, ME, now) && throttle.take_at(one, Some("you"), now));
+        assert!(throttle.take_at(other, ME, now) && throttle.take_at(one, "you", now));
         let later = now + REFILL * 3;
         assert!(!throttle.is_exhausted_at(one, ME, later));
         assert!((0..3).all(|_| throttle.take_at(one, ME, later)));
@@ -146,9 +207,10 @@ mod tests {
         let (throttle, now) = (Throttle::default(), Instant::now());
         let from = IpAddr::from([10, 0, 0, 1]);
         let name = |n: u32| n.to_string();
-        let taken = (0..BURST_OF_ALL * 2).filter(|n| throttle.take_at(from, Some(&name(*n)), now));
+        let taken = (0..BURST_OF_ALL * 2).filter(|n| throttle.take_at(from, &name(*n), now));
         assert_eq!(taken.count() as u32, BURST_OF_ALL);
-        assert!(!throttle.take_at(from, None, now));
+        assert!(!throttle.take_of_all_at(from, now));
+        assert_eq!(throttle.guess_at(from, None, now, || Compared::Nothing), None);
         assert!(!throttle.is_exhausted_at(from, ME, now), "who is known needs no check");
     }
 
@@ -156,9 +218,30 @@ mod tests {
     fn what_was_right_costs_nothing() {
         let (throttle, from) = (Throttle::default(), IpAddr::from([10, 0, 0, 1]));
         for _ in 0..BURST_OF_ALL * 3 {
-            assert!(throttle.take(from, ME));
-            throttle.give_back(from, ME);
+            assert!(throttle.take_of_user(from, ME) && throttle.take_of_all(from));
+            throttle.give_back_of_user(from, ME);
+            throttle.give_back_of_all(from);
+            assert_eq!(throttle.guess(from, Some(ME), || Compared::Right), Some(Compared::Right));
         }
+    }
+
+    #[test]
+    fn a_guess_costs_its_user_whatever_the_address_has_left() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        let from = IpAddr::from([10, 0, 0, 1]);
+        while throttle.take_of_all_at(from, now) {}
+        let mut compared = 0;
+        for _ in 0..BURST * 2 {
+            let guess = throttle.guess_at(from, Some(ME), now, || {
+                compared += 1;
+                Compared::Wrong
+            });
+            assert!(matches!(guess, None | Some(Compared::Wrong)));
+        }
+        assert_eq!(compared, BURST, "nothing is compared once nothing is left");
+        let other = throttle.guess_at(from, Some("other"), now, || Compared::Nothing);
+        assert_eq!(other, Some(Compared::Nothing));
+        assert!((0..BURST).all(|_| throttle.take_of_user_at(from, "other", now)));
     }
 
     #[test]

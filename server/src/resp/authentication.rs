@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::client::{BAD_NAME, REDIS_VERSION, is_name};
+use super::client::{REDIS_VERSION, check_name};
 use super::encode::Resp;
 use super::session::{Changes, Session, Step};
 use crate::access::{DEFAULT_USER, Denied};
@@ -102,9 +102,7 @@ fn read(session: &Session, args: &[Bytes]) -> Result<(Hello, Option<(Bytes, Byte
                 rest
             }
             [option, value, rest @ ..] if option.eq_ignore_ascii_case(b"setname") => {
-                if !is_name(value) {
-                    return Err(Reply::error(BAD_NAME));
-                }
+                check_name("Client names", value)?;
                 hello.name = Some(String::from_utf8_lossy(value).into_owned());
                 rest
             }

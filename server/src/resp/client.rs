@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::registry::Peer;
-use super::session::{Session, unknown_subcommand, wrong_arity};
+use super::session::{Session, shown, unknown_subcommand, wrong_arity};
 use crate::redis::{Reply, parse_integer};
 
 /// The version of Redis whose behaviour this server follows.
@@ -13,38 +13,43 @@ pub(super) const REDIS_VERSION: &str = "7.2.0";
 
 const SYNTAX: &str = "ERR syntax error";
 
-pub(super) fn set_name(session: &Session, name: &[u8]) -> Reply {
-    if !is_name(name) {
-        return Reply::error(BAD_NAME);
+/// Longest name of a client, or text that it says of its library.
+const NAME_BYTES_MAX: usize = 256;
+
+fn set_name(session: &Session, name: &[u8]) -> Reply {
+    if let Err(error) = check_name("Client names", name) {
+        return error;
     }
     session.peer.about.lock().name = String::from_utf8_lossy(name).into_owned();
     Reply::OK
 }
 
-/// The error of a name that is none.
-pub(super) const BAD_NAME: &str =
-    "ERR Client names cannot contain spaces, newlines or special characters.";
-
-/// Whether a client may be called so.
-pub(super) fn is_name(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+/// Whether a client may say so of itself; `what` it says.
+pub(super) fn check_name(what: &str, text: &[u8]) -> Result<(), Reply> {
+    if text.len() > NAME_BYTES_MAX {
+        return Err(Reply::error(format!(
+            "ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes."
+        )));
+    }
+    if !text.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        let rule = "cannot contain spaces, newlines or special characters.";
+        return Err(Reply::error(format!("ERR {what} {rule}")));
+    }
+    Ok(())
 }
 
 fn set_info(session: &Session, attribute: &[u8], value: &[u8]) -> Reply {
-    if !is_name(value) {
-        let attribute = String::from_utf8_lossy(attribute).to_lowercase();
-        let text =
-            format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
-        return Reply::error(text);
+    let attribute = shown(attribute);
+    if let Err(error) = check_name(&attribute.to_lowercase(), value) {
+        return error;
     }
     let value = String::from_utf8_lossy(value).into_owned();
     let mut about = session.peer.about.lock();
-    if attribute.eq_ignore_ascii_case(b"lib-name") {
+    if attribute.eq_ignore_ascii_case("lib-name") {
         about.library = value;
-    } else if attribute.eq_ignore_ascii_case(b"lib-ver") {
+    } else if attribute.eq_ignore_ascii_case("lib-ver") {
         about.library_version = value;
     } else {
-        let attribute = String::from_utf8_lossy(attribute);
         return Reply::error(format!("ERR Unrecognized option '{attribute}'"));
     }
     Reply::OK

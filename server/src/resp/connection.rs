@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::encode::{Resp, encode};
+use super::encode::{Resp, encode, encoded_bytes};
+use super::failure;
 use super::groups::{Fits, Group, Keys, Touched};
 use super::pending::{Pending, Shape, Work, begin};
 use super::registry::Peer;
@@ -256,7 +257,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if self.touched.conflicts(&keys) {
                     return Some(Step::Transaction { workload, batch, known });
                 }
-                let bytes = batch.calls.iter().map(Call::cost).sum();
+                let bytes = batch.calls.iter().map(Call::cost).sum::<usize>()
+                    + known.iter().flatten().map(Reply::cost).sum::<usize>();
                 let work = begin(&self.service, workload, batch, self.session.level);
                 let shape = Shape::Transaction(known);
                 self.push_work(work, shape, keys, bytes);
@@ -350,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if self.output.is_empty() {
                     self.written_at = Instant::now();
                 }
-                encode(&reply, resp, &mut self.output);
+                self.encode(&reply, resp);
                 taken = true;
                 continue;
             }
@@ -379,6 +381,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             taken = true;
         }
         taken
+    }
+
+    /// Makes a reply into bytes, if that is not too many of them: a value that is asked for a thousand
+    /// times by one request is held once until here.
+    fn encode(&mut self, reply: &Reply, resp: Resp) {
+        let limits = &self.service.limits;
+        let bytes = encoded_bytes(reply, resp);
+        if bytes <= limits.reply_bytes_max.min(limits.total_bytes_max) {
+            self.output.reserve(bytes);
+            encode(reply, resp, &mut self.output);
+        } else {
+            encode(&failure::too_long(), resp, &mut self.output);
+        }
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> bool {

@@ -22,6 +22,56 @@ impl Resp {
     }
 }
 
+/// How many bytes [`encode`] appends: what is shared within a reply is copied there each time it occurs.
+pub(crate) fn encoded_bytes(reply: &Reply, resp: Resp) -> usize {
+    let three = resp == Resp::Three;
+    let bulk = |len: usize| digits(len as u64) + len + 5;
+    let head = |len: usize| digits(len as u64) + 3;
+    let sum = |items: &[Reply]| -> usize {
+        items
+            .iter()
+            .fold(head(items.len()), |sum, item| sum.saturating_add(encoded_bytes(item, resp)))
+    };
+    let flat = |pairs: &[(Reply, Reply)]| -> usize {
+        pairs.iter().fold(0, |sum: usize, (left, right)| {
+            let both = encoded_bytes(left, resp).saturating_add(encoded_bytes(right, resp));
+            sum.saturating_add(both)
+        })
+    };
+    match reply {
+        Reply::Simple(text) | Reply::Error(text) => text.len() + 3,
+        Reply::Integer(value) => digits(value.unsigned_abs()) + usize::from(*value < 0) + 3,
+        Reply::Bulk(bytes) => bulk(bytes.len()),
+        Reply::Null | Reply::NullArray => {
+            if three {
+                3
+            } else {
+                5
+            }
+        }
+        Reply::Double(value) => {
+            let text = format_double(*value).len();
+            if three { text + 3 } else { bulk(text) }
+        }
+        Reply::Array(items) | Reply::Set(items) => sum(items),
+        Reply::Map(pairs) if three => head(pairs.len()).saturating_add(flat(pairs)),
+        // Each pair has a head of its own, `*2`.
+        Reply::Pairs(pairs) if three => {
+            (head(pairs.len()) + pairs.len() * 4).saturating_add(flat(pairs))
+        }
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
+            head(pairs.len() * 2).saturating_add(flat(pairs))
+        }
+        Reply::Text(text) if three => bulk(text.len() + 4),
+        Reply::Text(text) => bulk(text.len()),
+    }
+}
+
+/// How many digits it has.
+fn digits(value: u64) -> usize {
+    value.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
 /// Appends the bytes of `reply`.
 pub(crate) fn encode(reply: &Reply, resp: Resp, out: &mut BytesMut) {
     match reply {
@@ -129,6 +179,7 @@ mod tests {
             let mut out = BytesMut::new();
             encode(reply, resp, &mut out);
             assert_eq!(std::str::from_utf8(&out).unwrap(), expected, "{resp:?}");
+            assert_eq!(encoded_bytes(reply, resp), out.len(), "{reply:?}, {resp:?}");
         }
     }
 
@@ -139,6 +190,8 @@ mod tests {
         same(&Reply::error("ERR a\r\nb"), "-ERR a  b\r\n");
         same(&Reply::Integer(i64::MIN), ":-9223372036854775808\r\n");
         same(&Reply::Integer(0), ":0\r\n");
+        same(&Reply::Integer(i64::MAX), ":9223372036854775807\r\n");
+        same(&Reply::bulk("0123456789"), "$10\r\n0123456789\r\n");
         same(&Reply::bulk("a\r\n"), "$3\r\na\r\n\r\n");
         same(&Reply::Array(vec![Reply::ONE]), "*1\r\n:1\r\n");
         check(&Reply::Null, "$-1\r\n", "_\r\n");

@@ -27,6 +27,11 @@ pub(super) fn of_read(error: &ReadError) -> Reply {
     }
 }
 
+/// The answer in the place of one that nobody could take.
+pub(super) fn too_long() -> Reply {
+    Reply::error("ERR the reply is too long; what was asked for has been done")
+}
+
 /// There is no room.
 pub(super) fn overloaded() -> Reply {
     Reply::error("TRYAGAIN too much is under way at this replica; nothing was applied")

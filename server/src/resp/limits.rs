@@ -18,6 +18,8 @@ pub(crate) struct Limits {
     pub(crate) connection_bytes_max: usize,
     /// The same over all connections.
     pub(crate) total_bytes_max: usize,
+    /// Longest reply, as it is sent.
+    pub(crate) reply_bytes_max: usize,
     /// How long a command may wait for a quorum.
     pub(crate) command_timeout: Duration,
     /// How long the rest of a request may be missing, and a reply may stay unread.
@@ -36,6 +38,7 @@ impl Default for Limits {
             request_bytes_max: COMMAND_BYTES_MAX - (64 << 10),
             connection_bytes_max: 64 << 20,
             total_bytes_max: 512 << 20,
+            reply_bytes_max: 256 << 20,
             command_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(30),
             idle_timeout: Duration::ZERO,

@@ -17,6 +17,8 @@
 //! | [`service`], [`health`], [`sweep`] | what all connections of a replica share |
 
 mod authentication;
+#[cfg(test)]
+mod bounds;
 mod client;
 mod connection;
 mod encode;

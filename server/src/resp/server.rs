@@ -7,6 +7,9 @@ use super::service::{Service, wall_now};
 use super::session::{Session, unknown_subcommand, wrong_arity};
 use crate::redis::{Keys, Reply, Spec, find, specs};
 
+/// Most commands that `COMMAND INFO` or `COMMAND DOCS` tells of at once.
+const NAMES_MAX: usize = 1_024;
+
 /// The answer to a command about the server.
 pub(super) fn answer(session: &Session, spec: &Spec, args: &[Bytes]) -> Reply {
     let service = &session.service;
@@ -55,6 +58,9 @@ fn command(args: &[Bytes]) -> Reply {
         (b"count", []) => Reply::Integer(public().count() as i64),
         (b"list", _) => {
             Reply::Array(public().map(|spec| Reply::bulk(spec.name.to_lowercase())).collect())
+        }
+        (b"info" | b"docs", names) if names.len() > NAMES_MAX => {
+            Reply::error(format!("ERR at most {NAMES_MAX} commands at once"))
         }
         (b"info", []) => Reply::Array(public().map(described).collect()),
         (b"info", names) => {

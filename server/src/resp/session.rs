@@ -278,7 +278,8 @@ pub(super) fn is_connection(spec: &Spec) -> bool {
     matches!(spec.run, Run::Connection)
 }
 
-fn shown(bytes: &[u8]) -> String {
+/// A part of a request, as an error repeats it.
+pub(super) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]).into_owned()
 }
 

@@ -113,13 +113,23 @@ fn exec(session: &mut Session) -> Step {
         return Step::Reply(Reply::error(text));
     }
     let (mut calls, mut known) = (Vec::new(), Vec::new());
+    let (mut bytes, bytes_max) = (0, session.service.limits.connection_bytes_max);
     for queued in multi.queue {
         match queued {
             Queued::Call(call) => {
                 calls.push(call);
                 known.push(None);
             }
-            Queued::Connection(spec, args) => known.push(Some(session.answer(spec, &args))),
+            Queued::Connection(spec, args) => {
+                let reply = session.answer(spec, &args);
+                // A short command may have a long answer, and all of them are made at once.
+                bytes += reply.cost();
+                if bytes > bytes_max {
+                    let text = "EXECABORT Transaction discarded: its replies would be too long.";
+                    return Step::Reply(Reply::error(text));
+                }
+                known.push(Some(reply));
+            }
         }
     }
     if calls.is_empty() && guards.is_empty() {

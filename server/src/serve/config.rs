@@ -147,7 +147,9 @@ fn parse(source: &Source<'_>, dir: &Path) -> Result<Config, CliError> {
         "workloads",
         "limits",
     ];
-    let mut top = Fields::open(source, "a configuration", read(source)?, &known)?;
+    let mut top = read(source)
+        .and_then(|all| Fields::open(source, "a configuration", all, &known))
+        .map_err(|mistake| users::hidden_in_users(source, mistake))?;
     let topology = match top.optional_text("topology")? {
         Some(file) => Topology::load(dir.join(file))?,
         None => Topology::builtin(),
@@ -507,6 +509,20 @@ limits:
             let error = read_text(&text).unwrap_err().to_string();
             assert!(error.contains(told), "{from} -> {to}: {error}");
             assert!(!error.contains("hunter2"), "a password in an error: {error}");
+        }
+        // None of them shows a line in which a password may stand.
+        for users in [
+            "users:\n  - name: shop\n    pasword: hunter2",
+            "users:\n  - hunter2",
+            "users:\n  - name: shop\n    password: \"hunter2",
+            "users:\n  - name: shop\n    password: {hunter2",
+            "users:\n  - {name: shop, read: {hunter2: 1}}",
+            "users: {hunter2: 1}",
+            "password: hunter2",
+        ] {
+            let text = GOOD.replacen("data_dir: data", &format!("data_dir: data\n{users}"), 1);
+            let Err(CliError::Config(mistake)) = read_text(&text) else { panic!("{users}") };
+            assert!(!mistake.source_line.contains("hunter2"), "{users}: {mistake:?}");
         }
         for clients in [
             "listen: 0.0.0.0:6379\n  clear_beyond_loopback: true",

@@ -1,6 +1,7 @@
 //! `users:` of the configuration: who may read and write which keys.
 
 use bytes::Bytes;
+use panchayat::topology::Diagnostic;
 use panchayat::topology::yaml::{Fields, Node, Position, Read, Source, Value};
 
 use super::clients::flag;
@@ -15,10 +16,38 @@ const PASSWORDS_MAX: usize = 4;
 const PREFIXES_MAX: usize = 256;
 /// Longest name.
 const NAME_BYTES_MAX: usize = 64;
+/// Where a line that is not shown begins at most.
+const COLUMNS_MAX: usize = 200;
 
 /// Reads the section; without it everybody may do everything.
 pub(super) fn read(source: &Source<'_>, node: Option<Node>) -> Read<Access> {
     let Some(node) = node else { return Ok(Access::open()) };
+    users(source, node).map_err(hidden)
+}
+
+/// What is shown in the place of a line.
+const NOT_SHOWN: &str = "(not shown)";
+
+/// The same without the line at fault: a password may stand there.
+fn hidden(mut mistake: Box<Diagnostic>) -> Box<Diagnostic> {
+    let before = mistake.column.clamp(1, COLUMNS_MAX) - 1;
+    mistake.source_line = " ".repeat(before) + NOT_SHOWN;
+    mistake.width = NOT_SHOWN.len();
+    mistake
+}
+
+/// The same for a mistake of the text itself, before it is known what is in it: without the line if that
+/// looks like one of the users.
+pub(super) fn hidden_in_users(source: &Source<'_>, mistake: Box<Diagnostic>) -> Box<Diagnostic> {
+    let lines = source.text.lines().take(mistake.line);
+    let section =
+        |line: &&str| line.starts_with(|c: char| !c.is_whitespace() && !"#-]}".contains(c));
+    let last = lines.clone().last().unwrap_or_default();
+    let within = lines.filter(section).last().is_some_and(|line| line.contains("users"));
+    if within || last.contains("password") { hidden(mistake) } else { mistake }
+}
+
+fn users(source: &Source<'_>, node: Node) -> Read<Access> {
     let (mut accounts, mut anonymous): (Vec<Account>, Option<Account>) = (Vec::new(), None);
     for node in list(source, "users", node, USERS_MAX)? {
         let at = node.at;
@@ -74,12 +103,10 @@ fn user(source: &Source<'_>, node: Node) -> Read<(Account, bool)> {
 
 fn password(source: &Source<'_>, node: Node) -> Read<Password> {
     let (text, at): (String, Position) = plain(source, "password", node)?;
-    // What was written there may be the password itself: it is not repeated.
     Password::parse(text.trim()).map_err(|error| {
         let help = "`panchayat user hash` makes the line from a password";
         let mut mistake = source.mistake(at, format!("`password`: {error}"), help);
-        mistake.source_line = "  (not shown)".to_owned();
-        (mistake.column, mistake.width) = (3, 11);
+        mistake.column = 3;
         mistake
     })
 }
