@@ -8,14 +8,19 @@ Needs Chromium (Debian: apt-get install chromium). Fails if the page says anythi
 fetches anything, shows no plots, or is wider than the screen. Leaves a picture of each to look at.
 """
 
+import contextlib
 import html.parser
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
+# How often a browser is begun, and how long it may take.
+TRIES = 4
+PATIENCE_S = 45
 # Name: width of the paper or screen, what the browser is told, what the page is told besides. Chromium
 # has no window as narrow as a phone, so there the page is.
 VIEWS = {
@@ -55,16 +60,30 @@ def browser():
 
 
 def run(name, arguments, uri):
-    home = tempfile.mkdtemp(prefix="look-")
-    command = [
-        name, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-        "--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000",
-        f"--user-data-dir={home}", *arguments, uri,
-    ]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    """What the browser says; one that hangs, as it does now and then on a busy machine, is begun anew."""
+    for _ in range(TRIES):
+        home = tempfile.mkdtemp(prefix="look-")
+        command = [
+            name, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            "--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000",
+            f"--user-data-dir={home}", *arguments, uri,
+        ]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, start_new_session=True)
+        try:
+            out, err = process.communicate(timeout=PATIENCE_S)
+            if process.returncode == 0:
+                return subprocess.CompletedProcess(command, 0, out, err)
+            said = err
+        except subprocess.TimeoutExpired:
+            said = f"it hung for {PATIENCE_S} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            shutil.rmtree(home, ignore_errors=True)
+        print(f"{name} is begun anew for {uri}: {said.strip()[-300:]}", file=sys.stderr)
+    sys.exit(f"{name} failed {TRIES} times for {uri}")
 
 
 def draw(directory):
