@@ -280,6 +280,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_check_costs_its_user_before_anything_was_right_too() {
+        let access = Access::new(vec![account("shop", &["right"])], None);
+        let busy = access.checks.clone().acquire_many_owned(CHECKS_MAX as u32).await.unwrap();
+        let waiting = access.authenticate(HERE, b"shop", b"right", PATIENCE);
+        let release = async {
+            while access.throttle.take_of_user(HERE, "shop") {}
+            drop(busy);
+        };
+        let (denied, ()) = tokio::join!(waiting, release);
+        assert_eq!(denied.unwrap_err(), Denied::Busy);
+    }
+
+    #[tokio::test]
     async fn many_that_are_right_at_once_all_come_in() {
         let access = Arc::new(Access::new(vec![account("shop", &["right"])], None));
         let asked = (0..throttle::BURST * 3).map(|_| {
