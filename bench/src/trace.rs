@@ -95,6 +95,12 @@ impl Slice {
         self.sorted_us.len() as u64
     }
 
+    /// Their mean in milliseconds; `None` if there are none.
+    pub fn mean_ms(&self) -> Option<f64> {
+        let sum: u64 = self.sorted_us.iter().map(|us| u64::from(*us)).sum();
+        (!self.sorted_us.is_empty()).then(|| sum as f64 / self.sorted_us.len() as f64 / 1e3)
+    }
+
     /// The latency that a share `quantile` (0 to 1) does not exceed, in milliseconds; `None` if
     /// there are none.
     pub fn ms_at(&self, quantile: f64) -> Option<f64> {
@@ -142,6 +148,7 @@ mod tests {
         for (quantile, expected) in [(0.0, 1.0), (0.5, 100.0), (0.99, 198.0), (1.0, 200.0)] {
             assert_eq!(slice.ms_at(quantile), Some(expected), "{quantile}");
         }
+        assert_eq!((slice.mean_ms(), Slice::default().mean_ms()), (Some(100.5), None));
         assert_eq!(Slice::default().ms_at(0.5), None);
     }
 }

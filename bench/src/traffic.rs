@@ -12,6 +12,10 @@ pub(crate) struct Traffic {
     pub(crate) datagrams: u64,
     /// System calls that sent them.
     pub(crate) send_calls: u64,
+    /// Frames in QUIC datagrams.
+    pub(crate) datagram_frames: u64,
+    /// Those that came.
+    pub(crate) datagram_frames_received: u64,
 }
 
 impl Traffic {
@@ -27,6 +31,8 @@ impl Traffic {
             traffic.udp_bytes += peer.udp_bytes_sent;
             traffic.datagrams += peer.datagrams_sent;
             traffic.send_calls += peer.send_calls;
+            traffic.datagram_frames += peer.datagrams.frames_sent;
+            traffic.datagram_frames_received += peer.datagrams.frames_received;
         }
         traffic
     }
@@ -46,6 +52,11 @@ impl Traffic {
             udp_bytes: combine(self.udp_bytes, other.udp_bytes),
             datagrams: combine(self.datagrams, other.datagrams),
             send_calls: combine(self.send_calls, other.send_calls),
+            datagram_frames: combine(self.datagram_frames, other.datagram_frames),
+            datagram_frames_received: combine(
+                self.datagram_frames_received,
+                other.datagram_frames_received,
+            ),
         }
     }
 }

@@ -2,11 +2,12 @@
 //! the error stated where commands do.
 
 use panchayat::kv::KvCommand;
+use panchayat::topology::contention::epaxos_loaded;
 use panchayat::topology::{Matrix, latency};
 use panchayat::{
     FastPaxosChoice, Leader, Learning, MultiPaxosChoice, ProtocolChoice, Quorums, Topology,
 };
-use panchayat_bench::planner::{Contention, Forecast};
+use panchayat_bench::planner::Forecast;
 use panchayat_bench::simulated::Cluster;
 use panchayat_bench::workload::{Kind, Shape, Stream, Workload};
 use panchayat_sim::lab::{Event, Load, Lost, Pace, Served};
@@ -179,7 +180,8 @@ fn forecasts_under_light_contention_state_their_error() {
     for (set, rate) in [("india3", 200.0), ("india5", 100.0)] {
         let matrix = Topology::builtin().matrix(set).unwrap();
         let n = matrix.len();
-        let fast = Quorums::for_replicas(n).unwrap().fast();
+        let quorums = Quorums::for_replicas(n).unwrap();
+        let quorums = (quorums.fast(), quorums.slow());
         for percent in [5.0, 10.0, 20.0] {
             let window = (2 * SECOND, 22 * SECOND);
             let pace = Pace::Open(vec![rate; n]);
@@ -187,20 +189,22 @@ fn forecasts_under_light_contention_state_their_error() {
                 Cluster::ideal(matrix.clone(), ProtocolChoice::EPaxos, pace, window).unwrap();
             let mut clients = Clients::new(percent, n, window.0);
             cluster.run(&mut clients).unwrap();
-            let contention = Contention { share: (percent / 100.0f64).powi(2) };
+            let (rates, share) = (vec![rate; n], (percent / 100.0f64).powi(2));
             for city in 0..n {
-                let predicted = contention.epaxos(&matrix, city, fast, rate).unwrap();
+                let predicted = epaxos_loaded(&matrix, city, quorums, &rates, share).unwrap();
+                let (commit_ms, execute_ms) =
+                    (predicted.commit_us / 1e3, predicted.execute_us / 1e3);
                 let commit = mean(&clients.commit_us[city]);
                 let execute = mean(&clients.execute_us[city]);
-                let error = predicted.commit_ms / commit - 1.0;
-                let waiting = predicted.execute_ms / execute - 1.0;
+                let error = commit_ms / commit - 1.0;
+                let waiting = execute_ms / execute - 1.0;
                 println!(
                     "{set}, {percent:>4} % hot, {}: commit {commit:.2} ms, predicted {:.2} \
                      ({:+.1} %); execution {execute:.2}, predicted {:.2} ({:+.1} %)",
                     matrix.sites()[city],
-                    predicted.commit_ms,
+                    commit_ms,
                     error * 100.0,
-                    predicted.execute_ms,
+                    execute_ms,
                     waiting * 100.0,
                 );
                 commit_worst = commit_worst.max(error.abs());

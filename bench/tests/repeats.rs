@@ -1,18 +1,13 @@
 //! The simulated engine repeats: the same seed gives the same report, byte for byte, and another
 //! seed another.
 
-use panchayat::Topology;
-use panchayat_bench::experiment::{Engine, parse, run};
+mod common;
+
+use common::simulated;
+use panchayat_bench::experiment::{parse, shipped};
 
 fn json(text: &str) -> String {
-    let experiment = parse("test.yaml", text).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let engines = [Engine::Simulated];
-    let never = std::future::pending();
-    let topology = Topology::builtin();
-    let mut report =
-        runtime.block_on(run(&experiment, &topology, &engines, never, &|_| {})).unwrap();
-    assert!(report.ok, "{:?}", report.points.iter().map(|point| &point.checks).collect::<Vec<_>>());
+    let mut report = simulated(&parse("test.yaml", text).unwrap());
     report.conditions.commit = "any".to_owned();
     serde_json::to_string_pretty(&report).unwrap()
 }
@@ -36,12 +31,6 @@ fn the_same_seed_gives_the_same_report() {
 
 #[test]
 fn the_closed_form_holds_when_cut_down_too() {
-    let experiment = panchayat_bench::experiment::shipped("closed-form").unwrap().unwrap().quick();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let (engines, topology) = ([Engine::Simulated], Topology::builtin());
-    let never = std::future::pending();
-    let report = runtime.block_on(run(&experiment, &topology, &engines, never, &|_| {})).unwrap();
-    let failed = report.points.iter().flat_map(|point| &point.checks).filter(|c| !c.passed);
-    assert!(report.ok, "{:?}", failed.collect::<Vec<_>>());
+    let report = simulated(&shipped("closed-form").unwrap().unwrap().quick());
     assert!(report.points.iter().all(|point| point.sites.iter().all(|site| site.commands > 1)));
 }

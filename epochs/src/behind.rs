@@ -6,6 +6,7 @@
 
 use panchayat_consensus::{Now, ReadRefusal, ReplicaId, ReplicaSet, Time};
 
+use crate::adaptive::is_own;
 use crate::epoch::Opening;
 use crate::mutation::Mutation;
 use crate::replica::{Epochs, Fx};
@@ -89,7 +90,9 @@ impl Epochs {
         // What is under way may have been executed before a seal that was not executed here.
         for (token, _) in self.current.as_mut().map(Run::withdraw).unwrap_or_default() {
             self.reads.remove(&token);
-            fx.unknown(token);
+            if !is_own(token) {
+                fx.unknown(token);
+            }
         }
         for token in std::mem::take(&mut self.reads).into_keys() {
             fx.refuse_read(token, ReadRefusal::Unreachable);
@@ -97,7 +100,7 @@ impl Epochs {
         self.linger.reached = self.behind.reached;
         self.behind.arrived(&opening);
         (self.opening, self.current, self.previous) = (Some(opening), None, None);
-        self.stale = true;
+        (self.stale, self.adaptive) = (true, None);
         self.counts.dismissed += 1;
         self.early.clear();
     }

@@ -2,6 +2,7 @@
 
 use panchayat_consensus::{After, Command, Input, NotApplied, Now, Shift, Token};
 
+use crate::adaptive::is_own;
 use crate::epoch::Opening;
 use crate::message::Message;
 use crate::mutation::Mutation;
@@ -25,6 +26,7 @@ impl Epochs {
         // What was executed after the seal comes before what was not even decided, as it was proposed.
         let mut again: Vec<(Token, Command)> = void.collect();
         again.extend(self.current.as_mut().map(Run::withdraw).unwrap_or_default());
+        again.retain(|(token, _)| !is_own(*token));
         again.sort_by_key(|(token, _)| *token);
         if self.mutated(Mutation::ForgetVoid) {
             again.retain(|(_, command)| command.is_seal());
@@ -36,9 +38,13 @@ impl Epochs {
         let sealed = self.current.take();
         fx.persist(Record::Began(Box::new(opening.clone())));
         let opened = self.open(opening, Vec::new(), now, fx);
+        if let Some(sealed) = &sealed {
+            self.note_move(&sealed.opening.epoch, now);
+        }
         self.previous = sealed;
         self.counts.changes += 1;
         self.linger.begin(self.me(), now);
+        self.begin_watch(now);
         self.tell_reached(fx);
         self.follow(opened, now, fx);
         self.go_on(again, now, fx);

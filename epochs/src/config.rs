@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use panchayat_consensus::{NodeId, ReplicaId, Span};
 
+use crate::adaptive::{Advice, Seen, Watch};
 use crate::epoch::Epoch;
 use crate::order::OrderConfig;
 
@@ -34,6 +35,20 @@ pub struct Config {
 pub trait Openings: Debug + Send + Sync {
     /// The configuration of the replica with this seat.
     fn open(&self, epoch: &Epoch, seat: ReplicaId) -> OrderConfig;
+
+    /// How closely the members of `epoch` watch what is asked of them, if they are to choose their protocol by
+    /// themselves. Nothing if it is an operator's to choose.
+    fn watch(&self, epoch: &Epoch) -> Option<Watch> {
+        let _ = epoch;
+        None
+    }
+
+    /// What should order commands after `epoch`, if something else than now, given what is known of each of
+    /// its members, by seat. The members stay the same.
+    fn advise(&self, epoch: &Epoch, seen: &[Seen]) -> Option<Advice> {
+        let _ = (epoch, seen);
+        None
+    }
 }
 
 /// Timeouts. They decide speed and traffic, never safety.

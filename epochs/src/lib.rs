@@ -47,11 +47,13 @@
 //! | `linger` | helping with the sealed epoch; when that ends |
 //! | `behind` | others are ahead: when to ask for a state, when to retire |
 //! | `restore` | back from the journal; taking over a state |
+//! | `adaptive` | groups that choose their protocol by themselves: measuring, advice, when to move |
 //! | `mutation` | known mistakes, for checks of the checkers |
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod adaptive;
 mod behind;
 mod change;
 mod config;
@@ -67,6 +69,7 @@ mod replica;
 mod restore;
 mod run;
 
+pub use adaptive::{Advice, Decision, Report, Seen, Watch};
 pub use config::{Config, Openings, Timing};
 pub use epoch::{Epoch, EpochError, Member, Opening, Order};
 pub use message::{Body, Message};

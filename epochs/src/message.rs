@@ -3,6 +3,7 @@
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
 use panchayat_consensus::{EpochNumber, ReplicaSet};
 
+use crate::adaptive::Report;
 use crate::epoch::{EPOCH_MAX, Opening};
 
 /// A message of the protocol of some epoch.
@@ -30,6 +31,13 @@ pub enum Message {
     Reached {
         /// The epoch.
         epoch: EpochNumber,
+    },
+    /// What the sender saw of its clients' commands lately. In watched epochs only.
+    Report {
+        /// The epoch.
+        epoch: EpochNumber,
+        /// What it saw.
+        report: Report,
     },
     /// What the receiver said is of an epoch that is over. This is the current one, as far as the sender
     /// knows.
@@ -68,6 +76,10 @@ impl Encode for Message {
                 message.encode(out);
             }
             Self::Reached { epoch } => of(3, epoch, out),
+            Self::Report { epoch, report } => {
+                of(5, epoch, out);
+                report.encode(out);
+            }
             Self::Current { opening, reached } => {
                 out.put_u8(4);
                 opening.encode(out);
@@ -84,7 +96,7 @@ impl Decode for Message {
             let opening = Box::new(Opening::decode(input)?);
             return Ok(Self::Current { opening, reached: ReplicaSet::decode(input)? });
         }
-        if tag > 4 {
+        if tag > 5 {
             return Err(DecodeError::UnknownTag { what: "message of epochs", tag });
         }
         let epoch = decode_epoch(input)?;
@@ -92,6 +104,7 @@ impl Decode for Message {
             0 => Body::EPaxos(Decode::decode(input)?),
             1 => Body::MultiPaxos(Decode::decode(input)?),
             2 => Body::FastPaxos(Decode::decode(input)?),
+            5 => return Ok(Self::Report { epoch, report: Report::decode(input)? }),
             _ => return Ok(Self::Reached { epoch }),
         };
         Ok(Self::Of { epoch, body })

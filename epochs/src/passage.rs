@@ -9,6 +9,7 @@ use panchayat_consensus::{
     Token,
 };
 
+use crate::adaptive::{Sample, is_own};
 use crate::epoch::{Epoch, Opening, Order};
 use crate::message::Message;
 use crate::order::Ordered;
@@ -40,6 +41,8 @@ pub(crate) struct Passage<'a, P> {
     pub(crate) seats: &'a Seats,
     /// The epoch, if it is the current one; none if it is sealed already.
     pub(crate) current: Option<&'a Epoch>,
+    /// What is measured, in a watched epoch.
+    pub(crate) sample: Option<&'a mut Sample>,
     pub(crate) reads: &'a mut Reads,
     pub(crate) outcome: &'a mut Outcome,
     pub(crate) mistakes: Mistakes,
@@ -97,6 +100,13 @@ impl<P: Ordered> Graft<P::Message, P::Record, Message, Record> for Passage<'_, P
 
     fn execution(&mut self, execution: Execution) -> Option<Execution> {
         let Execution { id, command, token } = execution;
+        if let Some(sample) = &mut self.sample
+            && !command.is_seal()
+        {
+            sample.executed(&command, token.is_some());
+        }
+        // Nobody waits for those.
+        let token = token.filter(|token| !is_own(*token));
         let over = self.is_over() && !self.mistakes.executes_after_seal;
         if over {
             self.outcome.void.extend(token.map(|token| (token, command)));
@@ -124,9 +134,21 @@ impl<P: Ordered> Graft<P::Message, P::Record, Message, Record> for Passage<'_, P
                     message: Message::Of { epoch: self.number, body: P::body(message) },
                 }
             }
+            Output::Committed { token, .. }
+            | Output::Rejected { token, .. }
+            | Output::Unknown { token }
+                if is_own(token) =>
+            {
+                return None;
+            }
             // It may be void, and is proposed again in any case.
             Output::Committed { .. } if over => return None,
-            Output::Committed { token, path } => Output::Committed { token, path },
+            Output::Committed { token, path } => {
+                if let Some(sample) = &mut self.sample {
+                    sample.decided(path);
+                }
+                Output::Committed { token, path }
+            }
             // Everything before the seal is in the state, and more may be asked for by now.
             Output::ReadReady { .. } if outlives => return None,
             Output::ReadReady { token, whole } => {

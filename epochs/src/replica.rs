@@ -7,6 +7,7 @@ use panchayat_consensus::{
     NotApplied, Now, Protocol, ReadRefusal, ReplicaId, ReplicaSet, Subject, Time, Token, WallTime,
 };
 
+use crate::adaptive::{Adaptive, Decision, Rest, is_own};
 use crate::behind::Behind;
 use crate::config::Config;
 use crate::early::Early;
@@ -56,6 +57,11 @@ pub struct Epochs {
     pub(crate) early: Early,
     pub(crate) linger: Linger,
     pub(crate) behind: Behind,
+    /// What is known of what is asked, in a watched epoch.
+    pub(crate) adaptive: Option<Adaptive>,
+    pub(crate) decided: Option<Decision>,
+    /// How long the group is to stay where it is.
+    pub(crate) rest: Rest,
     pub(crate) counts: Counts,
 }
 
@@ -70,6 +76,8 @@ pub(crate) struct Counts {
     pub(crate) jumps: u64,
     /// Whether this replica was told that it is no member any more.
     pub(crate) dismissed: u64,
+    /// Changes proposed of its own accord.
+    pub(crate) decisions: u64,
 }
 
 impl Epochs {
@@ -197,8 +205,15 @@ impl Epochs {
     pub(crate) fn propose(&mut self, token: Token, command: Command, now: Now, fx: &mut Fx) {
         let may = self.current.is_some() && (!command.is_seal() || self.may_seal(&command));
         if !may {
-            fx.reject(token, NotApplied::Sealed);
+            if !is_own(token) {
+                fx.reject(token, NotApplied::Sealed);
+            }
         } else {
+            if let Some(sample) = self.current.as_mut().and_then(|run| run.sample.as_mut())
+                && !command.is_seal()
+            {
+                sample.proposed();
+            }
             self.step_current(now, Input::Propose { token, command }, fx);
         }
     }
@@ -226,6 +241,7 @@ impl Epochs {
     fn receive(&mut self, from: ReplicaId, message: Message, now: Now, fx: &mut Fx) {
         match message {
             Message::Of { epoch, body } => self.receive_of(from, epoch, body, now, fx),
+            Message::Report { epoch, report } => self.on_report(from, epoch, report, now),
             Message::Reached { epoch } => self.on_reached(from, epoch, now, fx),
             Message::Current { opening, reached } => {
                 self.on_current(from, *opening, reached, now, fx)
@@ -359,7 +375,9 @@ impl Protocol for Epochs {
     }
 
     fn withdraw(&mut self) -> Vec<(Token, Command)> {
-        self.current.as_mut().map(Run::withdraw).unwrap_or_default()
+        let mut waiting = self.current.as_mut().map(Run::withdraw).unwrap_or_default();
+        waiting.retain(|(token, _)| !is_own(*token));
+        waiting
     }
 
     fn hand_over(&mut self, to: ReplicaId, now: Now, effects: &mut Fx) -> bool {
@@ -379,12 +397,13 @@ impl Protocol for Epochs {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut counters = self.current.as_ref().map(Run::counters).unwrap_or_default();
-        let Counts { changes, proposed_again, jumps, dismissed } = self.counts;
+        let Counts { changes, proposed_again, jumps, dismissed, decisions } = self.counts;
         let own = [
             ("epochs_changed", changes),
             ("proposed_again_in_next_epoch", proposed_again),
             ("epochs_jumped", jumps),
             ("dismissed", dismissed),
+            ("changes_of_own_accord", decisions),
         ];
         counters.extend(own);
         counters
@@ -415,7 +434,10 @@ impl Protocol for Epochs {
     fn status(&self) -> Option<String> {
         let own = match self.standing() {
             Standing::Member(EpochNumber(1)) => None,
-            Standing::Member(epoch) => Some(format!("epoch {}", epoch.0)),
+            Standing::Member(epoch) => Some(match self.moved_because() {
+                Some(reason) => format!("epoch {}, of its own accord: {reason}", epoch.0),
+                None => format!("epoch {}", epoch.0),
+            }),
             Standing::Learner => Some("joins: it has no state yet".to_owned()),
             Standing::Removed(epoch) => Some(format!("removed: epoch {} is without it", epoch.0)),
         };
@@ -431,6 +453,7 @@ impl Protocol for Epochs {
         let number = self.number();
         assert!(self.current.as_ref().is_none_or(|run| Some(run.number()) == number));
         assert!(self.previous.as_ref().is_none_or(|run| Some(run.number()) < number));
+        assert!(self.adaptive.is_none() || self.current.is_some(), "who watches is a member");
         let member = self.epoch().is_some_and(|epoch| self.seat_in(epoch).is_some());
         assert_eq!(member, self.current.is_some(), "{}: member and protocol disagree", self.me());
     }
@@ -451,6 +474,9 @@ impl Epochs {
             early: Early::default(),
             linger: Linger::new(now),
             behind: Behind::default(),
+            adaptive: None,
+            decided: None,
+            rest: Rest::default(),
             counts: Counts::default(),
         }
     }
@@ -459,7 +485,8 @@ impl Epochs {
     fn attend(&mut self, now: Now, fx: &mut Fx) {
         self.attend_linger(now, fx);
         self.attend_behind(now, fx);
-        let due: [Option<Time>; 2] = [self.linger_due(), self.behind_due()];
+        self.attend_watch(now, fx);
+        let due: [Option<Time>; 3] = [self.linger_due(), self.behind_due(), self.watch_due()];
         if let Some(due) = due.into_iter().flatten().min() {
             fx.wake_at(due);
         }
@@ -473,6 +500,6 @@ impl Hash for Epochs {
         (&self.opening, &self.current, &self.previous).hash(state);
         (self.stale, self.arriving).hash(state);
         (self.durable, self.suspected, &self.reads, &self.early).hash(state);
-        (&self.linger, &self.behind).hash(state);
+        (&self.linger, &self.behind, &self.adaptive, &self.decided, &self.rest).hash(state);
     }
 }

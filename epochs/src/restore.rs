@@ -48,6 +48,7 @@ impl Epochs {
             opening = outcome.sealed.filter(|_| !self.mutated(Mutation::SealForgottenOnRestart));
         }
         self.linger.begin(self.me(), now);
+        self.begin_watch(now);
     }
 
     /// The state of one that was removed and has executed the seal is the one that the next epoch begins
@@ -97,9 +98,14 @@ impl Epochs {
             self.previous = None;
             self.counts.jumps += 1;
             fx.persist(Record::Began(opening.clone()));
+            let before = self.epoch().cloned();
             let opened = self.open(*opening, Vec::new(), now, fx);
+            if let Some(before) = &before {
+                self.note_move(before, now);
+            }
             self.follow(opened, now, fx);
             self.linger.begin(self.me(), now);
+            self.begin_watch(now);
             self.tell_reached(fx);
         }
         let mistakes = self.mistakes();

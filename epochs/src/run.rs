@@ -15,6 +15,7 @@ use panchayat_epaxos::EPaxos;
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 
+use crate::adaptive::Sample;
 use crate::epoch::{Epoch, Opening};
 use crate::message::Body;
 use crate::order::{OrderConfig, Ordered, Ordering};
@@ -84,6 +85,8 @@ pub(crate) struct Run {
     pub(crate) opening: Opening,
     seats: Seats,
     inner: Inner,
+    /// What is measured, in a watched epoch.
+    pub(crate) sample: Option<Box<Sample>>,
 }
 
 /// Where a step's effects go.
@@ -120,7 +123,7 @@ impl Run {
                 Inner::FastPaxos(Inside::restore(config, records, shift, now))
             }
         };
-        let mut run = Self { opening, seats, inner };
+        let mut run = Self { opening, seats, inner, sample: None };
         run.pass(outlet);
         run
     }
@@ -155,8 +158,9 @@ impl Run {
 
     /// Lets the effects out.
     pub(crate) fn pass(&mut self, outlet: &mut Outlet<'_>) {
-        let Self { opening, seats, inner } = self;
-        inside!(inner, inside => inside.pass(&opening.epoch, seats, outlet));
+        let Self { opening, seats, inner, sample } = self;
+        let sample = sample.as_deref_mut();
+        inside!(inner, inside => inside.pass(&opening.epoch, seats, sample, outlet));
     }
 
     pub(crate) fn persist_executed(&mut self, outlet: &mut Outlet<'_>) {
@@ -273,11 +277,18 @@ impl<P: Ordered> Inside<P> {
         self.protocol.step(now, input, &mut self.effects);
     }
 
-    fn pass(&mut self, epoch: &Epoch, seats: &Seats, outlet: &mut Outlet<'_>) {
+    fn pass(
+        &mut self,
+        epoch: &Epoch,
+        seats: &Seats,
+        sample: Option<&mut Sample>,
+        outlet: &mut Outlet<'_>,
+    ) {
         let mut passage = Passage::<P> {
             number: epoch.number,
             seats,
             current: outlet.is_current.then_some(epoch),
+            sample,
             reads: outlet.reads,
             outcome: outlet.outcome,
             mistakes: outlet.mistakes,
@@ -322,7 +333,7 @@ fn later(now: Now, floor: WallTime) -> Now {
 
 impl Hash for Run {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.opening.hash(state);
+        (&self.opening, &self.sample).hash(state);
         inside!(&self.inner, inside => inside.protocol.hash(state));
     }
 }

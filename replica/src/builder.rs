@@ -40,6 +40,7 @@ pub struct Builder {
     backend: Option<Arc<dyn Backend>>,
     socket: Option<UdpSocket>,
     wan: Option<WanControl>,
+    datagrams: bool,
     limits: Limits,
     sessions: SessionConfig,
     has_run_before: bool,
@@ -75,6 +76,7 @@ impl Builder {
             backend: None,
             socket: None,
             wan: None,
+            datagrams: false,
             limits: Limits::default(),
             sessions: SessionConfig::default(),
             has_run_before: false,
@@ -142,6 +144,15 @@ impl Builder {
     /// Emulates a WAN beneath QUIC.
     pub fn wan(mut self, wan: WanControl) -> Self {
         self.wan = Some(wan);
+        self
+    }
+
+    /// Sends what fits a packet to other members as QUIC datagrams, which nobody sends again, and not in
+    /// streams: a lost packet then holds up nothing that follows, and costs what was in it the
+    /// protocol's own patience. Off unless asked for; members need not agree on it. See
+    /// [`MeshConfig::datagrams`].
+    pub fn datagrams(mut self, datagrams: bool) -> Self {
+        self.datagrams = datagrams;
         self
     }
 
@@ -338,6 +349,7 @@ impl Builder {
             config.peers.push(peer);
         }
         config.wan = self.wan.clone();
+        config.datagrams = self.datagrams;
         for bytes_max in [&mut config.limits.frame_bytes_max, &mut config.limits.request_bytes_max]
         {
             *bytes_max = (*bytes_max).max(self.limits.frame_bytes_max());

@@ -31,7 +31,7 @@ use crate::inbox::{self, ChangeReply, Event, Inbox, Proposal, Reply, Room};
 use crate::latency::{Latencies, span};
 use crate::limits::Limits;
 use crate::membership::{
-    Change, ChangeError, Directory, GroupView, Peers, Roster, next_epoch, roster,
+    Change, ChangeError, Directory, GroupView, Peers, Roster, check_programs, next_epoch, roster,
 };
 use crate::metrics::CoreMetrics;
 use crate::outbox::Outbox;
@@ -464,7 +464,12 @@ impl<S: StateMachine> Driver<S> {
         let node = from;
         // One that has no place here any more, or not yet.
         let from = self.directory.place_of(node)?;
-        let (header, mut input) = open_frame(frame).ok()?;
+        let Ok((header, mut input)) = open_frame(frame) else {
+            if self.strangers.insert(from) {
+                tracing::warn!(peer = %node, "frames of a member cannot be read: is its program newer?");
+            }
+            return None;
+        };
         if header != self.header {
             if self.strangers.insert(from) {
                 tracing::warn!(
@@ -518,6 +523,10 @@ impl<S: StateMachine> Driver<S> {
         }
         let view = GroupView::of(self.group.protocol(), self.directory.began());
         let members: Vec<_> = view.members.iter().map(|member| &*member.member.name).collect();
+        if let Some(reason) = self.group.protocol().moved_because() {
+            // The numbers behind it.
+            tracing::info!(epoch = view.epoch, reason, "moved of its own accord");
+        }
         tracing::info!(
             epoch = view.epoch, protocol = %view.protocol, members = members.join(", "),
             standing = ?view.standing, "members and protocol"
@@ -542,8 +551,11 @@ impl<S: StateMachine> Driver<S> {
             Some(_) => Err(ChangeError::NotMade("another change is under way at this replica")),
             None if self.desk.is_behind() => Err(ChangeError::NotMember),
             None => {
-                let alive = ReplicaSet::all(REPLICAS_MAX).minus(self.detector.suspected());
-                next_epoch(protocol, self.directory.began(), change, alive, &self.limits)
+                let suspected = self.detector.suspected();
+                let alive = ReplicaSet::all(REPLICAS_MAX).minus(suspected);
+                check_programs(protocol, &self.mesh, change, suspected).and_then(|()| {
+                    next_epoch(protocol, self.directory.began(), change, alive, &self.limits)
+                })
             }
         };
         let next = match next {
@@ -576,7 +588,11 @@ impl<S: StateMachine> Driver<S> {
             commit_us: self.outside.latencies.commit_us.clone(),
             execute_us: self.outside.latencies.execute_us.clone(),
             overloaded: self.outside.overloaded + self.inbox.refused(),
-            ordered_by: self.group.protocol().epoch().map_or("", |epoch| choice_of(epoch).name()),
+            ordered_by: self
+                .group
+                .protocol()
+                .epoch()
+                .map_or("", |epoch| choice_of(epoch).now().name()),
             leader: self.group.protocol().leader().and_then(|place| self.seat_of(place)),
             status: self.group.protocol().status(),
             protocol: self.group.protocol().counters(),

@@ -84,8 +84,8 @@ pub use local_nodes::LocalNodes;
 pub use membership::{Change, ChangeError, GroupView, MemberView, Newcomer, Standing};
 pub use metrics::{CoreMetrics, Metrics, SnapshotMetrics};
 pub use protocol::{
-    FastPaxosChoice, Leader, MultiPaxosChoice, NoProtocol, ProtocolChoice, ProtocolError,
-    configured,
+    AdaptiveChoice, FastPaxosChoice, Leader, MultiPaxosChoice, NoProtocol, ProtocolChoice,
+    ProtocolError, configured,
 };
 pub use read::ReadError;
 pub use remote::{RemoteClient, RemoteError};

@@ -50,6 +50,8 @@ pub struct LocalConfig {
     pub base_port: u16,
     /// Spreads jitter, loss and outages.
     pub seed: u64,
+    /// Whether messages that fit a packet go as datagrams: see [`Builder::datagrams`].
+    pub datagrams: bool,
     /// What each replica may hold at once.
     pub limits: Limits,
     /// How long requests are remembered, and how many.
@@ -125,6 +127,7 @@ impl LocalConfig {
             backend: None,
             base_port: 0,
             seed: 1,
+            datagrams: false,
             limits: Limits::default(),
             sessions: SessionConfig::default(),
         }

@@ -145,6 +145,7 @@ impl LocalNodes {
             .protocol(self.config.protocol.clone())
             .durability(self.config.durability)
             .limits(self.config.limits)
+            .datagrams(self.config.datagrams)
             .sessions(self.config.sessions)
             .socket(socket);
         if joins {

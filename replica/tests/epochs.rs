@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use panchayat::kv::{KvCommand, KvOp, KvOutput, KvStore};
 use panchayat::{
-    Change, ChangeError, Leader, LocalCluster, LocalConfig, MultiPaxosChoice, NodeId,
-    ProtocolChoice, Replica, ReplicaId, Standing, Topology,
+    AdaptiveChoice, Change, ChangeError, Leader, LocalCluster, LocalConfig, MultiPaxosChoice,
+    NodeId, ProtocolChoice, Replica, ReplicaId, Standing, Topology,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -140,6 +140,53 @@ async fn protocols_are_switched_under_load() {
     }
     assert_eq!(value(bangalore, "n").await, sum);
     assert!(cluster.shutdown(PATIENCE).await.is_empty());
+}
+
+/// Everybody wants one key: a group that may, lets somebody lead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adaptive_group_moves_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = start(dir.path(), Some("ideal")).await;
+    let [mumbai, delhi, bangalore] = cluster.replicas() else { panic!("three") };
+    let adaptive = AdaptiveChoice::default().stay(Duration::from_secs(1));
+    let to = Change::new().protocol(ProtocolChoice::Adaptive(adaptive));
+    let counting = [Counting::begin(mumbai, "n"), Counting::begin(delhi, "n")];
+    change("adaptive", bangalore, to.clone(), &[&counting[0], &counting[1]]).await;
+    let group = bangalore.group().await.unwrap();
+    assert_eq!((group.epoch, group.protocol.now()), (2, &ProtocolChoice::EPaxos));
+    // Counting commutes. This does not.
+    let rush = [mumbai, delhi].map(|replica| {
+        let replica = replica.clone();
+        tokio::spawn(async move {
+            loop {
+                let hot = KvOp::Mix { key: "hot".into(), salt: "s".into() };
+                if replica.propose(&KvCommand::One(hot)).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        })
+    });
+    let begun = Instant::now();
+    let moved = || async { bangalore.group().await.unwrap().epoch == 3 };
+    until("the group moves", moved).await;
+    let group = bangalore.group().await.unwrap();
+    println!("{} after {:.1?}", group.protocol, begun.elapsed());
+    assert_eq!((group.protocol.name(), group.protocol.now().name()), ("adaptive", "multipaxos"));
+    rush.iter().for_each(JoinHandle::abort);
+    // Asking again for what is so needs no epoch, whatever orders commands by now.
+    bangalore.change(&to).await.unwrap();
+    assert_eq!(bangalore.group().await.unwrap().epoch, 3);
+    // An operator has the last word.
+    delhi.change(&Change::new().protocol(ProtocolChoice::EPaxos)).await.unwrap();
+    assert_eq!(delhi.group().await.unwrap().protocol, ProtocolChoice::EPaxos);
+    let mut sum = 0;
+    for counting in counting {
+        let (acknowledged, unknown) = counting.end().await;
+        assert_eq!(unknown, 0, "nobody died");
+        sum += acknowledged;
+    }
+    assert_eq!(value(bangalore, "n").await, sum, "once each");
+    cluster.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use panchayat::{LocalCluster, LocalConfig, Topology};
 
-use crate::cli::{Restore, Snapshot};
+use crate::cli_backup::{Restore, Snapshot};
 use crate::description::Description;
 use crate::errors::CliError;
 use crate::ordering::by_name;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::certs::Certs;
+use crate::cli_backup::{Restore, Snapshot};
+use crate::cli_client::{Get, Put, Txn};
 use crate::cli_inspect::{Explain, Status};
 use crate::cli_lab::{GeoAction, PlanArguments};
 use crate::operate::{MemberCommand, WorkloadCommand};
-use crate::txn::{Assignment, Op};
 use crate::user::User;
 
 /// A leaderless, geo-replicated transaction layer.
@@ -126,6 +127,10 @@ pub(crate) struct Geo {
     #[arg(long, value_name = "CITY@FROM[..TO]:DELAY", help_heading = FAULTS)]
     pub(crate) slow: Vec<String>,
 
+    /// Let so many of the clients' commands, in percent, write one common key for a while; repeatable
+    #[arg(long, value_name = "PERCENT@FROM[..TO]", help_heading = FAULTS)]
+    pub(crate) rush: Vec<String>,
+
     /// Keep the journals here, on the disk to be measured [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -153,6 +158,8 @@ Examples:
                                                            each city by itself
   panchayat geo --kill delhi@4s..8s                        lose a city, and get it back
   panchayat geo --protocol multipaxos --kill mumbai@4s     lose the leader
+  panchayat geo --protocol adaptive --duration 150 --rush 100@50s..100s
+                                                           a hot key comes and goes
   panchayat geo --cut mumbai-delhi@4s..8s --slow bangalore@2s:200ms
   panchayat geo --cut 'mumbai>delhi@4s..8s'                mumbai is not heard in delhi
   panchayat geo experiment --list                          many runs that answer one question
@@ -424,167 +431,8 @@ Exit codes:
   4  the data directory is refused: damaged, of another replica or cluster, or written by a newer
      program; starting again is no help";
 
-/// Set a key of a running cluster
-#[derive(Debug, Args)]
-#[command(after_help = CLIENT_EXIT_CODES)]
-pub(crate) struct Put {
-    /// The key
-    pub(crate) key: String,
-
-    /// Its new value
-    pub(crate) value: String,
-
-    #[command(flatten)]
-    pub(crate) target: Target,
-}
-
-/// Read a key of a running cluster
-///
-/// The read is ordered with all writes: it sees everything that was answered, in any city, before
-/// it was sent. Prints the value and a newline.
-#[derive(Debug, Args)]
-#[command(after_help = GET_EXIT_CODES)]
-pub(crate) struct Get {
-    /// The key
-    pub(crate) key: String,
-
-    #[command(flatten)]
-    pub(crate) target: Target,
-}
-
-/// Check conditions and change keys of a running cluster, all or nothing
-///
-/// If every condition holds, all operations are applied, in order; otherwise none is. Conditions
-/// are checked when the transaction is executed, in the same order in every city.
-#[derive(Debug, Args)]
-#[command(after_help = TXN_HELP)]
-pub(crate) struct Txn {
-    /// The key must have this value
-    #[arg(long = "if", value_name = "KEY=VALUE")]
-    pub(crate) if_equal: Vec<Assignment>,
-
-    /// The key must not exist
-    #[arg(long, value_name = "KEY")]
-    pub(crate) if_absent: Vec<String>,
-
-    /// put:KEY=VALUE, get:KEY, del:KEY, append:KEY=SUFFIX, add:KEY=NUMBER or cas:KEY:OLD:NEW
-    #[arg(value_name = "OP", required_unless_present_any = ["if_equal", "if_absent"])]
-    pub(crate) ops: Vec<Op>,
-
-    #[command(flatten)]
-    pub(crate) target: Target,
-}
-
-/// Back up a stopped cluster: its whole state as one file
-///
-/// Starts the cluster of the data directory in this process, without clients, waits until its
-/// replicas agree on everything that was done before, takes a snapshot, copies it, verified, and
-/// stops.
-#[derive(Debug, Args)]
-#[command(after_help = BACKUP_EXIT_CODES)]
-pub(crate) struct Snapshot {
-    /// The new file to write
-    #[arg(long, value_name = "FILE")]
-    pub(crate) to: PathBuf,
-
-    /// Data directory of the cluster, as given to `up`
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
-    pub(crate) data_dir: PathBuf,
-
-    /// Topology file, if `up` was given one [default: the built-in geo-topology.yaml]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) topology: Option<PathBuf>,
-}
-
-/// Begin a new cluster with a backup
-///
-/// All members of the new cluster begin with the state in the file. It gets certificates of its
-/// own, so that nothing of the old cluster can take part. A backup cannot be put under one member
-/// of a cluster that goes on: a member that has lost its disk must join under a new node id.
-#[derive(Debug, Args)]
-#[command(after_help = BACKUP_EXIT_CODES)]
-pub(crate) struct Restore {
-    /// A file written by `panchayat snapshot`
-    #[arg(long, value_name = "FILE")]
-    pub(crate) from: PathBuf,
-
-    /// Data directory of the new cluster; it must be empty, or not exist
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: PathBuf,
-
-    /// Set of cities: that of the cluster which was backed up
-    #[arg(long, default_value = "india3")]
-    pub(crate) set: String,
-
-    /// Topology file [default: the built-in geo-topology.yaml]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) topology: Option<PathBuf>,
-}
-
-const BACKUP_EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  failed: there is no new file, no new directory
-  2  wrong usage";
-
-/// The cluster to talk to, and how.
-#[derive(Debug, Args)]
-pub(crate) struct Target {
-    /// City to talk to [default: the first of the set]
-    #[arg(long)]
-    pub(crate) site: Option<String>,
-
-    /// Data directory of the running cluster
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
-    pub(crate) data_dir: PathBuf,
-
-    /// How long to wait for an answer; without one the outcome is unknown
-    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
-    pub(crate) timeout: Duration,
-
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Where `up` keeps everything, and where clients look for it.
 pub(crate) const DATA_DIR: &str = "panchayat-data";
-
-const CLIENT_EXIT_CODES: &str = "\
-Exit codes:
-  0  applied
-  1  failed, and definitely not applied
-  2  wrong usage
-  3  outcome unknown: it may or may not have been applied, or may still be";
-
-const GET_EXIT_CODES: &str = "\
-Exit codes:
-  0  the key has a value
-  1  there is no such key, or the read failed
-  2  wrong usage
-  3  no answer";
-
-const TXN_HELP: &str = "\
-Operations:
-  put:KEY=VALUE      set the key
-  get:KEY            read it
-  del:KEY            remove it
-  append:KEY=SUFFIX  append to its value
-  add:KEY=NUMBER     add to its number; additions never wait for each other
-  cas:KEY:OLD:NEW    set it to NEW if it is OLD; if it is not, the others are applied all the same
-                     (for all or nothing use --if). KEY and OLD cannot contain a colon here.
-
-A key ends at the first `=`; everything after it is the value.
-
-Exit codes:
-  0  all conditions held and all operations were applied
-  1  a condition did not hold, or the transaction failed: definitely nothing was applied
-  2  wrong usage
-  3  outcome unknown: all of it may or may not have been applied, or may still be
-
-Examples:
-  panchayat txn --if-absent seat:12A put:seat:12A=asha --site delhi
-  panchayat txn --if from=10 --if to=2 put:from=7 put:to=5 get:from";
 
 /// Where a cluster is, what the weather is, and what its promises rest on.
 #[derive(Debug, Args)]
@@ -636,6 +484,8 @@ pub(crate) enum ProtocolName {
     Multipaxos,
     /// Any city straight to all acceptors; a coordinator settles collisions
     Fastpaxos,
+    /// One of them, chosen anew by what is measured; EPaxos at first
+    Adaptive,
 }
 
 /// What the simulator can run.

@@ -8,7 +8,7 @@ use panchayat::RemoteClient;
 use panchayat::kv::{KvCommand, KvOp};
 use panchayat::transport::ClientConfig;
 
-use crate::cli::{Get, Put, Target, Txn};
+use crate::cli_client::{Get, Put, Target, Txn};
 use crate::client_batch::{batch, output};
 use crate::description::{Description, ReplicaAddress, read_identity};
 use crate::errors::CliError;

@@ -259,8 +259,7 @@ impl CliError {
                 ExperimentError::Protocol(_)
                 | ExperimentError::Fault(_)
                 | ExperimentError::Workload(_)
-                | ExperimentError::TooMany(_)
-                | ExperimentError::NothingReal,
+                | ExperimentError::TooMany(_),
             )
             | Self::Password(_)
             | Self::Ports { .. }
@@ -334,6 +333,7 @@ fn of_start(error: &StartError) -> u8 {
             MarkerError::Other { .. }
             | MarkerError::Terms { .. }
             | MarkerError::NewerFormat { .. }
+            | MarkerError::OlderFormat { .. }
             | MarkerError::Damaged { .. },
         )
         | StartError::Snapshot(_)

@@ -60,7 +60,8 @@ fn faults(arguments: &Geo, sites: &[String]) -> Result<Vec<Fault>, FaultError> {
     let kills = arguments.kill.iter().map(|text| Fault::kill(text, sites));
     let cuts = arguments.cut.iter().map(|text| Fault::cut(text, sites));
     let slows = arguments.slow.iter().map(|text| Fault::slow(text, sites));
-    kills.chain(cuts).chain(slows).collect()
+    let rushes = arguments.rush.iter().map(|text| Fault::rush(text));
+    kills.chain(cuts).chain(slows).chain(rushes).collect()
 }
 
 /// The topology that was asked for.

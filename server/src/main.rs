@@ -9,6 +9,8 @@ mod bench;
 mod bench_text;
 mod certs;
 mod cli;
+mod cli_backup;
+mod cli_client;
 mod cli_inspect;
 mod cli_lab;
 mod client_batch;

@@ -19,8 +19,13 @@ pub(crate) fn choice(ordering: &Ordering, sites: &[String]) -> Result<ProtocolCh
         }
     };
     match ordering.protocol {
-        ProtocolName::Epaxos if ordering.leader.is_some() => Err(CliError::Leaderless("--leader")),
-        ProtocolName::Epaxos if ordering.naive => Err(CliError::Leaderless("--naive")),
+        ProtocolName::Epaxos | ProtocolName::Adaptive if ordering.leader.is_some() => {
+            Err(CliError::Leaderless("--leader"))
+        }
+        ProtocolName::Epaxos | ProtocolName::Adaptive if ordering.naive => {
+            Err(CliError::Leaderless("--naive"))
+        }
+        ProtocolName::Adaptive => Ok(ProtocolChoice::adaptive()),
         ProtocolName::Epaxos => Ok(ProtocolChoice::EPaxos),
         ProtocolName::Multipaxos => {
             let learning = if ordering.naive { Learning::Leader } else { Learning::Origin };

@@ -62,11 +62,12 @@ fn draw(plan: &Plan) -> String {
         let led = recommendation.leader.as_ref().map(|city| format!(" led from {city}"));
         let _ = writeln!(
             text,
-            "- {}: {}{}, since {}.",
+            "- {}: {}{}, since {}. Set to `adaptive` it {}.",
             recommendation.workload,
             recommendation.protocol,
             led.unwrap_or_default(),
-            recommendation.reason
+            recommendation.reason,
+            recommendation.adaptive
         );
     }
     text

@@ -24,7 +24,7 @@ fn unknown_names_list_those_that_exist() {
     check(
         &["geo", "--protocol", "raft"],
         2,
-        &["raft", "[possible values: epaxos, multipaxos, fastpaxos]"],
+        &["raft", "[possible values: epaxos, multipaxos, fastpaxos, adaptive]"],
     );
     check(
         &["geo", "--protocol=multipaxos", "--leader=pune"],

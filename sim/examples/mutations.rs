@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         "epochs" => {
             let names = panchayat_epochs::Mutation::ALL.iter().map(|known| known.name());
-            table::<Epochs>(names.collect(), [3, 4, 5], seeds_max, wanted);
+            table::<Epochs>(names.collect(), [3, 4, 5], &asked);
         }
         other => return Err(format!("no protocol is called {other}").into()),
     }

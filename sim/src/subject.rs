@@ -125,6 +125,11 @@ pub trait Subject: Protocol + 'static {
     ) -> Option<Epoch> {
         None
     }
+    /// What this replica proposed last of its own accord: the number of the epoch it would open, its members,
+    /// and the seal.
+    fn own_seal(&self) -> Option<(u64, ReplicaSet, &Command)> {
+        None
+    }
     /// The configuration of a seat.
     fn config(seat: &Seat<'_>) -> Self::Config;
     /// The kind of `message`, an index into [`LABELS`](Self::LABELS).

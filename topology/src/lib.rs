@@ -2,8 +2,8 @@
 //!
 //! The crate reads `geo-topology.yaml` and answers three questions: which link parameters to
 //! emulate ([`Topology::links`]), how far apart the replicas of a set are ([`Topology::matrix`]),
-//! and which commit latency each protocol can reach at best between them ([`latency`],
-//! [`leader`]). The planner, the simulator's oracles and the emulator all take their numbers from
+//! and which latency each protocol can reach between them: at best ([`latency`], [`leader`]), and
+//! under a load ([`contention`], [`prospect`]). The planner, the simulator's oracles and the emulator all take their numbers from
 //! here, so they cannot disagree about the geography.
 //!
 //! Parsing does no IO; only [`Topology::load`] opens a file. All times in the model are whole
@@ -22,8 +22,10 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod contention;
 pub mod latency;
 pub mod leader;
+pub mod prospect;
 
 mod diagnostic;
 mod document;

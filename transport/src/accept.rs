@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bulk::streams_max;
 use crate::error::Refusal;
-use crate::hello::{authenticate, lost, welcome};
+use crate::hello::{Accepted, authenticate, lost, welcome};
 use crate::identity::Subject;
 use crate::lane::LANES;
 use crate::request::serve_client;
@@ -58,7 +58,13 @@ async fn judge(shared: Arc<Shared>, incoming: Incoming, handshake: OwnedSemaphor
 async fn handshaken(shared: &Shared, incoming: Incoming) -> Result<Connection, Refusal> {
     let rtt = shared.expected_rtt(incoming.remote_address());
     let mut config = shared.crypto.read().accept.clone();
-    config.transport_config(transport_config(&shared.limits, &shared.timing, rtt, Role::Acceptor));
+    config.transport_config(transport_config(
+        &shared.limits,
+        &shared.timing,
+        rtt,
+        Role::Acceptor,
+        shared.datagrams,
+    ));
     let connecting = incoming.accept_with(Arc::new(config)).map_err(lost)?;
     let late = |_| Refusal::Lost("handshake timed out".into());
     let connected = tokio::time::timeout(shared.timing.handshake_timeout, connecting);
@@ -108,15 +114,16 @@ async fn admit_node(
     connection.set_receive_window(window);
     connection.set_max_concurrent_uni_streams((LANES as u32).into());
     connection.set_max_concurrent_bi_streams(streams_max(&shared.limits).into());
-    hear_hello(shared, connection, &Subject::Node(node)).await?;
-    peer.arrive(connection.clone()).map_err(|_| Refusal::Overloaded)
+    let version = hear_hello(shared, connection, &Subject::Node(node)).await?;
+    let accepted = Accepted { connection: connection.clone(), version };
+    peer.arrive(accepted).map_err(|_| Refusal::Overloaded)
 }
 
 async fn hear_hello(
     shared: &Shared,
     connection: &Connection,
     subject: &Subject,
-) -> Result<(), Refusal> {
+) -> Result<u8, Refusal> {
     let timeout = shared.timing.handshake_timeout;
     welcome(connection, shared.cluster, shared.me, subject, timeout).await
 }

@@ -143,6 +143,7 @@ impl Client {
             &timing,
             config.initial_rtt,
             Role::Client,
+            false,
         ));
         let failed =
             |refusal: Refusal| ClientError::Connect { node, addr, reason: refusal.to_string() };
@@ -154,7 +155,7 @@ impl Client {
             let accepted =
                 introduce(&connection, identity.cluster(), None, node, config.connect_timeout);
             match accepted.await {
-                Ok(()) => Ok(connection),
+                Ok(_version) => Ok(connection),
                 Err(refusal) => {
                     let code = refusal.code().into();
                     connection.close(code, refusal.to_string().as_bytes());

@@ -187,6 +187,16 @@ pub struct MeshConfig {
     pub timing: Timing,
     /// Emulate a WAN beneath QUIC.
     pub wan: Option<WanControl>,
+    /// Send frames of [`Lane::Urgent`](crate::Lane::Urgent) and [`Lane::Normal`](crate::Lane::Normal)
+    /// that fit a packet as QUIC datagrams, to peers that take them (wire version 3); whoever does
+    /// not set this takes them, too, but has less room for a burst.
+    ///
+    /// On a stream a lost packet comes again, one or two round trips late, and all that was sent in
+    /// its lane after it waits. A datagram that is lost takes its frame with it and holds up
+    /// nothing: the owner has to send again what matters, and to expect any order, also against
+    /// longer frames, which take the stream. Nor does a datagram wait for a receiver that
+    /// takes no more: it is lost there, and counted ([`crate::DatagramStats`]).
+    pub datagrams: bool,
 }
 
 impl MeshConfig {
@@ -200,6 +210,7 @@ impl MeshConfig {
             limits: Limits::default(),
             timing: Timing::default(),
             wan: None,
+            datagrams: false,
         }
     }
 

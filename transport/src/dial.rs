@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::close::CloseCode;
 use crate::config::Timing;
 use crate::error::Refusal;
-use crate::hello::{introduce, lost};
+use crate::hello::{Accepted, introduce, lost};
 use crate::identity::NODE_DNS_NAME;
 use crate::peer::{Peer, is_silent, silent_at};
 use crate::shared::{Role, Shared, transport_config};
@@ -68,16 +68,12 @@ impl Backoff {
 ///
 /// It outlives [`dial`]: the peer may accept it, and close the old link for it, before its answer
 /// is here. Giving it up because the old link ended would leave both sides without any.
-pub(crate) type Hello = JoinSet<Option<Result<Connection, Refusal>>>;
+pub(crate) type Hello = JoinSet<Option<Result<Accepted, Refusal>>>;
 
 /// The outcome of the hello under way; `None` if there is none, or it was refused.
-pub(crate) async fn answered(
-    shared: &Shared,
-    peer: &Peer,
-    hello: &mut Hello,
-) -> Option<Connection> {
+pub(crate) async fn answered(shared: &Shared, peer: &Peer, hello: &mut Hello) -> Option<Accepted> {
     match hello.join_next().await? {
-        Ok(Some(Ok(connection))) => Some(connection),
+        Ok(Some(Ok(accepted))) => Some(accepted),
         Ok(Some(Err(refusal))) => {
             shared.refused(peer.addr(), &refusal);
             None
@@ -95,10 +91,10 @@ pub(crate) async fn dial(
     have_link: bool,
     backoff: &mut Backoff,
     hello: &mut Hello,
-) -> Connection {
+) -> Accepted {
     loop {
-        if let Some(connection) = answered(shared, peer, hello).await {
-            return connection;
+        if let Some(accepted) = answered(shared, peer, hello).await {
+            return accepted;
         }
         while have_link && !is_silent(shared, peer) {
             tokio::time::sleep_until(silent_at(shared, peer).into()).await;
@@ -106,8 +102,8 @@ pub(crate) async fn dial(
         if have_link {
             backoff.reset();
         }
-        if let Some(connection) = race(shared, peer, have_link, backoff, hello).await {
-            return connection;
+        if let Some(accepted) = race(shared, peer, have_link, backoff, hello).await {
+            return accepted;
         }
     }
 }
@@ -119,7 +115,7 @@ async fn race(
     have_link: bool,
     backoff: &mut Backoff,
     hello: &mut Hello,
-) -> Option<Connection> {
+) -> Option<Accepted> {
     let mut attempts = JoinSet::new();
     let mut handles: VecDeque<AbortHandle> = VecDeque::new();
     let mut next = Instant::now() + backoff.pause();
@@ -143,8 +139,8 @@ async fn race(
                         attempts.abort_all();
                         let saying = say_hello(Arc::clone(shared), Arc::clone(peer), connection);
                         hello.spawn(shared.tasks.track(saying));
-                        if let Some(connection) = answered(shared, peer, hello).await {
-                            return Some(connection);
+                        if let Some(accepted) = answered(shared, peer, hello).await {
+                            return Some(accepted);
                         }
                     }
                     Ok(Some(Err(refusal))) => shared.refused(peer.addr(), &refusal),
@@ -167,6 +163,7 @@ async fn handshake(shared: Arc<Shared>, peer: Arc<Peer>) -> Result<Connection, R
         &shared.timing,
         rtt,
         Role::DiallingNode,
+        shared.datagrams,
     ));
     let connecting = endpoint
         .connect_with(config, peer.addr(), NODE_DNS_NAME)
@@ -181,10 +178,10 @@ async fn say_hello(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
     connection: Connection,
-) -> Result<Connection, Refusal> {
+) -> Result<Accepted, Refusal> {
     let timeout = hello_timeout(&shared.timing, peer.rtt);
     match introduce(&connection, shared.cluster, Some(shared.me), peer.node, timeout).await {
-        Ok(()) => Ok(connection),
+        Ok(version) => Ok(Accepted { connection, version }),
         Err(refusal) => {
             let code: CloseCode = refusal.code();
             connection.close(code.into(), refusal.to_string().as_bytes());

@@ -30,12 +30,10 @@ pub(crate) enum FrameError {
 pub(crate) fn encode(frames: impl IntoIterator<Item = Bytes>, chunks: &mut Vec<Bytes>) {
     let mut small = BytesMut::new();
     for frame in frames {
-        // The sender has checked the limit, which is far below 4 GiB.
-        small.put_u32_le(frame.len() as u32);
-        small.put_u8(FRAME_VERSION);
         if frame.len() <= COPY_BYTES_MAX {
-            small.extend_from_slice(&frame);
+            put(&frame, &mut small);
         } else {
+            put_header(&frame, &mut small);
             chunks.push(small.split().freeze());
             chunks.push(frame);
         }
@@ -43,6 +41,26 @@ pub(crate) fn encode(frames: impl IntoIterator<Item = Bytes>, chunks: &mut Vec<B
     if !small.is_empty() {
         chunks.push(small.freeze());
     }
+}
+
+/// Appends `frame`, with its header.
+pub(crate) fn put(frame: &[u8], bytes: &mut BytesMut) {
+    put_header(frame, bytes);
+    bytes.extend_from_slice(frame);
+}
+
+fn put_header(frame: &[u8], bytes: &mut BytesMut) {
+    // The sender has checked the limit, which is far below 4 GiB.
+    bytes.put_u32_le(frame.len() as u32);
+    bytes.put_u8(FRAME_VERSION);
+}
+
+/// The frame that `bytes` are; `None` if they are not exactly one.
+pub(crate) fn only(bytes: Bytes, limit: usize) -> Result<Option<Bytes>, FrameError> {
+    let mut reader = FrameReader::new(limit);
+    reader.feed(bytes);
+    let frame = reader.next()?;
+    Ok(frame.filter(|_| reader.input.is_empty()))
 }
 
 /// Slices frames out of the chunks of one stream.

@@ -20,7 +20,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// This is the mesh's back-pressure: while a `Wait` is pending, the lane's reader reads nothing
 /// more, QUIC's flow control stops the sender, and the sender's bounded queue fills up. Other
-/// lanes, other peers and heartbeats go on.
+/// lanes, other peers and heartbeats go on. Frames that come as datagrams cannot be stopped: those of
+/// the lane are lost meanwhile.
 #[must_use]
 pub enum Delivery {
     /// The frame is taken; go on.
@@ -63,7 +64,9 @@ pub enum RequestError {
 pub trait MeshHandler: Send + Sync + 'static {
     /// A frame from `from`. Frames of one lane come in the order they were sent, and none is
     /// missing between a [`MeshHandler::peer_up`] and the following [`MeshHandler::peer_down`]
-    /// up to the last one delivered. Sender and receiver are authenticated.
+    /// up to the last one delivered, unless the peer sends short ones as datagrams
+    /// ([`crate::MeshConfig::datagrams`]): any of those may be missing, or overtake. None comes twice.
+    /// Sender and receiver are authenticated.
     fn frame(&self, from: NodeId, lane: Lane, frame: Bytes) -> Delivery;
 
     /// A link to `peer` is up: both sides have accepted each other. Strictly alternates with

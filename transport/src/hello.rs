@@ -27,9 +27,17 @@ use crate::identity::{Name, Subject};
 const MAGIC: [u8; 4] = *b"PNCH";
 
 /// The versions this program speaks of everything after TLS: hello, streams, frames, datagrams.
-const VERSIONS: Versions = Versions { lowest: 2, highest: 2 };
+const VERSIONS: Versions = Versions { lowest: 2, highest: 3 };
 
 const HELLO_BYTES: usize = 4 + 2 + 16 + 8 + 8;
+
+/// A connection on which both ends have accepted each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) connection: Connection,
+    /// The version that both speak on it.
+    pub(crate) version: u8,
+}
 
 /// The versions that one end speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +88,8 @@ impl Hello {
         })
     }
 
-    /// Compares with what this end knows to be true.
-    fn check(&self, cluster: ClusterId, from: NodeId, to: NodeId) -> Result<(), Refusal> {
+    /// Compares with what this end knows to be true; gives the version to speak.
+    fn check(&self, cluster: ClusterId, from: NodeId, to: NodeId) -> Result<u8, Refusal> {
         let Some(version) = self.versions.in_common(VERSIONS) else {
             let (theirs, ours) = (self.versions, VERSIONS);
             return Err(Refusal::Hello(format!(
@@ -100,7 +108,7 @@ impl Hello {
                 meant: format!("{from} speaking to {to}"),
             });
         }
-        Ok(())
+        Ok(version)
     }
 }
 
@@ -127,15 +135,15 @@ pub(crate) fn authenticate(
     Ok(name.subject)
 }
 
-/// The connecting side's part: check the certificate, say hello, wait to be accepted.
-/// `from` is `None` for a client.
+/// The connecting side's part: check the certificate, say hello, wait to be accepted. Gives the
+/// version to speak. `from` is `None` for a client.
 pub(crate) async fn introduce(
     connection: &Connection,
     cluster: ClusterId,
     from: Option<NodeId>,
     to: NodeId,
     timeout: Duration,
-) -> Result<(), Refusal> {
+) -> Result<u8, Refusal> {
     let from = from.unwrap_or(NO_NODE);
     match authenticate(connection, cluster)? {
         Subject::Node(node) if node == to => {}
@@ -163,13 +171,14 @@ pub(crate) async fn introduce(
 }
 
 /// The accepting side's part: read the hello, hold it against the certificate's `subject`, answer.
+/// Gives the version to speak.
 pub(crate) async fn welcome(
     connection: &Connection,
     cluster: ClusterId,
     me: NodeId,
     subject: &Subject,
     timeout: Duration,
-) -> Result<(), Refusal> {
+) -> Result<u8, Refusal> {
     let peer = match subject {
         Subject::Node(node) => *node,
         Subject::Client(_) => NO_NODE,
@@ -178,11 +187,11 @@ pub(crate) async fn welcome(
         let (mut send, mut receive) = connection.accept_bi().await.map_err(lost)?;
         let mut hello = [0; HELLO_BYTES];
         receive.read_exact(&mut hello).await.map_err(|e| stream_lost(connection, &e))?;
-        Hello::decode(&hello)?.check(cluster, peer, me)?;
+        let version = Hello::decode(&hello)?.check(cluster, peer, me)?;
         let answer = Hello { versions: VERSIONS, cluster, from: me, to: peer };
         send.write_all(&answer.encode()).await.map_err(|e| stream_lost(connection, &e))?;
         let _ = send.finish();
-        Ok(())
+        Ok(version)
     };
     let late = |_| Refusal::Hello(format!("none within {timeout:?}"));
     tokio::time::timeout(timeout, exchange).await.map_err(late)?
@@ -265,7 +274,8 @@ mod tests {
             let hello = Hello { versions: versions(lowest, highest), ..HELLO };
             hello.check(ClusterId(5), NodeId(1), NodeId(2))
         };
-        assert_eq!(check(1, u8::MAX), Ok(()));
+        assert_eq!(check(1, u8::MAX), Ok(3));
+        assert_eq!(check(2, 2), Ok(2), "the version of the release before");
         // What versions before this rule say: one, in two bytes.
         for (lowest, highest) in [(1, 0), (1, 1), (u8::MAX, u8::MAX)] {
             let refused = check(lowest, highest).unwrap_err().to_string();
@@ -276,7 +286,7 @@ mod tests {
     #[test]
     fn a_hello_must_match_what_is_known() {
         let check = |cluster, from, to| HELLO.check(ClusterId(cluster), NodeId(from), NodeId(to));
-        assert_eq!(check(5, 1, 2), Ok(()));
+        assert_eq!(check(5, 1, 2), Ok(VERSIONS.highest));
         assert!(matches!(check(6, 1, 2), Err(Refusal::Cluster { .. })));
         assert!(matches!(check(5, 3, 2), Err(Refusal::Node { .. })));
         assert!(matches!(check(5, 1, 3), Err(Refusal::Node { .. })));

@@ -2,7 +2,9 @@
 //!
 //! Votes queued behind a megabyte of payload turn overload into false suspicion. So each class has
 //! its own queue, its own QUIC stream and its own stream priority. Frames of one lane arrive in
-//! order (within one connection); frames of different lanes may overtake each other.
+//! order (within one connection); frames of different lanes may overtake each other. Where frames go
+//! as datagrams ([`crate::MeshConfig::datagrams`]) there is no order, and queues are all that lanes
+//! have of their own.
 
 /// How many lanes there are.
 pub(crate) const LANES: usize = 3;

@@ -14,7 +14,8 @@
 //!
 //! # What is not here
 //!
-//! No message is retransmitted across connections: when a connection is lost, frames in flight are
+//! No message is retransmitted across connections, nor within one if it went as a datagram
+//! ([`MeshConfig::datagrams`]): when a connection is lost, frames in flight are
 //! lost with it, and the protocols above send again. No frame checksum: QUIC authenticates. No
 //! 0-RTT and no session resumption: the first can be replayed, the second would skip the check of
 //! the peer's certificate. No classical-only key exchange: both ends are ours, so only the hybrid
@@ -37,6 +38,7 @@ mod certificate;
 mod client;
 mod close;
 mod config;
+mod datagram;
 mod dial;
 mod error;
 mod frame;
@@ -68,4 +70,4 @@ pub use handler::{BoxFuture, ClientIdentity, Delivery, MeshHandler, RequestError
 pub use lane::Lane;
 pub use mesh::Mesh;
 pub use redis_pki::RedisCertificate;
-pub use stats::{LaneStats, MeshStats, PeerStats, PingStats, Refusals};
+pub use stats::{DatagramStats, LaneStats, MeshStats, PeerStats, PingStats, Refusals};

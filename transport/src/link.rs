@@ -8,15 +8,12 @@
 //!
 //! ```text
 //! stream:    lane u8, then frames
-//! datagram:  1 = ping | 2 = pong, timestamp u64 LE (the pinger's own, echoed)
-//!            3 = taken, u64 LE, how many frames of the bulk lane so far
+//! datagram:  see [`crate::datagram`], which short frames may take instead of their stream
 //! ```
-//!
-//! Datagrams get lost. A count says what earlier ones said and more, and the last one is repeated
-//! with every heartbeat.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,18 +23,15 @@ use tokio::time::MissedTickBehavior;
 
 use crate::bulk::serve_transfers;
 use crate::close::CloseCode;
+use crate::datagram::{Datagram, FRAMES_SINCE_VERSION, FrameSender, Malformed};
 use crate::error::DownReason;
 use crate::frame::{FrameError, FrameReader, encode};
-use crate::handler::Delivery;
+use crate::handler::{BoxFuture, Delivery};
+use crate::hello::Accepted;
 use crate::lane::{LANES, Lane};
 use crate::peer::Peer;
 use crate::shared::Shared;
 use crate::stats::RefusedKind;
-
-const PING: u8 = 1;
-const PONG: u8 = 2;
-const TAKEN: u8 = 3;
-const DATAGRAM_BYTES: usize = 9;
 
 /// Chunks a reader takes from QUIC at once.
 const CHUNKS_MAX: usize = 32;
@@ -94,26 +88,41 @@ impl From<SendDatagramError> for End {
     }
 }
 
+impl From<Malformed> for End {
+    fn from(error: Malformed) -> Self {
+        match error {
+            Malformed::Frame(error) => Self::Frame(error),
+            Malformed::Protocol(what) => Self::Protocol(what),
+        }
+    }
+}
+
 impl Link {
     /// Starts to carry frames.
-    pub(crate) fn start(shared: &Arc<Shared>, peer: &Arc<Peer>, connection: Connection) -> Self {
+    pub(crate) fn start(shared: &Arc<Shared>, peer: &Arc<Peer>, accepted: Accepted) -> Self {
+        let Accepted { connection, version } = accepted;
+        let takes_frames = shared.datagrams && version >= FRAMES_SINCE_VERSION;
         let mut tasks = JoinSet::new();
         let context = || (Arc::clone(shared), Arc::clone(peer), connection.clone());
         let taken = Arc::<AtomicU64>::default();
         peer.queue.begin();
-        let mut spawn = |task: crate::handler::BoxFuture<Result<(), End>>| {
+        let mut spawn = |task: BoxFuture<Result<(), End>>| {
             // Only an error ends these tasks.
             tasks.spawn(shared.tasks.track(async { task.await.err().unwrap_or(End::Lost) }));
         };
         for lane in Lane::ALL {
             let (_, peer, connection) = context();
-            spawn(Box::pin(write_lane(peer, connection, lane)));
+            let datagrams = takes_frames && lane != Lane::Bulk;
+            let datagrams = datagrams.then(|| FrameSender::new(&peer, &connection));
+            spawn(Box::pin(write_lane(peer, connection, lane, datagrams)));
         }
         let (context_shared, context_peer, context_connection) = context();
         let bulk = BulkTaken { count: Arc::clone(&taken), connection: connection.clone() };
         spawn(Box::pin(accept_lanes(context_shared, context_peer, context_connection, bulk)));
         let (context_shared, context_peer, context_connection) = context();
-        spawn(Box::pin(read_datagrams(context_shared, context_peer, context_connection)));
+        spawn(Box::pin(async move {
+            read_datagrams(&context_shared, &context_peer, &context_connection, version).await
+        }));
         let (context_shared, _, context_connection) = context();
         spawn(Box::pin(send_heartbeats(context_shared, context_connection, taken)));
         let (context_shared, context_peer, context_connection) = context();
@@ -172,7 +181,13 @@ impl Link {
     }
 }
 
-async fn write_lane(peer: Arc<Peer>, connection: Connection, lane: Lane) -> Result<(), End> {
+/// Sends a lane's frames on its stream, apart from those that `datagrams` takes.
+async fn write_lane(
+    peer: Arc<Peer>,
+    connection: Connection,
+    lane: Lane,
+    datagrams: Option<FrameSender>,
+) -> Result<(), End> {
     let mut stream = connection.open_uni().await?;
     stream.set_priority(lane.priority()).map_err(|_| End::Lost)?;
     stream.write_all(&[lane.code()]).await?;
@@ -182,6 +197,9 @@ async fn write_lane(peer: Arc<Peer>, connection: Connection, lane: Lane) -> Resu
         let mut batch = peer.queue.take(lane).await;
         let frames = batch.frames.len() as u64;
         let bytes = batch.frames.iter().map(|frame| frame.len() as u64).sum();
+        if let Some(datagrams) = &datagrams {
+            datagrams.send(lane, &mut batch.frames)?;
+        }
         encode(batch.frames.drain(..), &mut chunks);
         stream.write_all_chunks(&mut chunks).await?;
         chunks.clear();
@@ -273,12 +291,6 @@ async fn read_lane(
     }
 }
 
-fn datagram(kind: u8, timestamp: u64) -> Bytes {
-    let mut bytes = [kind; DATAGRAM_BYTES];
-    bytes[1..].copy_from_slice(&timestamp.to_le_bytes());
-    Bytes::copy_from_slice(&bytes)
-}
-
 /// Tells the peer how many frames of its bulk lane were taken.
 #[derive(Clone)]
 struct BulkTaken {
@@ -289,7 +301,7 @@ struct BulkTaken {
 impl BulkTaken {
     fn one_more(&self) -> Result<(), SendDatagramError> {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        self.connection.send_datagram(datagram(TAKEN, count))
+        self.connection.send_datagram(Datagram::Taken(count).encode())
     }
 }
 
@@ -302,39 +314,73 @@ async fn send_heartbeats(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        connection.send_datagram(datagram(PING, shared.micros()))?;
+        connection.send_datagram(Datagram::Ping(shared.micros()).encode())?;
         let taken = taken.load(Ordering::Relaxed);
         if taken > 0 {
-            connection.send_datagram(datagram(TAKEN, taken))?;
+            connection.send_datagram(Datagram::Taken(taken).encode())?;
         }
     }
 }
 
-async fn read_datagrams(
-    shared: Arc<Shared>,
-    peer: Arc<Peer>,
-    connection: Connection,
-) -> Result<(), End> {
-    loop {
-        let received = connection.read_datagram().await?;
-        let now = shared.micros();
-        peer.heard(now);
-        let Some((&kind, number)) = received.split_first() else {
-            return Err(End::Protocol("an empty datagram"));
-        };
-        let Ok(number) = number.try_into().map(u64::from_le_bytes) else {
-            return Err(End::Protocol("a datagram of the wrong length"));
-        };
-        match kind {
-            PING => connection.send_datagram(datagram(PONG, number))?,
-            PONG => {
-                // A timestamp of the future is not one of ours: it measures nothing.
-                if let Some(micros) = now.checked_sub(number) {
-                    peer.counters.ping(Duration::from_micros(micros));
+/// Owners that have not taken a lane's last datagram yet.
+#[derive(Default)]
+struct Untaken([Option<BoxFuture<()>>; LANES]);
+
+impl Untaken {
+    /// Waits until one of them has. Polled where frames are delivered, so that nothing of it goes on
+    /// after the link has ended.
+    async fn next(&mut self) {
+        std::future::poll_fn(|context| {
+            for lane in &mut self.0 {
+                let taken =
+                    lane.as_mut().is_some_and(|lane| lane.as_mut().poll(context).is_ready());
+                if taken {
+                    *lane = None;
+                    return Poll::Ready(());
                 }
             }
-            TAKEN => peer.queue.arrived(number),
-            _ => return Err(End::Protocol("an unknown datagram")),
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+async fn read_datagrams(
+    shared: &Shared,
+    peer: &Peer,
+    connection: &Connection,
+    version: u8,
+) -> Result<(), End> {
+    let counters = &peer.counters;
+    let mut untaken = Untaken::default();
+    loop {
+        // As with streams: nothing here yields while datagrams keep coming.
+        tokio::task::consume_budget().await;
+        let received = tokio::select! {
+            received = connection.read_datagram() => received?,
+            () = untaken.next() => continue,
+        };
+        let now = shared.micros();
+        peer.heard(now);
+        match Datagram::decode(received, version, shared.limits.frame_bytes_max)? {
+            Datagram::Ping(number) => connection.send_datagram(Datagram::Pong(number).encode())?,
+            Datagram::Pong(number) => {
+                // A timestamp of the future is not one of ours: it measures nothing.
+                if let Some(micros) = now.checked_sub(number) {
+                    counters.ping(Duration::from_micros(micros));
+                }
+            }
+            Datagram::Taken(number) => peer.queue.arrived(number),
+            Datagram::Frame(lane, _) if untaken.0[lane.index()].is_some() => {
+                counters.datagrams.dropped();
+            }
+            Datagram::Frame(lane, frame) => {
+                counters.lanes[lane.index()].received(frame.len() as u64);
+                counters.datagrams.received();
+                if let Delivery::Wait(taken) = shared.handler.frame(peer.node, lane, frame) {
+                    untaken.0[lane.index()] = Some(taken);
+                }
+            }
         }
     }
 }

@@ -142,6 +142,7 @@ impl Mesh {
             fetched: semaphore(limits.transfers_max),
             limits,
             timing: config.timing,
+            datagrams: config.datagrams,
             start: Instant::now(),
         });
         let running =
@@ -299,6 +300,13 @@ impl Mesh {
     /// Whether there is a link to `peer` now.
     pub fn is_up(&self, peer: NodeId) -> bool {
         self.running.shared.peer(peer).is_some_and(|peer| peer.is_up())
+    }
+
+    /// Which version of what follows TLS is spoken on the present link to `peer`: the highest that
+    /// both ends know. `None` if there is no link. The next link to it may speak another, as members
+    /// are upgraded, or taken back, one by one.
+    pub fn wire_version(&self, peer: NodeId) -> Option<u8> {
+        self.running.shared.peer(peer)?.wire_version()
     }
 
     /// How long ago anything of `peer` (a heartbeat at least) arrived; `None` if nothing ever

@@ -20,6 +20,7 @@ use crate::close::CloseCode;
 use crate::config::{Limits, PeerConfig};
 use crate::dial::{Backoff, Hello, answered, dial};
 use crate::error::DownReason;
+use crate::hello::Accepted;
 use crate::link::Link;
 use crate::queue::SendQueue;
 use crate::shared::Shared;
@@ -45,8 +46,8 @@ pub(crate) struct Peer {
     up: AtomicBool,
     /// Microseconds since the mesh's start, plus 1; 0 is never.
     last_heard: AtomicU64,
-    connection: Mutex<Option<Connection>>,
-    arrivals: mpsc::Sender<Connection>,
+    link: Mutex<Option<Accepted>>,
+    arrivals: mpsc::Sender<Accepted>,
     removed: watch::Sender<bool>,
 }
 
@@ -54,7 +55,7 @@ impl Peer {
     pub(crate) fn new(
         config: &PeerConfig,
         limits: &Limits,
-        arrivals: mpsc::Sender<Connection>,
+        arrivals: mpsc::Sender<Accepted>,
     ) -> Self {
         Self {
             node: config.node,
@@ -66,7 +67,7 @@ impl Peer {
             addr: Mutex::new(config.addr),
             up: AtomicBool::new(false),
             last_heard: AtomicU64::new(0),
-            connection: Mutex::new(None),
+            link: Mutex::new(None),
             arrivals,
             removed: watch::Sender::new(false),
         }
@@ -96,22 +97,27 @@ impl Peer {
     }
 
     /// Hands an accepted connection to the supervisor; gives it back if too many wait.
-    pub(crate) fn arrive(&self, connection: Connection) -> Result<(), Connection> {
-        self.arrivals.try_send(connection).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(connection)
-            | mpsc::error::TrySendError::Closed(connection) => connection,
+    pub(crate) fn arrive(&self, accepted: Accepted) -> Result<(), Accepted> {
+        self.arrivals.try_send(accepted).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(accepted)
+            | mpsc::error::TrySendError::Closed(accepted) => accepted,
         })
     }
 
     /// The link's connection, if there is one.
     pub(crate) fn connection(&self) -> Option<Connection> {
-        self.connection.lock().clone()
+        self.link.lock().as_ref().map(|link| link.connection.clone())
+    }
+
+    /// The version spoken on the link, if there is one.
+    pub(crate) fn wire_version(&self) -> Option<u8> {
+        self.link.lock().as_ref().map(|link| link.version)
     }
 
     /// Closes the link's connection, if there is one, at once.
     pub(crate) fn close(&self, code: CloseCode) {
-        if let Some(connection) = &*self.connection.lock() {
-            connection.close(code.into(), code.to_string().as_bytes());
+        if let Some(link) = &*self.link.lock() {
+            link.connection.close(code.into(), code.to_string().as_bytes());
         }
     }
 
@@ -120,20 +126,21 @@ impl Peer {
         !self.removed.send_replace(true)
     }
 
-    fn up(&self, shared: &Shared, connection: Connection) {
+    fn up(&self, shared: &Shared, accepted: Accepted) {
         self.heard(shared.micros());
         self.counters.links.fetch_add(1, Ordering::Relaxed);
-        *self.connection.lock() = Some(connection);
+        let wire_version = accepted.version;
+        *self.link.lock() = Some(accepted);
         self.queue.open();
         self.up.store(true, Ordering::Release);
-        tracing::info!(node = %shared.me, peer = %self.node, "peer up");
+        tracing::info!(node = %shared.me, peer = %self.node, wire_version, "peer up");
         shared.handler.peer_up(self.node);
     }
 
     /// Takes the link down in the books; does nothing if it is down.
     pub(crate) fn down(&self, shared: &Shared, reason: DownReason) {
-        let Some(connection) = self.connection.lock().take() else { return };
-        self.counters.past.lock().add(&connection.stats());
+        let Some(link) = self.link.lock().take() else { return };
+        self.counters.past.lock().add(&link.connection.stats());
         // What waits goes over the new connection when there already is one.
         if reason != DownReason::Superseded {
             self.queue.close();
@@ -155,6 +162,7 @@ impl Peer {
         PeerStats {
             addr: self.addr(),
             up: self.is_up(),
+            wire_version: self.wire_version(),
             last_heard: self.since_heard(shared),
             links: counters.links.load(Ordering::Relaxed),
             superseded: counters.superseded.load(Ordering::Relaxed),
@@ -171,6 +179,7 @@ impl Peer {
             udp_bytes_received: totals.udp_bytes_received,
             send_calls: totals.send_calls,
             lanes: std::array::from_fn(|i| counters.lanes[i].snapshot(queue_bytes[i])),
+            datagrams: counters.datagrams.snapshot(),
             dropped_full: counters.dropped_full.load(Ordering::Relaxed),
             dropped_down: counters.dropped_down.load(Ordering::Relaxed),
             repeats_spared: counters.repeats_spared.load(Ordering::Relaxed),
@@ -185,7 +194,7 @@ impl Peer {
 pub(crate) async fn supervise(
     shared: Arc<Shared>,
     peer: Arc<Peer>,
-    mut arrivals: mpsc::Receiver<Connection>,
+    mut arrivals: mpsc::Receiver<Accepted>,
 ) {
     let mut removed = peer.removed.subscribe();
     let mut backoff = Backoff::new(&shared.timing, shared.me, peer.node);
@@ -195,10 +204,10 @@ pub(crate) async fn supervise(
         let have_link = link.is_some();
         let event = tokio::select! {
             _ = removed.wait_for(|removed| *removed) => Event::Removed,
-            Some(connection) = arrivals.recv() => Event::Connected(connection),
+            Some(accepted) = arrivals.recv() => Event::Connected(accepted),
             reason = ended(&mut link) => Event::Ended(reason),
-            connection = dial(&shared, &peer, have_link, &mut backoff, &mut hello),
-                if shared.me < peer.node => Event::Connected(connection),
+            accepted = dial(&shared, &peer, have_link, &mut backoff, &mut hello),
+                if shared.me < peer.node => Event::Connected(accepted),
         };
         let event = match event {
             // The peer closed the old link for the new one, before its answer to our hello came.
@@ -210,16 +219,16 @@ pub(crate) async fn supervise(
         };
         match event {
             // It ended while it waited here: it must not replace a link that works.
-            Event::Connected(connection) if connection.close_reason().is_some() => {}
-            Event::Connected(connection) => {
+            Event::Connected(accepted) if accepted.connection.close_reason().is_some() => {}
+            Event::Connected(accepted) => {
                 if let Some(old) = link.take() {
                     peer.counters.superseded.fetch_add(1, Ordering::Relaxed);
                     // No frame of the old link may follow the first of the new one.
                     old.stop(CloseCode::Superseded).await;
                     peer.down(&shared, DownReason::Superseded);
                 }
-                peer.up(&shared, connection.clone());
-                link = Some(Link::start(&shared, &peer, connection));
+                peer.up(&shared, accepted.clone());
+                link = Some(Link::start(&shared, &peer, accepted));
             }
             Event::Ended(reason) => {
                 if let Some(old) = link.take() {
@@ -244,7 +253,7 @@ pub(crate) async fn supervise(
 }
 
 enum Event {
-    Connected(Connection),
+    Connected(Accepted),
     Ended(DownReason),
     Removed,
 }

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::bulk::streams_max;
 use crate::config::{Limits, Timing};
+use crate::datagram;
 use crate::error::Refusal;
 use crate::handler::MeshHandler;
 use crate::lane::LANES;
@@ -26,9 +27,6 @@ use crate::peer::Peer;
 use crate::stats::{Refused, RefusedKind};
 use crate::tasks::Tasks;
 use crate::wan::canonical;
-
-/// Datagrams carry heartbeats only; more than this unread is an attack or a stall.
-const DATAGRAM_BUFFER_BYTES: usize = 64 << 10;
 
 /// What somebody who connects may send before we know who it is. [`crate::accept`] raises it.
 const HELLO_WINDOW_BYTES: u32 = 16 << 10;
@@ -45,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) cluster: ClusterId,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
+    /// See [`crate::MeshConfig::datagrams`].
+    pub(crate) datagrams: bool,
     pub(crate) handler: Arc<dyn MeshHandler>,
     pub(crate) peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
     pub(crate) refused: Arc<Refused>,
@@ -139,12 +139,13 @@ pub(crate) fn all_streams_bytes(limits: &Limits) -> u64 {
 /// connection that is closed meanwhile is closed without a word to the peer (quinn issue 2785).
 const INITIAL_DATAGRAMS: u64 = 4;
 
-/// QUIC's settings for one connection.
+/// QUIC's settings for one connection; with `datagrams`, frames may come as such.
 pub(crate) fn transport_config(
     limits: &Limits,
     timing: &Timing,
     initial_rtt: Duration,
     role: Role,
+    datagrams: bool,
 ) -> Arc<TransportConfig> {
     let (bidirectional, unidirectional) = match role {
         Role::Acceptor => (1u32, 0u32),
@@ -158,6 +159,7 @@ pub(crate) fn transport_config(
         Role::Acceptor => HELLO_WINDOW_BYTES.into(),
         Role::DiallingNode | Role::Client => all_streams,
     };
+    let unread = if datagrams { datagram::FRAMES_BUFFER_BYTES } else { datagram::BUFFER_BYTES };
     let idle = IdleTimeout::try_from(timing.idle_timeout).ok();
     // Fairness must be on. Without it quinn finishes the stream it has begun before it looks at any
     // other, whatever their priorities: a bulk lane that is never empty then starves the votes for
@@ -180,8 +182,8 @@ pub(crate) fn transport_config(
         .mtu_discovery_config(Some(discovery))
         .keep_alive_interval(Some(timing.keep_alive))
         .max_idle_timeout(idle)
-        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
-        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES);
+        .datagram_receive_buffer_size(Some(unread))
+        .datagram_send_buffer_size(datagram::BUFFER_BYTES);
     Arc::new(config)
 }
 

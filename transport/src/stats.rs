@@ -68,6 +68,21 @@ pub struct LaneStats {
     pub queue_bytes: usize,
 }
 
+/// Frames of one peer in QUIC datagrams, since the start; the lanes' counts include them. What was sent
+/// here and neither received nor dropped there was lost on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramStats {
+    /// Frames sent so.
+    pub frames_sent: u64,
+    /// Frames that were short enough and took the stream, since too many datagrams waited to be
+    /// sent: the path was full.
+    pub frames_diverted: u64,
+    /// Frames given to the handler.
+    pub frames_received: u64,
+    /// Frames that came while the handler had not yet taken an earlier one of their lane.
+    pub frames_dropped: u64,
+}
+
 /// Round trips of heartbeats, measured end to end through the runtime and, if there is one, the
 /// WAN emulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +106,8 @@ pub struct PeerStats {
     pub addr: SocketAddr,
     /// Whether there is a link.
     pub up: bool,
+    /// The wire version spoken on it: see [`crate::Mesh::wire_version`].
+    pub wire_version: Option<u8>,
     /// How long ago anything was last heard; `None` if never.
     pub last_heard: Option<Duration>,
     /// Links made so far.
@@ -123,6 +140,8 @@ pub struct PeerStats {
     pub send_calls: u64,
     /// By lane, in the order of [`Lane::ALL`].
     pub lanes: [LaneStats; LANES],
+    /// Of these, what went in QUIC datagrams.
+    pub datagrams: DatagramStats,
     /// Frames refused because a queue was full.
     pub dropped_full: u64,
     /// Frames refused because the peer was down.
@@ -262,6 +281,7 @@ impl Refused {
 #[derive(Debug)]
 pub(crate) struct PeerCounters {
     pub(crate) lanes: [LaneCounters; LANES],
+    pub(crate) datagrams: DatagramCounters,
     pub(crate) dropped_full: AtomicU64,
     pub(crate) dropped_down: AtomicU64,
     pub(crate) repeats_spared: AtomicU64,
@@ -303,12 +323,45 @@ impl LaneCounters {
     }
 }
 
+#[derive(Debug, Default)]
+pub(crate) struct DatagramCounters {
+    sent: AtomicU64,
+    diverted: AtomicU64,
+    received: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl DatagramCounters {
+    pub(crate) fn sent(&self, sent: u64, diverted: u64) {
+        self.sent.fetch_add(sent, Ordering::Relaxed);
+        self.diverted.fetch_add(diverted, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> DatagramStats {
+        DatagramStats {
+            frames_sent: self.sent.load(Ordering::Relaxed),
+            frames_diverted: self.diverted.load(Ordering::Relaxed),
+            frames_received: self.received.load(Ordering::Relaxed),
+            frames_dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
 impl PeerCounters {
     pub(crate) fn new() -> Self {
         // Cannot fail: bounds and precision are constants within the documented range.
         let pings = Histogram::new_with_bounds(1, PING_MICROS_MAX, 3).expect("valid bounds");
         Self {
             lanes: Lane::ALL.map(|_| LaneCounters::default()),
+            datagrams: DatagramCounters::default(),
             dropped_full: AtomicU64::new(0),
             dropped_down: AtomicU64::new(0),
             repeats_spared: AtomicU64::new(0),

@@ -190,7 +190,7 @@ async fn a_hello_that_does_not_fit_is_refused() {
     let addr = alone.node.mesh.local_addr();
     let mut expected = refused(&alone.node);
     let wrong = [
-        (Claim { versions: [3, 9], ..claim() }, CloseCode::Hello),
+        (Claim { versions: [4, 9], ..claim() }, CloseCode::Hello),
         (Claim { cluster: ClusterId(9), ..claim() }, CloseCode::Cluster),
         (Claim { from: NodeId(9), ..claim() }, CloseCode::Node),
         (Claim { to: NodeId(9), ..claim() }, CloseCode::Node),

@@ -110,6 +110,31 @@ async fn strangers_that_stall_their_handshakes_do_not_keep_peers_out() {
     end(nodes).await;
 }
 
+/// Members are upgraded one by one, and may be taken back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_link_speaks_the_highest_version_that_both_ends_know() {
+    let mut plan = Plan::new(3);
+    let (b, c) = (plan.start(B), plan.start(NodeId(3)));
+    // Either end may know of the link first.
+    until("the upgraded pair", || {
+        b.mesh.wire_version(c.id) == Some(3) && c.mesh.wire_version(B) == Some(3)
+    })
+    .await;
+    assert_eq!(b.mesh.wire_version(A), None, "there is no link");
+    let identity = plan.authority.issue_node(CLUSTER, A).unwrap();
+    for (versions, spoken) in [([1, 2], 2), ([2, 9], 3)] {
+        let raw = connect(b.mesh.local_addr(), &identity, true, b"panchayat-mesh/1").await.unwrap();
+        let claim = Claim { versions, cluster: CLUSTER, from: A, to: B };
+        assert!(say(&raw, &claim).await.is_some());
+        until("the link", || b.mesh.wire_version(A) == Some(spoken)).await;
+        assert_eq!(b.mesh.stats().peers[&A].wire_version, Some(spoken));
+        assert_eq!(b.mesh.wire_version(c.id), Some(3), "that of another link");
+        raw.close(0u32.into(), b"");
+        until("no link", || b.mesh.wire_version(A).is_none()).await;
+    }
+    end(vec![b, c]).await;
+}
+
 /// QUIC opens the streams below the one a packet names: their own first bytes may be lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_whose_first_byte_is_missing_holds_up_no_other() {

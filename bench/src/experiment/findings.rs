@@ -4,7 +4,7 @@
 
 use super::point::PointReport;
 use super::run::Engine;
-use super::spec::{Axis, Carrier, Experiment};
+use super::spec::{Axis, Experiment};
 use crate::geo::LATENESS_P99_MS_MAX;
 use crate::traffic::ratio;
 
@@ -28,14 +28,9 @@ pub(super) fn findings(experiment: &Experiment, points: &[PointReport]) -> Vec<S
         sentences.extend(all_votes(&own));
         sentences.extend(leaders_word(&own));
         sentences.extend(silences(&own));
+        sentences.extend(stretches(&own));
+        sentences.extend(moves(&own));
         found.extend(sentences.into_iter().map(|sentence| format!("{prefix}{sentence}")));
-    }
-    let datagrams = experiment.lanes.contains(&Carrier::Datagrams);
-    if datagrams && points.iter().any(|point| point.engine == Engine::Real) {
-        found.push(
-            "Datagrams were simulated only: the real engine's frames travel in QUIC streams."
-                .to_owned(),
-        );
     }
     found
 }
@@ -231,6 +226,58 @@ fn silences(points: &[&PointReport]) -> Vec<String> {
                 longest.join(", ")
             )
         })
+    });
+    sentences.collect()
+}
+
+/// Who was best while clients wanted what, where that changed.
+fn stretches(points: &[&PointReport]) -> Vec<String> {
+    let runs: Vec<&&PointReport> = points.iter().filter(|point| point.repetition == 0).collect();
+    let Some(first) = runs.first() else { return Vec::new() };
+    if first.at.is_some() || !first.faults.iter().any(|fault| fault.kind == "rush") {
+        return Vec::new();
+    }
+    let mut spans: Vec<(f64, f64)> =
+        first.stretches.iter().map(|stretch| (stretch.from_ms, stretch.to_ms)).collect();
+    spans.dedup();
+    spans.sort_by(|a, b| a.0.total_cmp(&b.0));
+    spans.dedup();
+    let sentences = spans.into_iter().map(|(from, to)| {
+        let mut means: Vec<(&str, f64)> =
+            runs.iter().map(|run| (&*run.series, run.mean_between_ms(from, to))).collect();
+        means.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let means = means.iter().map(|(series, mean)| format!("{series} {mean:.1} ms"));
+        format!(
+            "from {:.0} s to {:.0} s: mean of all commands {}.",
+            from / 1e3,
+            to / 1e3,
+            means.collect::<Vec<_>>().join(", ")
+        )
+    });
+    sentences.collect()
+}
+
+/// When and why groups that choose by themselves moved.
+fn moves(points: &[&PointReport]) -> Vec<String> {
+    let runs = points.iter().filter(|point| point.repetition == 0);
+    let sentences = runs.flat_map(|run| {
+        let mut seen = Vec::new();
+        run.standing
+            .iter()
+            .filter_map(|standing| {
+                let (epoch, reason) = standing.status.split_once(", of its own accord: ")?;
+                let is_new = !seen.contains(&epoch);
+                seen.push(epoch);
+                let reason = reason.split("; ").take(2).collect::<Vec<_>>().join("; ");
+                is_new.then(|| {
+                    format!(
+                        "{} moved by {:.1} s ({epoch}): {reason}.",
+                        run.series,
+                        standing.at_ms / 1e3
+                    )
+                })
+            })
+            .collect::<Vec<_>>()
     });
     sentences.collect()
 }

@@ -64,9 +64,6 @@ pub enum ExperimentError {
     /// A run on the simulated engine failed.
     #[error(transparent)]
     Simulated(#[from] SimulatedError),
-    /// Nothing of it can run on the engine that was asked for.
-    #[error("nothing of this experiment runs on the real engine: it has no datagrams for frames")]
-    NothingReal,
     /// The caller wanted no more of it.
     #[error("the experiment was cancelled")]
     Cancelled,

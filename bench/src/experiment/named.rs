@@ -6,7 +6,7 @@ use super::parse::parse;
 use super::spec::Experiment;
 
 /// By name, the text of each.
-const SHIPPED: [(&str, &str); 11] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("closed-form", include_str!("../../experiments/closed-form.yaml")),
     ("latency", include_str!("../../experiments/latency.yaml")),
     ("conflict-sweep", include_str!("../../experiments/conflict-sweep.yaml")),
@@ -18,6 +18,7 @@ const SHIPPED: [(&str, &str); 11] = [
     ("leader-placement", include_str!("../../experiments/leader-placement.yaml")),
     ("five-sites", include_str!("../../experiments/five-sites.yaml")),
     ("weather", include_str!("../../experiments/weather.yaml")),
+    ("adaptive", include_str!("../../experiments/adaptive.yaml")),
 ];
 
 /// Their names.

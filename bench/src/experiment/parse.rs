@@ -71,7 +71,7 @@ impl Reader<'_> {
         let profile = top.optional_text("profile")?.unwrap_or_else(|| "backbone".to_owned());
         let contenders = match top.optional("protocols") {
             Some(node) => self.list("protocols", node, |node| self.contender(node))?,
-            None => ProtocolKind::ALL.map(plain).to_vec(),
+            None => ProtocolKind::PLAIN.map(plain).to_vec(),
         };
         let lanes = match top.optional("transports") {
             Some(node) => self.list("transports", node, |node| self.carrier(node))?,
@@ -171,7 +171,7 @@ impl Reader<'_> {
             let message = format!("`naive` says nothing of {}", protocol.name());
             return Err(self.source.mistake(at, message, "it is a variant of multipaxos"));
         }
-        if leader.is_some() && protocol == ProtocolKind::EPaxos {
+        if leader.is_some() && matches!(protocol, ProtocolKind::EPaxos | ProtocolKind::Adaptive) {
             return Err(self.source.mistake(at, "epaxos has no leader", ""));
         }
         let label = fields.optional_text("label")?.unwrap_or_else(|| {
@@ -293,6 +293,7 @@ fn plain(protocol: ProtocolKind) -> Contender {
         ProtocolKind::EPaxos => "EPaxos",
         ProtocolKind::MultiPaxos => "Multi-Paxos",
         ProtocolKind::FastPaxos => "Fast Paxos",
+        ProtocolKind::Adaptive => "adaptive",
     };
     Contender { label: label.to_owned(), protocol, leader: None, naive: false }
 }
@@ -324,7 +325,11 @@ mod tests {
                 "must be a number between 0 and 100",
             ),
             ("format: 1\nname: x\nfaults: [kill delhi]\n", (3, 10), "cannot read the kill"),
-            ("format: 1\nname: x\nfaults: [hit delhi@2s]\n", (3, 10), "`kill`, `cut` or `slow`"),
+            (
+                "format: 1\nname: x\nfaults: [hit delhi@2s]\n",
+                (3, 10),
+                "`kill`, `cut`, `slow` or `rush`",
+            ),
             (
                 "format: 1\nname: x\nprotocols: [{protocol: epaxos, leader: delhi}]\n",
                 (3, 13),

@@ -89,6 +89,21 @@ pub struct Components {
     pub max: Option<u64>,
 }
 
+impl PointReport {
+    /// Mean time to an answer of all commands answered between two moments at which something changed,
+    /// in milliseconds; no number if there are none.
+    pub fn mean_between_ms(&self, from_ms: f64, to_ms: f64) -> f64 {
+        let within = |s: &&Stretch| s.from_ms >= from_ms && s.to_ms <= to_ms;
+        let (mut sum, mut commands) = (0.0, 0.0);
+        for stretch in self.stretches.iter().filter(within) {
+            let count = stretch.commands_per_s * (stretch.to_ms - stretch.from_ms);
+            sum += stretch.mean_ms.unwrap_or(0.0) * count;
+            commands += count;
+        }
+        sum / commands
+    }
+}
+
 impl Components {
     pub(super) fn of(counters: &BTreeMap<String, u64>) -> Self {
         let count = |name: &str| counters.get(name).copied().unwrap_or(0) as f64;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ExperimentError;
 use super::point::{Components, PointReport};
 use super::run::Engine;
-use super::spec::{Experiment, Point};
+use super::spec::{Carrier, Experiment, Point};
 use crate::geo::{self, GeoConfig};
 
 /// Runs `point` of `experiment`; `told` hears how far it is.
@@ -29,6 +29,7 @@ pub(super) async fn measure(
         warm_up: experiment.warm_up,
         duration: experiment.duration,
         durability: point.durability,
+        datagrams: point.lane == Carrier::Datagrams,
         seed: point.seed,
         faults: super::faults::read(&experiment.faults, sites)?,
         ..GeoConfig::new(point.topology.clone())

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::ExperimentError;
 use super::point::PointReport;
 use super::report::Report;
-use super::spec::{Carrier, Experiment, Point};
+use super::spec::{Experiment, Point};
 use super::{compare, findings, real, simulate};
 
 /// What runs an experiment.
@@ -59,15 +59,9 @@ pub async fn run(
     told: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, ExperimentError> {
     let points = experiment.points(topology)?;
-    // Frames travel in streams there.
-    let streamed: Vec<&Point> =
-        points.iter().filter(|point| point.lane == Carrier::Streams).collect();
     let real = engines.contains(&Engine::Real);
-    if real && streamed.is_empty() {
-        return Err(ExperimentError::NothingReal);
-    }
     let simulated = if engines.contains(&Engine::Simulated) { points.len() } else { 0 };
-    let runs = simulated + if real { streamed.len() } else { 0 };
+    let runs = simulated + if real { points.len() } else { 0 };
     let mut found = Vec::with_capacity(runs);
     let mut cancel = std::pin::pin!(cancel);
     if simulated > 0 {
@@ -95,7 +89,7 @@ pub async fn run(
         found.extend(reports?);
     }
     if real {
-        for (at, point) in streamed.into_iter().enumerate() {
+        for (at, point) in points.iter().enumerate() {
             let total = experiment.warm_up + experiment.duration;
             let tell = |elapsed: Duration| {
                 told(Progress {

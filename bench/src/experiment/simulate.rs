@@ -1,6 +1,8 @@
 //! A run of an experiment on the simulated engine.
 
+use std::iter::Peekable;
 use std::time::{Duration, Instant};
+use std::vec::IntoIter;
 
 use panchayat::kv::KvCommand;
 use panchayat::{Path, ProposeError};
@@ -62,7 +64,9 @@ pub(super) fn simulate(
         Cluster::new(&point.topology, place, point.protocol.clone(), machine, pace, window)?;
     let cluster = cluster.seeded(point.seed).in_lane(lane).with_events(events(&plan, begin));
     let workload = Workload::of(point.kind, &point.shape, point.seed)?;
-    let mut clients = Clients::new(&workload, sites.len(), window, !plan.is_empty(), told);
+    let traced = !plan.is_empty();
+    let rushes = rushes(&plan, begin);
+    let mut clients = Clients::new(&workload, sites.len(), window, traced, rushes, told);
     let outcome = cluster.run(&mut clients)?;
     Ok(report(experiment, point, &distances, &plan, clients, outcome))
 }
@@ -90,9 +94,22 @@ fn events(plan: &Plan, begin_us: u64) -> Vec<(u64, Event)> {
             }
             (Fault::Slow { by, .. }, true) => push(Event::Slow(seat(0), micros(*by))),
             (Fault::Slow { by, .. }, false) => push(Event::Unslow(seat(0), micros(*by))),
+            // It is the clients'.
+            (Fault::Rush { .. }, _) => {}
         }
     }
     events
+}
+
+/// What clients want when.
+fn rushes(plan: &Plan, begin_us: u64) -> Vec<(u64, Option<u8>)> {
+    let events = plan.events.iter().filter_map(|event| match plan.faults[event.fault] {
+        Fault::Rush { percent, .. } => {
+            Some((begin_us + micros(event.at), event.begins.then_some(percent)))
+        }
+        _ => None,
+    });
+    events.collect()
 }
 
 /// The clients of a run, and what they saw. Virtual times count from an arbitrary moment, since
@@ -104,6 +121,8 @@ struct Clients<'a> {
     /// By seat and client.
     streams: Vec<Vec<Stream>>,
     samples: Vec<Samples>,
+    /// When what they want changes.
+    rushes: Peekable<IntoIter<(u64, Option<u8>)>>,
     told: &'a (dyn Fn(Duration) + Sync),
 }
 
@@ -113,6 +132,7 @@ impl<'a> Clients<'a> {
         cities: usize,
         (begin_us, end_us): (u64, u64),
         traced: bool,
+        rushes: Vec<(u64, Option<u8>)>,
         told: &'a (dyn Fn(Duration) + Sync),
     ) -> Self {
         let zero = Instant::now();
@@ -124,6 +144,7 @@ impl<'a> Clients<'a> {
             window: Window { begin: at(begin_us), end: at(end_us) },
             streams: vec![Vec::new(); cities],
             samples: (0..cities).map(|_| samples()).collect(),
+            rushes: rushes.into_iter().peekable(),
             told,
         }
     }
@@ -167,6 +188,9 @@ impl Load for Clients<'_> {
     }
 
     fn progress(&mut self, now_us: u64) {
+        while let Some((_, percent)) = self.rushes.next_if(|(at_us, _)| *at_us <= now_us) {
+            self.workload.rush(percent);
+        }
         (self.told)(Duration::from_micros(now_us));
     }
 }

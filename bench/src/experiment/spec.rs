@@ -76,15 +76,17 @@ pub enum ProtocolKind {
     MultiPaxos,
     /// Fast Paxos.
     FastPaxos,
+    /// One of them, chosen anew by what is measured.
+    Adaptive,
 }
 
 /// What carries frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Carrier {
-    /// QUIC streams: what Panchayat uses.
+    /// QUIC streams: what Panchayat uses unless told otherwise.
     Streams,
-    /// QUIC datagrams: only simulated, for comparison.
+    /// QUIC datagrams for frames that fit one.
     Datagrams,
 }
 
@@ -253,8 +255,11 @@ impl Carrier {
 }
 
 impl ProtocolKind {
+    /// Those that stay as they are.
+    pub const PLAIN: [Self; 3] = [Self::EPaxos, Self::MultiPaxos, Self::FastPaxos];
+
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::EPaxos, Self::MultiPaxos, Self::FastPaxos];
+    pub const ALL: [Self; 4] = [Self::EPaxos, Self::MultiPaxos, Self::FastPaxos, Self::Adaptive];
 
     /// Its name, as it is written in a file.
     pub fn name(self) -> &'static str {
@@ -262,6 +267,7 @@ impl ProtocolKind {
             Self::EPaxos => "epaxos",
             Self::MultiPaxos => "multipaxos",
             Self::FastPaxos => "fastpaxos",
+            Self::Adaptive => "adaptive",
         }
     }
 }
@@ -273,6 +279,7 @@ impl Contender {
         let leader = at.map_or(Leader::Auto, |city| Leader::At(city.to_owned()));
         match self.protocol {
             ProtocolKind::EPaxos => ProtocolChoice::EPaxos,
+            ProtocolKind::Adaptive => ProtocolChoice::adaptive(),
             ProtocolKind::MultiPaxos => {
                 let learning = if self.naive { Learning::Leader } else { Learning::Origin };
                 let choice = MultiPaxosChoice { leader, learning, ..MultiPaxosChoice::default() };

@@ -149,7 +149,7 @@ fn can_lead(leader: &str, sites: &[&str], faults: &[Fault]) -> bool {
             Fault::Cut { between: [a, b], .. } => {
                 (a == leader && b == other) || (a == other && b == leader)
             }
-            Fault::Slow { .. } => false,
+            Fault::Slow { .. } | Fault::Rush { .. } => false,
         })
     };
     let lost = sites.iter().filter(|site| cut_off(site)).count();

@@ -1,5 +1,5 @@
 //! Faults of a run, as a user writes them: `delhi@5s`, `mumbai-delhi@4s..8s`,
-//! `bangalore@3s..6s:200ms`.
+//! `bangalore@3s..6s:200ms`, `100@60s..120s`.
 //!
 //! Times count from the beginning of the measured window. A fault is refused here if it cannot be
 //! read or names no city of the set; whether faults fit together is decided in `plan`.
@@ -51,6 +51,15 @@ pub enum Fault {
         site: String,
         /// What is added, one way.
         by: Duration,
+        /// From when on.
+        from: Duration,
+        /// Until when; `None` for the end of the window.
+        to: Option<Duration>,
+    },
+    /// Nothing fails, but clients want something else: so many of their commands write one common key.
+    Rush {
+        /// The share of such commands.
+        percent: u8,
         /// From when on.
         from: Duration,
         /// Until when; `None` for the end of the window.
@@ -130,6 +139,7 @@ pub enum FaultError {
 const KILL: &str = "CITY@AT or CITY@AT..RESTART, such as delhi@5s or delhi@5s..8s";
 const CUT: &str = "CITY-CITY@FROM..TO, such as mumbai-delhi@4s..8s, or mumbai>delhi@4s for one \
                    direction and until the end";
+const RUSH: &str = "PERCENT@FROM..TO, such as 100@60s..120s";
 const SLOW: &str = "CITY@FROM:DELAY or CITY@FROM..TO:DELAY, such as bangalore@3s:200ms";
 
 impl Fault {
@@ -167,12 +177,25 @@ impl Fault {
         Ok(Self::Slow { site: known(site, sites)?, by: read_time(text, by)?, from, to })
     }
 
-    /// `kill`, `cut` or `slow`.
+    /// Reads `PERCENT@FROM` or `PERCENT@FROM..TO`.
+    ///
+    /// # Errors
+    /// [`FaultError`], with what was expected.
+    pub fn rush(text: &str) -> Result<Self, FaultError> {
+        let (percent, span) = halves(text, "rush", RUSH)?;
+        let percent = percent.parse().ok().filter(|percent| *percent <= 100);
+        let percent = percent.ok_or_else(|| form("rush", text, RUSH))?;
+        let (from, to) = times(text, span)?;
+        Ok(Self::Rush { percent, from, to })
+    }
+
+    /// `kill`, `cut`, `slow` or `rush`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Kill { .. } => "kill",
             Self::Cut { .. } => "cut",
             Self::Slow { .. } => "slow",
+            Self::Rush { .. } => "rush",
         }
     }
 
@@ -181,6 +204,7 @@ impl Fault {
         match self {
             Self::Kill { site, .. } | Self::Slow { site, .. } => std::slice::from_ref(site),
             Self::Cut { between, .. } => between,
+            Self::Rush { .. } => &[],
         }
     }
 
@@ -188,7 +212,7 @@ impl Fault {
     pub fn from(&self) -> Duration {
         match self {
             Self::Kill { at, .. } => *at,
-            Self::Cut { from, .. } | Self::Slow { from, .. } => *from,
+            Self::Cut { from, .. } | Self::Slow { from, .. } | Self::Rush { from, .. } => *from,
         }
     }
 
@@ -196,7 +220,7 @@ impl Fault {
     pub fn to(&self) -> Option<Duration> {
         match self {
             Self::Kill { restart, .. } => *restart,
-            Self::Cut { to, .. } | Self::Slow { to, .. } => *to,
+            Self::Cut { to, .. } | Self::Slow { to, .. } | Self::Rush { to, .. } => *to,
         }
     }
 }
@@ -205,6 +229,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
             Self::Kill { site, .. } | Self::Slow { site, .. } => site.clone(),
+            Self::Rush { percent, .. } => percent.to_string(),
             Self::Cut { between: [a, b], one_way, .. } => {
                 format!("{a}{}{b}", if *one_way { '>' } else { '-' })
             }
@@ -296,6 +321,7 @@ mod tests {
         match kind {
             "kill" => Fault::kill(text, &sites()),
             "cut" => Fault::cut(text, &sites()),
+            "rush" => Fault::rush(text),
             _ => Fault::slow(text, &sites()),
         }
     }
@@ -313,6 +339,8 @@ mod tests {
             ("cut", "delhi-navi-mumbai@4s", "cut delhi-navi-mumbai@4s"),
             ("slow", "delhi@3s:200ms", "slow delhi@3s:200ms"),
             ("slow", "delhi@3s..6s:1.5s", "slow delhi@3s..6s:1.5s"),
+            ("rush", "100@60s..120s", "rush 100@60s..120s"),
+            ("rush", "30@5s", "rush 30@5s"),
         ] {
             assert_eq!(read(kind, text).unwrap().to_string(), shown, "{text}");
         }
@@ -345,6 +373,8 @@ mod tests {
             ("cut", "mumbai-pune@4s", "no city `pune` in this set"),
             ("cut", "a-b-c@4s", "expected CITY-CITY@FROM..TO"),
             ("cut", "mumbai>pune@4s", "no city `pune`"),
+            ("rush", "101@5s", "cannot read the rush `101@5s`: expected PERCENT@FROM..TO"),
+            ("rush", "5s", "such as 100@60s..120s"),
             ("slow", "delhi@3s", "cannot read the slow `delhi@3s`: expected CITY@FROM:DELAY"),
             ("slow", "delhi@3s:fast", "`fast` in `delhi@3s:fast` is no time"),
         ] {

@@ -125,6 +125,9 @@ impl<'a> Injector<'a> {
                 *life += 1;
                 clients.start(cluster, seats[0].index(), *life);
             }
+            (Fault::Rush { percent, .. }, begins) => {
+                clients.workload.rush(begins.then_some(*percent))
+            }
             (fault, begins) => link(fault, seats, begins, cluster),
         }
         let now = clients.window.begin.elapsed();
@@ -212,7 +215,7 @@ impl<'a> Injector<'a> {
 /// Begins or ends what a fault does to links.
 fn link(fault: &Fault, seats: &[ReplicaId], begins: bool, cluster: &LocalCluster<KvStore>) {
     match fault {
-        Fault::Kill { .. } => {}
+        Fault::Kill { .. } | Fault::Rush { .. } => {}
         Fault::Cut { one_way, .. } => {
             let (a, b) = (seats[0], seats[1]);
             let ways = if *one_way { &[(a, b)][..] } else { &[(a, b), (b, a)] };

@@ -65,6 +65,8 @@ pub struct GeoConfig {
     pub payload_bytes: usize,
     /// What "durable" means.
     pub durability: Durability,
+    /// Whether messages that fit a packet go as datagrams, not in streams.
+    pub datagrams: bool,
     /// Draws keys, jitter, loss and outages.
     pub seed: u64,
     /// Where journals are kept; `None` for a temporary directory that is removed at the end.
@@ -91,6 +93,7 @@ impl GeoConfig {
             duration: Duration::from_secs(10),
             payload_bytes: 100,
             durability: Durability::Fsync,
+            datagrams: false,
             seed: 1,
             data_dir: None,
             faults: Vec::new(),

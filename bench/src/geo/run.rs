@@ -61,6 +61,7 @@ pub async fn run(
     local.protocol = config.protocol.clone();
     local.durability = config.durability;
     local.seed = config.seed;
+    local.datagrams = config.datagrams;
     let mut cluster = LocalCluster::start(local, |_| KvStore::default()).await?;
     let run = Run { config, workload: &workload, distances: &distances, plan: &plan };
     let measured = run.measure(&mut cluster, dir.path(), &mut progress);
@@ -184,7 +185,12 @@ impl Run<'_> {
         let sent = Traffic::so_far(living(&under_load)).plus(injector.gone());
         let traffic = sent.since(before);
         let counted = Counters::so_far(living(&settled)).plus(injector.gone_counters());
-        let counters = counted.since(&counted_before);
+        let mut counters = counted.since(&counted_before);
+        if config.datagrams {
+            let came = traffic.datagram_frames_received;
+            counters.insert("frames_in_datagrams".to_owned(), traffic.datagram_frames);
+            counters.insert("frames_in_datagrams_received".to_owned(), came);
+        }
         let commands = answered() as f64;
         let sites = samples.iter().enumerate();
         let cities: Vec<Samples> = samples.iter().map(|shared| shared.lock().clone()).collect();

@@ -56,7 +56,9 @@ pub struct Stretch {
     pub to_ms: f64,
     /// Commands answered between them, by the second.
     pub commands_per_s: f64,
-    /// Half of them took at most this long, from the proposal to the execution.
+    /// Their mean, from the proposal to the execution.
+    pub mean_ms: Option<f64>,
+    /// Half of them took at most this long.
     pub p50_ms: Option<f64>,
     /// 99 of 100 took at most this long.
     pub p99_ms: Option<f64>,
@@ -67,7 +69,7 @@ pub struct Stretch {
 pub struct FaultReport {
     /// As it was asked for.
     pub fault: String,
-    /// `kill`, `cut` or `slow`.
+    /// `kill`, `cut`, `slow` or `rush`.
     pub kind: String,
     /// The cities it names.
     pub sites: Vec<String>,
@@ -150,6 +152,7 @@ pub(crate) fn stretches(
                 from_ms: ms(ends[0]),
                 to_ms: ms(ends[1]),
                 commands_per_s: slice.count() as f64 / (ends[1] - ends[0]).as_secs_f64(),
+                mean_ms: slice.mean_ms(),
                 p50_ms: slice.ms_at(0.5),
                 p99_ms: slice.ms_at(0.99),
             }

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::markup::{
-    BOTTOM, HEIGHT, LEFT, Legend, RIGHT, escape, fill_class, left_axis, picture, short,
-};
+use super::markup::{BOTTOM, HEIGHT, LEFT, Legend, RIGHT, escape, fill_class, left_axis, short};
 use super::scale::Scale;
 
 /// The bars of one city.
@@ -32,11 +30,11 @@ pub(super) fn bars(title: &str, unit: &str, names: &[String], groups: &[Group]) 
         legend.stroke("light in fibre", "fibre");
     }
     legend.stroke("up to p99", "whisker");
-    let (key, top) = legend.end();
+    let top = legend.top();
     let highest = groups.iter().flat_map(|group| group.bars.iter().flatten());
     let highest = highest.map(|(height, whisker)| whisker.min(height * 3.0)).fold(0.0, f64::max);
     let up = Scale::linear(0.0, Scale::round_up(highest), BOTTOM, top);
-    let mut out = key + &left_axis(&up, unit);
+    let mut out = left_axis(&up, unit);
     let room = (RIGHT - LEFT) / groups.len().max(1) as f64;
     let width = (room * 0.82 / names.len().max(1) as f64).min(46.0);
     for (at, group) in groups.iter().enumerate() {
@@ -65,7 +63,7 @@ pub(super) fn bars(title: &str, unit: &str, names: &[String], groups: &[Group]) 
                  class=\"whisker\"/>",
                 up.at(*whisker)
             );
-            if width >= 22.0 {
+            if width >= 25.0 {
                 let _ = write!(
                     out,
                     "<text x=\"{centre:.1}\" y=\"{:.1}\" text-anchor=\"middle\" class=\"soft\" \
@@ -101,5 +99,5 @@ pub(super) fn bars(title: &str, unit: &str, names: &[String], groups: &[Group]) 
         (LEFT + RIGHT) / 2.0,
         HEIGHT - 8.0
     );
-    picture(title, &out)
+    legend.picture(title, &out)
 }

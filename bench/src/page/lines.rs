@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::markup::{
-    BOTTOM, LEFT, Legend, RIGHT, bottom_label, escape, left_axis, picture, short, stroke_class,
+    BOTTOM, LEFT, LETTER, Legend, RIGHT, WIDTH, bottom_label, escape, left_axis, short,
+    stroke_class,
 };
 use super::scale::Scale;
 
@@ -53,7 +54,7 @@ pub(super) fn lines(look: &Look<'_>, lines: &[Line]) -> String {
         let dash = if line.dashed { " dashed" } else { "" };
         legend.stroke(&line.name, &format!("{}{dash}", stroke_class(line.colour)));
     }
-    let (key, top) = legend.end();
+    let top = legend.top();
     let all = || lines.iter().flat_map(|line| &line.points);
     let xs = || all().map(|(x, _)| *x);
     let ys = || all().filter_map(|(_, y)| *y);
@@ -72,7 +73,7 @@ pub(super) fn lines(look: &Look<'_>, lines: &[Line]) -> String {
         }
         None => Scale::linear(0.0, Scale::round_up(y_high), BOTTOM, top),
     };
-    let mut out = key + &left_axis(&up, look.y_label);
+    let mut out = left_axis(&up, look.y_label);
     for mark in look.marks {
         out.push_str(&marked(mark, &across, top, x_high));
     }
@@ -92,13 +93,15 @@ pub(super) fn lines(look: &Look<'_>, lines: &[Line]) -> String {
         "<line x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{BOTTOM}\" y2=\"{BOTTOM}\" class=\"axis\"/>{}",
         bottom_label(look.x_label)
     );
-    picture(look.title, &out)
+    legend.picture(look.title, &out)
 }
 
 fn tick(x: f64, text: &str) -> String {
+    // A long name under the edge stays within the picture.
+    let middle = x.min(WIDTH - LETTER * text.chars().count() as f64 / 2.0);
     format!(
         "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{BOTTOM}\" y2=\"{:.1}\" class=\"axis\"/>\
-         <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" class=\"soft\">{}</text>",
+         <text x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\" class=\"soft\">{}</text>",
         BOTTOM + 4.0,
         BOTTOM + 18.0,
         escape(text)

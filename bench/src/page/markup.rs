@@ -4,15 +4,20 @@ use std::fmt::Write as _;
 
 use super::scale::Scale;
 
-/// Width and height of every plot, in its own units.
-pub(super) const WIDTH: f64 = 540.0;
-pub(super) const HEIGHT: f64 = 340.0;
+/// Width and height of every plot, in its own units, which are a phone's or a little smaller: what is
+/// written in it can be read there.
+pub(super) const WIDTH: f64 = 420.0;
+pub(super) const HEIGHT: f64 = 320.0;
 /// Where the plotting area ends.
-pub(super) const LEFT: f64 = 58.0;
-pub(super) const RIGHT: f64 = WIDTH - 14.0;
+pub(super) const LEFT: f64 = 56.0;
+pub(super) const RIGHT: f64 = WIDTH - 12.0;
 pub(super) const BOTTOM: f64 = HEIGHT - 46.0;
 /// A letter of the plots' font is about so wide.
-const LETTER: f64 = 6.9;
+pub(super) const LETTER: f64 = 7.4;
+/// The height of a row of the key, and how many rows fit above the plotting area. With more the picture is
+/// higher, and the plotting area as large as ever.
+const ROW: f64 = 19.0;
+const ROWS: f64 = 2.0;
 /// How many colours there are.
 const COLOURS: usize = 7;
 
@@ -51,7 +56,7 @@ pub(super) fn short(number: f64) -> String {
     }
 }
 
-/// A key to the colours: names in rows, and under them where the plotting area may begin.
+/// A key to the colours: names in rows above the plotting area.
 pub(super) struct Legend {
     svg: String,
     x: f64,
@@ -67,7 +72,7 @@ impl Legend {
     fn entry(&mut self, name: &str, draw: impl Fn(f64, f64) -> String) {
         let width = 26.0 + LETTER * name.chars().count() as f64 + 12.0;
         if self.x + width > RIGHT + 8.0 && self.x > LEFT {
-            (self.x, self.y) = (LEFT - 44.0, self.y + 19.0);
+            (self.x, self.y) = (LEFT - 44.0, self.y + ROW);
         }
         let (x, y) = (self.x, self.y);
         self.svg.push_str(&draw(x, y - 4.5));
@@ -95,10 +100,26 @@ impl Legend {
         });
     }
 
-    /// The drawing, and the top of what is under it.
-    pub(super) fn end(self) -> (String, f64) {
+    /// Where the plotting area begins.
+    pub(super) fn top(&self) -> f64 {
         let top = if self.svg.is_empty() { 14.0 } else { self.y + 14.0 };
-        (self.svg, top)
+        top - self.above()
+    }
+
+    /// By how much the picture is higher than others.
+    fn above(&self) -> f64 {
+        (self.y - 16.0 - (ROWS - 1.0) * ROW).max(0.0)
+    }
+
+    /// The picture with what was drawn in and around the plotting area.
+    pub(super) fn picture(&self, title: &str, drawn: &str) -> String {
+        let above = self.above();
+        let (height, title) = (HEIGHT + above, escape(title));
+        format!(
+            "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">{}\
+             <g transform=\"translate(0 {above})\">{drawn}</g></svg>",
+            self.svg
+        )
     }
 }
 
@@ -142,14 +163,6 @@ pub(super) fn bottom_label(label: &str) -> String {
     format!(
         "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" class=\"soft\">{}</text>",
         escape(label)
-    )
-}
-
-/// The picture around what was drawn.
-pub(super) fn picture(title: &str, drawn: &str) -> String {
-    format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{drawn}</svg>",
-        escape(title)
     )
 }
 

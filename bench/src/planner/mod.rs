@@ -5,7 +5,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`Forecast`] | one protocol, one leader, some replicas: closed forms, exact without load |
-//! | [`Contention`] | how often a workload's commands conflict, and what that costs EPaxos |
+//! | [`Contention`] | how often a workload's commands conflict |
 //! | [`Plan`] | all forecasts of a set, ranked, and a recommendation for each workload with its reason |
 //!
 //! The forms are held against the simulated engine in tests: exactly where nothing conflicts, and with
@@ -15,6 +15,6 @@ mod contention;
 mod forecast;
 mod plan;
 
-pub use contention::{Contention, Loaded};
+pub use contention::Contention;
 pub use forecast::{Down, Forecast};
 pub use plan::{Plan, PlanError, Recommendation};

@@ -1,15 +1,16 @@
 //! All ways to run a group in a set of cities, ranked, and what to take for which workload.
 
-use panchayat::topology::NotFound;
+use panchayat::topology::prospect::{Demand, Prospect, Way, prospects};
+use panchayat::topology::{Matrix, NotFound};
 use panchayat::{
-    FastPaxosChoice, Leader, Learning, MultiPaxosChoice, ProtocolChoice, ProtocolError, Quorums,
-    Topology,
+    AdaptiveChoice, FastPaxosChoice, Leader, Learning, MultiPaxosChoice, ProtocolChoice,
+    ProtocolError, Topology,
 };
 use serde::Serialize;
 use thiserror::Error;
 
 use super::contention::Contention;
-use super::forecast::{Forecast, mean};
+use super::forecast::Forecast;
 use crate::workload::{Kind, Workload, WorkloadError};
 
 /// Most cities whose choices of replicas are all looked at: 2^n of them.
@@ -47,7 +48,7 @@ pub struct Recommendation {
     pub epaxos_slow_share: f64,
     /// Multi-Paxos', led from the best city.
     pub multipaxos_ms: f64,
-    /// Fast Paxos' without collisions.
+    /// Fast Paxos', with the collisions that are to be expected.
     pub fastpaxos_ms: f64,
     /// The protocol.
     pub protocol: String,
@@ -55,6 +56,8 @@ pub struct Recommendation {
     pub leader: Option<String>,
     /// Why.
     pub reason: String,
+    /// What a group set to `adaptive` would do, begun with EPaxos.
+    pub adaptive: String,
 }
 
 /// Why there is no plan.
@@ -125,70 +128,82 @@ impl Plan {
         let mut recommendations = Vec::with_capacity(kinds.len());
         for kind in kinds {
             let contention = Contention::of(&Workload::of(*kind, &kind.shape(), 1)?);
-            let fast = Quorums::for_replicas(n).map_err(ProtocolError::from)?.fast();
-            let rate = rate_per_s / n as f64;
-            let loaded = (0..n).filter_map(|city| contention.epaxos(&matrix, city, fast, rate));
-            let loaded: Vec<_> = loaded.collect();
-            let execute = mean(&loaded.iter().map(|city| city.execute_ms).collect::<Vec<_>>());
-            let slow = mean(&loaded.iter().map(|city| city.slow_share).collect::<Vec<_>>());
-            recommendations.push(plan.recommend(*kind, contention, execute, slow));
+            let demand = Demand {
+                rates_per_s: vec![rate_per_s / n as f64; n],
+                conflict_share: contention.share,
+                collisions: None,
+                alive: vec![true; n],
+            };
+            // What the members of an adaptive group would come to if they measured this.
+            let ways = prospects(&matrix, AdaptiveChoice::default().sizes(n)?, &demand);
+            recommendations.push(recommend(*kind, contention, &matrix, &ways));
         }
         Ok(Self { recommendations, ..plan })
     }
+}
 
-    fn best(&self, protocol: &str) -> Option<&Forecast> {
-        self.all_cities.iter().find(|forecast| forecast.protocol == protocol)
-    }
-
-    fn recommend(
-        &self,
-        kind: Kind,
-        contention: Contention,
-        epaxos_ms: f64,
-        slow_share: f64,
-    ) -> Recommendation {
-        let of = |protocol| self.best(protocol).map_or(f64::INFINITY, |best| best.mean_ms);
-        let (multipaxos_ms, fastpaxos_ms) = (of("multipaxos"), of("fastpaxos"));
-        let leader = self.best("multipaxos").and_then(|best| best.leader.clone());
-        let city = leader.as_deref().unwrap_or("the best city");
-        let share = contention.share * 100.0;
-        let led = epaxos_ms > multipaxos_ms * (1.0 + EQUAL);
-        let reason = if led {
-            format!(
-                "of two commands {share:.2} % conflict, so {:.0} % of EPaxos' take a second round and \
-                 others wait for them: {epaxos_ms:.1} ms on average against {multipaxos_ms:.1} in one \
-                 line led from {city}",
-                slow_share * 100.0
-            )
-        } else if multipaxos_ms > epaxos_ms * (1.0 + EQUAL) {
-            format!(
-                "of two commands only {share:.2} % conflict, so nearly all are decided by the nearest \
-                 majority: {epaxos_ms:.1} ms on average against {multipaxos_ms:.1} by way of {city}"
-            )
-        } else {
-            format!(
-                "both take about {epaxos_ms:.1} ms on average ({share:.2} % of pairs conflict), and \
-                 without a leader there is none to lose: under Multi-Paxos the loss of {city} means \
-                 silence until another leads"
-            )
-        };
-        let fast = match fastpaxos_ms > epaxos_ms {
-            true => format!(
-                "; Fast Paxos needs {fastpaxos_ms:.1} ms even without collisions, for its larger quorum"
-            ),
-            false => String::new(),
-        };
-        Recommendation {
-            workload: kind.to_string(),
-            conflict_share: contention.share,
-            epaxos_ms,
-            epaxos_slow_share: slow_share,
-            multipaxos_ms,
-            fastpaxos_ms,
-            protocol: if led { "multipaxos" } else { "epaxos" }.to_owned(),
-            leader: leader.filter(|_| led),
-            reason: reason + &fast,
+/// What to take for a workload, of the `ways` there are.
+fn recommend(
+    kind: Kind,
+    contention: Contention,
+    matrix: &Matrix,
+    ways: &[Prospect],
+) -> Recommendation {
+    let best = |is: fn(&Way) -> bool| ways.iter().find(|prospect| is(&prospect.way));
+    let ms = |found: Option<&Prospect>| found.map_or(f64::INFINITY, |best| best.mean_us / 1e3);
+    let epaxos = best(|way| *way == Way::EPaxos);
+    let multipaxos = best(|way| matches!(way, Way::MultiPaxos { .. }));
+    let fastpaxos = best(|way| matches!(way, Way::FastPaxos { .. }));
+    let (epaxos_ms, multipaxos_ms, fastpaxos_ms) = (ms(epaxos), ms(multipaxos), ms(fastpaxos));
+    let slow_share = epaxos.map_or(1.0, |epaxos| epaxos.slow_share);
+    let leader = multipaxos.and_then(|best| best.way.named(matrix).leader).map(str::to_owned);
+    let city = leader.as_deref().unwrap_or("the best city");
+    let share = contention.share * 100.0;
+    let led = epaxos_ms > multipaxos_ms * (1.0 + EQUAL);
+    let reason = if led {
+        format!(
+            "of two commands {share:.2} % conflict, so {:.0} % of EPaxos' take a second round and \
+             others wait for them: {epaxos_ms:.1} ms on average against {multipaxos_ms:.1} in one \
+             line led from {city}",
+            slow_share * 100.0
+        )
+    } else if multipaxos_ms > epaxos_ms * (1.0 + EQUAL) {
+        format!(
+            "of two commands only {share:.2} % conflict, so nearly all are decided by the nearest \
+             majority: {epaxos_ms:.1} ms on average against {multipaxos_ms:.1} by way of {city}"
+        )
+    } else {
+        format!(
+            "both take about {epaxos_ms:.1} ms on average ({share:.2} % of pairs conflict), and \
+             without a leader there is none to lose: under Multi-Paxos the loss of {city} means \
+             silence until another leads"
+        )
+    };
+    let fast = match fastpaxos_ms > epaxos_ms {
+        true => {
+            format!("; Fast Paxos needs {fastpaxos_ms:.1} ms, for its larger quorum and collisions")
         }
+        false => String::new(),
+    };
+    let gain = AdaptiveChoice::GAIN_PERCENT;
+    let adaptive = match ways.first() {
+        Some(best) if best.mean_us / 1e3 <= epaxos_ms * (1.0 - f64::from(gain) / 100.0) => {
+            let (to, ms) = (best.way.named(matrix), best.mean_us / 1e3);
+            format!("moves to {to}: {ms:.1} ms, more than {gain} % less than EPaxos")
+        }
+        _ => format!("stays with EPaxos: nothing promises {gain} % less"),
+    };
+    Recommendation {
+        workload: kind.to_string(),
+        conflict_share: contention.share,
+        epaxos_ms,
+        epaxos_slow_share: slow_share,
+        multipaxos_ms,
+        fastpaxos_ms,
+        protocol: if led { "multipaxos" } else { "epaxos" }.to_owned(),
+        leader: leader.filter(|_| led),
+        reason: reason + &fast,
+        adaptive,
     }
 }
 

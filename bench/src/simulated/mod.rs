@@ -7,11 +7,12 @@
 mod geography;
 
 use panchayat::topology::{Matrix, NotFound};
-use panchayat::{ProtocolChoice, ProtocolError, ReplicaId, Topology, configured};
+use panchayat::{ChangeError, ProtocolChoice, ProtocolError, ReplicaId, Topology, configured};
 use panchayat_epaxos::EPaxos;
+
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
-use panchayat_sim::lab::{self, Event, Lane, Line, Load, Outcome, Pace, Setting};
+use panchayat_sim::lab::{self, Epochs, Event, Lane, Line, Load, Outcome, Pace, Setting};
 use thiserror::Error;
 
 pub use geography::{Machine, lines};
@@ -42,6 +43,9 @@ pub enum SimulatedError {
     /// The protocol does not fit the set.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
+    /// There can be no such group.
+    #[error(transparent)]
+    Group(#[from] ChangeError),
 }
 
 impl Cluster {
@@ -128,7 +132,7 @@ impl Cluster {
     /// Runs it under `load`.
     ///
     /// # Errors
-    /// [`SimulatedError::Protocol`].
+    /// [`SimulatedError`].
     pub fn run(&self, load: &mut impl Load) -> Result<Outcome, SimulatedError> {
         let matrix = &self.matrix;
         let seats = || (0..matrix.len()).map(|seat| ReplicaId(seat as u8));
@@ -163,6 +167,12 @@ impl Cluster {
                     config
                 };
                 lab::run::<FastPaxos>(setting, seeded, load)
+            }
+            ProtocolChoice::Adaptive(_) => {
+                let configs = seats().map(|seat| configured::epochs(&self.protocol, seat, matrix));
+                let configs = configs.collect::<Result<Vec<_>, _>>()?;
+                // What is left to chance of its protocols follows from the epoch alone.
+                lab::run::<Epochs>(setting, |seat, _| configs[seat.index()].clone(), load)
             }
             other => unreachable!("{other} is not in this library"),
         })

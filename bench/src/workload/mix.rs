@@ -13,10 +13,23 @@ use super::Stream;
 pub(super) const HOT_KEY: &[u8] = b"hot";
 
 pub(super) fn command(stream: &mut Stream) -> KvCommand {
-    let key = if stream.unit() < stream.workload.conflict_share {
-        Bytes::from_static(HOT_KEY)
-    } else {
-        Bytes::copy_from_slice(&stream.draw().to_be_bytes())
-    };
+    match stream.unit() < stream.workload.conflict_share {
+        true => hot(stream),
+        false => cold(stream),
+    }
+}
+
+/// On the common key.
+pub(super) fn hot(stream: &mut Stream) -> KvCommand {
+    write(Bytes::from_static(HOT_KEY), stream)
+}
+
+/// On another one.
+pub(super) fn cold(stream: &mut Stream) -> KvCommand {
+    let key = Bytes::copy_from_slice(&stream.draw().to_be_bytes());
+    write(key, stream)
+}
+
+fn write(key: Bytes, stream: &Stream) -> KvCommand {
     KvCommand::One(KvOp::Mix { key, salt: stream.salt.clone() })
 }

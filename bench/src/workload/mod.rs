@@ -27,6 +27,9 @@ mod tatkal;
 mod upi;
 mod ycsb;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use bytes::Bytes;
 use panchayat::kv::{KvCommand, VALUE_BYTES_MAX};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -45,7 +48,12 @@ pub struct Workload {
     conflict_share: f64,
     payload_bytes: usize,
     seed: u64,
+    /// While a rush lasts, the share of commands on one common key, in percent.
+    rush: Arc<AtomicU8>,
 }
+
+/// No rush.
+const CALM: u8 = u8::MAX;
 
 /// The commands of one client, without end.
 #[derive(Clone, Debug)]
@@ -95,7 +103,8 @@ impl Workload {
             return Err(WorkloadError::Payload(payload_bytes));
         }
         let conflict_share = conflict_percent / 100.0;
-        Ok(Self { kind: Kind::Mix, keys, conflict_share, payload_bytes, seed })
+        let rush = Arc::new(AtomicU8::new(CALM));
+        Ok(Self { kind: Kind::Mix, keys, conflict_share, payload_bytes, seed, rush })
     }
 
     /// A workload of this kind and shape.
@@ -113,6 +122,12 @@ impl Workload {
         self.kind
     }
 
+    /// From now on `percent` % of all clients' commands write one common key, as those of a `mix` would;
+    /// with `None` they are what they were.
+    pub fn rush(&self, percent: Option<u8>) {
+        self.rush.store(percent.map_or(CALM, |percent| percent.min(100)), Ordering::Relaxed);
+    }
+
     /// The commands of the client with this number. The same seed and number give the same.
     pub fn stream(&self, client: u64) -> Stream {
         let mixed = self.seed ^ client.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -127,6 +142,13 @@ impl Stream {
     /// The next command.
     pub fn command(&mut self) -> KvCommand {
         self.step += 1;
+        match self.workload.rush.load(Ordering::Relaxed) {
+            CALM => {}
+            percent if self.unit() * 100.0 < f64::from(percent) => return mix::hot(self),
+            // None of the others writes that key.
+            _ if self.workload.kind == Kind::Mix => return mix::cold(self),
+            _ => {}
+        }
         match self.workload.kind {
             Kind::Mix => mix::command(self),
             Kind::Upi => upi::command(self),

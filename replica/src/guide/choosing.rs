@@ -9,6 +9,11 @@
 //! | reads | of one key by a quorum, of more ordered like commands | by read index or lease, without a place in the log | ordered like commands |
 //! | suits | payments, profiles, carts: clients everywhere, few conflicts | order books, counters with answers, one hot key | rare single decisions |
 //!
+//! [`Adaptive`](crate::ProtocolChoice::Adaptive) lets the members choose: they measure who asks for how much, how
+//! many of the commands conflict or collide, and who answers, and move when another protocol or leader
+//! promises enough less for several seconds, without losing a command. The log has a line with the numbers
+//! behind every move; `panchayat plan` says what a group would do under a given load.
+//!
 //! When in doubt begin with EPaxos, and measure with `panchayat geo` on a topology with your
 //! distances. All members of a workload must be started with the same choice; another one is a
 //! [change](super::membership) while it runs.

@@ -205,7 +205,11 @@ fn agreed(
 ) -> Result<String, StartError> {
     let config = protocol.config(ReplicaId(0), cluster, limits)?;
     let nodes: Vec<_> = cluster.members.iter().map(|member| member.node.0.to_string()).collect();
-    Ok(format!("{} among nodes {}", terms(&config), nodes.join(", ")))
+    let adaptive = match protocol {
+        ProtocolChoice::Adaptive(_) => "adaptive, at first ",
+        _ => "",
+    };
+    Ok(format!("{adaptive}{} among nodes {}", terms(&config), nodes.join(", ")))
 }
 
 fn thread_name(site: &Site, workload: &Workload) -> String {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
 use panchayat_consensus::{NodeId, REPLICAS_MAX, ReplicaId, ReplicaSet};
-use panchayat_epochs::{Epoch, EpochError, Epochs};
+use panchayat_epochs::{Epoch, EpochError, Epochs, Member};
 
 use super::contact::{self, Contact, NAME_BYTES_MAX};
 use super::error::ChangeError;
 use super::roster;
 use crate::cluster::Cluster;
 use crate::limits::Limits;
-use crate::protocol::{ProtocolChoice, choice_of};
+use crate::protocol::{ProtocolChoice, ProtocolError, choice_of};
 
 /// A node that is to become a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,12 @@ impl Change {
         self
     }
 
-    /// Commands are ordered by `protocol`.
+    /// Whether the group is to choose its protocol by itself.
+    pub(crate) fn makes_adaptive(&self) -> bool {
+        matches!(self.protocol, Some(ProtocolChoice::Adaptive(_)))
+    }
+
+    /// Commands are ordered by `protocol`. An adaptive one begins with what orders them now.
     pub fn protocol(mut self, protocol: ProtocolChoice) -> Self {
         self.protocol = Some(protocol);
         self
@@ -171,25 +176,74 @@ pub(crate) fn next_epoch(
         }
         members.push(contact.at(place, node));
     }
-    let protocol = change.protocol.clone().unwrap_or_else(|| choice_of(epoch));
+    let protocol = match (&change.protocol, choice_of(epoch)) {
+        (None, current) => current,
+        (Some(ProtocolChoice::Adaptive(adaptive)), current) => {
+            ProtocolChoice::Adaptive(adaptive.at(&current))
+        }
+        (Some(other), _) => other.clone(),
+    };
     if members == epoch.members && protocol == choice_of(epoch) {
         return Ok(None);
     }
-    let next = epoch.next(protocol.order(), protocol.parameters(), members);
-    epochs.check_next(&next)?;
     // Whoever comes has no state yet, and whoever is dead may not come back to take it on.
-    let have_state = epochs.reached().iter().filter(|place| alive.contains(*place));
-    let have_state = have_state.filter(|place| next.places().contains(*place)).count();
-    if have_state < next.slow_quorum() {
-        let (needed, members) = (next.slow_quorum(), next.members.len());
-        return Err(ChangeError::TooFewAlive { alive: have_state, needed, members });
+    let alive_of = |places: ReplicaSet| {
+        let places = members.iter().map(|member| member.place).filter(|at| places.contains(*at));
+        places.filter(|at| alive.contains(*at)).count()
+    };
+    let (alive, heard) = (alive_of(epochs.reached()), alive_of(epoch.places()));
+    let next = Next { began, epoch, members: &members, alive, heard, limits };
+    let protocol = next.able(protocol);
+    let opens = next.epoch_under(&protocol);
+    epochs.check_next(&opens)?;
+    check_names(&roster(began, &opens))?;
+    next.check(&protocol)?;
+    Ok(Some(opens))
+}
+
+/// Who would be members next.
+struct Next<'a> {
+    began: &'a Cluster,
+    epoch: &'a Epoch,
+    members: &'a [Member],
+    /// How many of them are heard and have the state.
+    alive: usize,
+    /// How many of them are heard and have it, or will once they have said so: members already.
+    heard: usize,
+    limits: &'a Limits,
+}
+
+impl Next<'_> {
+    fn epoch_under(&self, protocol: &ProtocolChoice) -> Epoch {
+        self.epoch.next(protocol.order(), protocol.parameters(), self.members.to_vec())
     }
-    let cluster = roster(began, &next);
-    check_names(&cluster)?;
-    for seat in 0..cluster.members.len() as u8 {
-        protocol.config(ReplicaId(seat), &cluster, limits)?;
+
+    /// How many of them `protocol` needs, if they can run it.
+    fn needed(&self, protocol: &ProtocolChoice) -> Result<usize, ProtocolError> {
+        let cluster = roster(self.began, &self.epoch_under(protocol));
+        protocol.check(&cluster, self.limits)?;
+        protocol.quorum(self.members.len())
     }
-    Ok(Some(next))
+
+    /// Whether they can run `protocol`, and enough of them are there for it.
+    fn check(&self, protocol: &ProtocolChoice) -> Result<(), ChangeError> {
+        let (alive, members) = (self.alive, self.members.len());
+        let needed = self.needed(protocol)?;
+        if alive < needed {
+            return Err(ChangeError::TooFewAlive { alive, needed, members });
+        }
+        Ok(())
+    }
+
+    /// An adaptive group whose next members cannot go on as it does now, because its leader goes, say, has to
+    /// choose anew, and begins with EPaxos.
+    fn able(&self, protocol: ProtocolChoice) -> ProtocolChoice {
+        let ProtocolChoice::Adaptive(adaptive) = &protocol else { return protocol };
+        let anew = ProtocolChoice::Adaptive(adaptive.anew());
+        // Who has yet to say that it has come to an epoch will: that is no reason.
+        let can = |choice| self.needed(choice).is_ok_and(|needed| self.heard >= needed);
+        if !can(&protocol) && can(&anew) { anew } else { protocol }
+    }
 }
 
 fn check_names(cluster: &Cluster) -> Result<(), ChangeError> {
@@ -248,108 +302,4 @@ impl Decode for Change {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use panchayat_consensus::wire::{from_bytes, to_bytes};
-    use panchayat_consensus::{ClusterId, Effects, EpochNumber, Input, Now, Protocol, Span};
-    use panchayat_epochs::{Config, Message, Timing};
-    use panchayat_topology::Topology;
-
-    use super::*;
-    use crate::protocol::{Hosting, Leader, MultiPaxosChoice};
-
-    const ID: ClusterId = ClusterId(1);
-
-    fn addr(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
-    }
-
-    fn india() -> Cluster {
-        let matrix = Topology::builtin().matrix("india3").unwrap();
-        Cluster::of_sites(ID, &matrix, &[addr(1), addr(2), addr(3)])
-    }
-
-    fn led_from(city: &str) -> ProtocolChoice {
-        let leader = Leader::At(city.to_owned());
-        ProtocolChoice::MultiPaxos(MultiPaxosChoice { leader, ..Default::default() })
-    }
-
-    fn group(protocol: &ProtocolChoice) -> Epochs {
-        let config = Config {
-            place: ReplicaId(0),
-            node: NodeId(1),
-            founding: Some(founding(&india(), protocol).unwrap()),
-            openings: Arc::new(Hosting { began: india(), limits: Limits::default() }),
-            timing: Timing::for_rtt(Span::from_ms(40)),
-        };
-        let (now, mut effects) = (Now::default(), Effects::default());
-        let mut group = Epochs::restore(config, [], now, &mut effects);
-        for place in 1..3 {
-            let message = Message::Reached { epoch: EpochNumber(1) };
-            group.step(now, Input::Receive { from: ReplicaId(place), message }, &mut effects);
-        }
-        group
-    }
-
-    fn chennai() -> Newcomer {
-        let far = |ms| Duration::from_millis(ms);
-        let chennai = Newcomer::new("chennai", NodeId(4), addr(4));
-        chennai.round_trip(NodeId(1), far(25)).round_trip(NodeId(2), far(43))
-    }
-
-    fn next(group: &Epochs, change: &Change) -> Result<Option<Epoch>, ChangeError> {
-        next_epoch(group, &india(), change, ReplicaSet::all(3), &Limits::default())
-    }
-
-    #[test]
-    fn the_members_of_an_epoch_are_who_was_asked_for_and_as_far_as_was_told() {
-        let group = group(&ProtocolChoice::EPaxos);
-        let change = Change::new().add_member(chennai()).remove_member(NodeId(2));
-        assert_eq!(from_bytes::<Change>(to_bytes(&change)), Ok(change.clone()));
-        let epoch = next(&group, &change).unwrap().unwrap();
-        let cluster = roster(&india(), &epoch);
-        let names: Vec<_> = cluster.members.iter().map(|member| &*member.name).collect();
-        assert_eq!(names, ["mumbai", "bangalore", "chennai"]);
-        assert_eq!(cluster.members[2].addr, addr(4));
-        let ms = |from: usize, to: usize| cluster.round_trips[from][to].as_millis();
-        assert_eq!((ms(0, 1), ms(0, 2), ms(2, 0)), (24, 25, 25));
-        assert_eq!(ms(1, 2), 25, "nobody told: the longest between those who are left");
-    }
-
-    #[test]
-    fn what_is_there_already_changes_nothing() {
-        let group = group(&led_from("delhi"));
-        let mumbai = Newcomer::new("mumbai", NodeId(1), addr(1));
-        let same =
-            Change::new().add_member(mumbai).remove_member(NodeId(9)).protocol(led_from("delhi"));
-        assert_eq!(next(&group, &same), Ok(None));
-        let moved = Change::new().add_member(Newcomer::new("mumbai", NodeId(1), addr(7)));
-        let epoch = next(&group, &moved).unwrap().unwrap();
-        assert_eq!(roster(&india(), &epoch).members[0].addr, addr(7));
-        let switched = next(&group, &Change::new().protocol(ProtocolChoice::EPaxos));
-        assert_eq!(choice_of(&switched.unwrap().unwrap()), ProtocolChoice::EPaxos);
-    }
-
-    #[test]
-    fn what_cannot_follow_is_refused_with_what_to_do_instead() {
-        let group = group(&led_from("delhi"));
-        let refused = |change: Change| next(&group, &change).unwrap_err().to_string();
-        let text = refused(Change::new().remove_member(NodeId(2)));
-        assert!(text.contains("3 to 16"), "{text}");
-        let text = refused(Change::new().add_member(chennai()).remove_member(NodeId(2)));
-        assert!(
-            text.contains("delhi, which should lead") && text.contains("same change"),
-            "{text}"
-        );
-        let text = refused(Change::new().add_member(Newcomer::new("delhi", NodeId(4), addr(4))));
-        assert!(text.contains("another member has it"), "{text}");
-        let text = refused(Change::new().add_member(Newcomer::new("pune", NodeId(17), addr(4))));
-        assert!(text.contains("take node-4"), "{text}");
-        let everybody =
-            Change::new().add_member(chennai()).remove_member(NodeId(1)).remove_member(NodeId(2));
-        assert!(refused(everybody).contains("3 to 16"));
-        let text = refused(Change::new().protocol(led_from("paris")));
-        assert!(text.contains("paris"), "{text}");
-    }
-}
+mod tests;

@@ -41,7 +41,8 @@ pub enum ChangeError {
     /// With these members nothing could be decided for now: too few of them are alive and have the state.
     #[error(
         "of {members} members only {alive} would be alive and have the state, and {needed} are needed to \
-         decide anything: wait until newcomers have it, or replace the dead in the same change"
+         decide anything: wait until newcomers have it, replace the dead in the same change, or say there a \
+         protocol or quorums that fewer can run"
     )]
     TooFewAlive {
         /// Members of the next epoch that are not suspected here and have said that they have the state.
@@ -50,6 +51,23 @@ pub enum ChangeError {
         needed: usize,
         /// How many there would be.
         members: usize,
+    },
+    /// A member runs a program that does not know what is asked for.
+    #[error(
+        "{node} runs an older program, which does not know adaptive groups: upgrade all members first"
+    )]
+    TooOld {
+        /// The member.
+        node: NodeId,
+    },
+    /// Of a member nobody knows what program it runs.
+    #[error(
+        "there is no link to {node} just now, so nobody knows whether its program is new enough: try again \
+         when all members are connected"
+    )]
+    UnknownProgram {
+        /// The member.
+        node: NodeId,
     },
     /// This replica is no member: ask one that is.
     #[error("this replica is no member of the group, or has not caught up: ask another one")]

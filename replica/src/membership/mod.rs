@@ -7,6 +7,7 @@
 //! | `make` | the change, tried until it is made or cannot be |
 //! | `directory` | who is at which place, for a replica's thread |
 //! | `peers` | the peers that the workloads of a replica need, together |
+//! | `program` | whether all members' programs know what is asked for |
 //! | `view` | members and protocol, for people and programs |
 
 mod change;
@@ -15,6 +16,7 @@ mod directory;
 mod error;
 mod make;
 mod peers;
+mod program;
 mod view;
 
 /// The members of now, shared with those who want to know.
@@ -28,4 +30,5 @@ pub(crate) use directory::Directory;
 pub use error::ChangeError;
 pub(crate) use make::make;
 pub(crate) use peers::Peers;
+pub(crate) use program::check_programs;
 pub use view::{GroupView, MemberView, Standing};

@@ -3,11 +3,17 @@
 //!
 //! Everything follows from the round trips, as when a cluster is started over them.
 
-use panchayat_consensus::{ReplicaId, Span};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use panchayat_consensus::{ClusterId, ReplicaId, Span};
+use panchayat_epochs::Timing;
 use panchayat_topology::Matrix;
 
-use super::{FastPaxosChoice, MultiPaxosChoice, ProtocolError};
+use super::{FastPaxosChoice, Hosting, MultiPaxosChoice, ProtocolChoice, ProtocolError};
+use crate::cluster::Cluster;
 use crate::limits::Limits;
+use crate::membership::{ChangeError, founding};
 
 /// EPaxos at `seat`.
 ///
@@ -42,6 +48,30 @@ pub fn fastpaxos(
     round_trips: &Matrix,
 ) -> Result<panchayat_fastpaxos::Config, ProtocolError> {
     choice.config(seat, round_trips, longest(round_trips), &Limits::default())
+}
+
+/// A replica through all epochs, that began with `choice` among the sites of `round_trips`.
+///
+/// # Errors
+/// [`ChangeError`], as starting a replica would.
+pub fn epochs(
+    choice: &ProtocolChoice,
+    seat: ReplicaId,
+    round_trips: &Matrix,
+) -> Result<panchayat_epochs::Config, ChangeError> {
+    // Nobody is dialled.
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let addrs = vec![nowhere; round_trips.len()];
+    let cluster = Cluster::of_sites(ClusterId(0), round_trips, &addrs);
+    choice.check(&cluster, &Limits::default())?;
+    choice.config(seat, &cluster, &Limits::default())?;
+    Ok(panchayat_epochs::Config {
+        place: seat,
+        node: cluster.members[seat.index()].node,
+        founding: Some(founding(&cluster, choice)?),
+        timing: Timing::for_rtt(cluster.longest_round_trip()),
+        openings: Arc::new(Hosting { began: cluster, limits: Limits::default() }),
+    })
 }
 
 /// How long a peer may be silent before it is suspected.

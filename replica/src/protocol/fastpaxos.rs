@@ -55,6 +55,18 @@ impl FastPaxosChoice {
         Ok(config)
     }
 
+    /// How many it takes to elect a coordinator and to accept in its rounds.
+    pub(super) fn classic(&self, n: usize) -> Result<usize, ProtocolError> {
+        let sizes = self.sizes(n)?;
+        Ok(sizes.q1().max(sizes.classic()))
+    }
+
+    /// Its fast and its classic quorum in a group of `n`.
+    pub(super) fn prospect(&self, n: usize) -> Result<(usize, usize), ProtocolError> {
+        let sizes = self.sizes(n)?;
+        Ok((sizes.fast(), sizes.classic()))
+    }
+
     fn sizes(&self, n: usize) -> Result<FastQuorums, ProtocolError> {
         // A group of the size that every protocol needs.
         Quorums::for_replicas(n)?;

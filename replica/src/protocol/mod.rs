@@ -4,6 +4,7 @@
 //! [epochs](panchayat_epochs). What is left is here: how the configuration of an epoch's protocol
 //! follows from its members and the limits, and what all members must agree on.
 
+mod adaptive;
 pub mod configured;
 mod epaxos;
 mod error;
@@ -21,6 +22,7 @@ use panchayat_topology::Matrix;
 
 use crate::cluster::Cluster;
 
+pub use adaptive::AdaptiveChoice;
 pub use error::ProtocolError;
 pub use fastpaxos::FastPaxosChoice;
 pub use leader::Leader;
@@ -44,15 +46,31 @@ pub enum ProtocolChoice {
     /// collides. For single decisions from anywhere with almost no concurrency; with three members
     /// a command waits for all of them, and EPaxos is the better choice everywhere.
     FastPaxos(FastPaxosChoice),
+    /// One of the others, chosen anew by what the members measure.
+    Adaptive(AdaptiveChoice),
 }
 
 impl ProtocolChoice {
+    /// One that is chosen anew by what the members measure, EPaxos at first.
+    pub fn adaptive() -> Self {
+        Self::Adaptive(AdaptiveChoice::default())
+    }
+
+    /// What orders commands now: of an adaptive one what it has come to, as far as it says.
+    pub fn now(&self) -> &Self {
+        match self {
+            Self::Adaptive(choice) => choice.now(),
+            plain => plain,
+        }
+    }
+
     /// Its name, as it is written on a command line.
     pub fn name(&self) -> &'static str {
         match self {
             Self::EPaxos => "epaxos",
             Self::MultiPaxos(_) => "multipaxos",
             Self::FastPaxos(_) => "fastpaxos",
+            Self::Adaptive(_) => "adaptive",
         }
     }
 
@@ -66,6 +84,7 @@ impl ProtocolChoice {
             Self::EPaxos => Ok(None),
             Self::MultiPaxos(choice) => choice.preferred(round_trips).map(Some),
             Self::FastPaxos(choice) => choice.preferred(round_trips).map(Some),
+            Self::Adaptive(choice) => choice.now().leader(round_trips),
         }
     }
 
@@ -84,6 +103,7 @@ impl ProtocolChoice {
             Self::EPaxos => epaxos::commit_us(round_trips, origin),
             Self::MultiPaxos(choice) => choice.commit_us(round_trips, origin),
             Self::FastPaxos(choice) => choice.commit_us(round_trips, origin),
+            Self::Adaptive(choice) => choice.now().commit_us(round_trips, origin),
         }
     }
 
@@ -96,6 +116,7 @@ impl ProtocolChoice {
             Self::MultiPaxos(_) => 2,
             // Everybody's vote, at the same time.
             Self::FastPaxos(_) => 1,
+            Self::Adaptive(choice) => choice.now().records_per_commit(),
         }
     }
 }
@@ -106,6 +127,7 @@ impl fmt::Display for ProtocolChoice {
             Self::EPaxos => f.write_str(self.name()),
             Self::MultiPaxos(choice) => write!(f, "{}, {choice}", self.name()),
             Self::FastPaxos(choice) => write!(f, "{}, {choice}", self.name()),
+            Self::Adaptive(choice) => write!(f, "{}, {choice}", self.name()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use panchayat_consensus::{Quorums, ReplicaId, Span};
 use panchayat_multipaxos::{Config, FlexibleQuorums, Learning, Lease, Placement};
+use panchayat_topology::prospect::Led;
 use panchayat_topology::{Matrix, latency, leader};
 
 use super::leader::first;
@@ -83,13 +84,22 @@ impl MultiPaxosChoice {
         })
     }
 
-    fn placement(&self, round_trips: &Matrix) -> Result<Placement, ProtocolError> {
-        let learning = match self.learning {
+    /// What predictions need to know of it in a group of `n`.
+    pub(super) fn prospect(&self, n: usize) -> Result<Led, ProtocolError> {
+        let quorums = self.flexible(n)?;
+        Ok(Led { promise: quorums.q1(), accept: quorums.q2(), learning: self.counted_by() })
+    }
+
+    fn counted_by(&self) -> leader::Learning {
+        match self.learning {
             Learning::Origin => leader::Learning::OriginLearns,
             Learning::Leader => leader::Learning::LeaderTells,
-        };
+        }
+    }
+
+    fn placement(&self, round_trips: &Matrix) -> Result<Placement, ProtocolError> {
         let accept = self.flexible(round_trips.len())?.q2();
-        let ranking = self.leader.ranking(round_trips, accept, learning)?;
+        let ranking = self.leader.ranking(round_trips, accept, self.counted_by())?;
         Ok(match self.leader {
             Leader::At(_) => Placement::Pinned(first(&ranking)),
             Leader::Auto | Leader::AutoFor(_) => Placement::Ranked(ranking),

@@ -1,8 +1,8 @@
 //! How the protocol of an epoch is configured at a replica.
 
-use panchayat_consensus::ReplicaId;
 use panchayat_consensus::wire::{from_bytes, to_bytes};
-use panchayat_epochs::{Epoch, Openings, Order, OrderConfig};
+use panchayat_consensus::{Quorums, ReplicaId};
+use panchayat_epochs::{Advice, Epoch, Openings, Order, OrderConfig, Seen, Watch};
 
 use super::{ProtocolChoice, ProtocolError, epaxos, fastpaxos, multipaxos, round_trips};
 use crate::cluster::Cluster;
@@ -23,10 +23,20 @@ impl Openings for Hosting {
             Some(choice) => choice.config(seat, &cluster, &self.limits).map_err(|e| e.to_string()),
             None => Err("it is described in a way that is unknown here".to_owned()),
         };
-        // Whoever proposed it has tried. To go on with other quorums than the others would be unsafe.
+        // Whoever proposed it has tried (`check`). To go on with other quorums than the others would be unsafe.
         configured.unwrap_or_else(|error| {
             panic!("this program is too old for epoch {}: {error}", epoch.number.0)
         })
+    }
+
+    fn watch(&self, epoch: &Epoch) -> Option<Watch> {
+        let ProtocolChoice::Adaptive(adaptive) = chosen(epoch)? else { return None };
+        Some(adaptive.watch(roster(&self.began, epoch).longest_round_trip()))
+    }
+
+    fn advise(&self, epoch: &Epoch, seen: &[Seen]) -> Option<Advice> {
+        let ProtocolChoice::Adaptive(adaptive) = chosen(epoch)? else { return None };
+        adaptive.advise(&roster(&self.began, epoch), &self.limits, seen)
     }
 }
 
@@ -54,12 +64,39 @@ impl ProtocolChoice {
             Self::EPaxos => Order::EPaxos,
             Self::MultiPaxos(_) => Order::MultiPaxos,
             Self::FastPaxos(_) => Order::FastPaxos,
+            Self::Adaptive(choice) => choice.now().order(),
         }
     }
 
     /// As an epoch has it.
     pub(crate) fn parameters(&self) -> bytes::Bytes {
         to_bytes(self)
+    }
+
+    /// Whether the members of `cluster` can run it, now and, of an adaptive one, whenever they come to
+    /// Multi-Paxos.
+    pub(crate) fn check(&self, cluster: &Cluster, limits: &Limits) -> Result<(), ProtocolError> {
+        if let Self::Adaptive(adaptive) = self {
+            adaptive.led().check(cluster, limits)?;
+        }
+        for seat in 0..cluster.members.len() as u8 {
+            self.config(ReplicaId(seat), cluster, limits)?;
+        }
+        Ok(())
+    }
+
+    /// How many of `n` members it takes to go on whoever is lost, once this orders their commands.
+    pub(crate) fn quorum(&self, n: usize) -> Result<usize, ProtocolError> {
+        let slow = Quorums::for_replicas(n)?.slow();
+        Ok(match self {
+            Self::EPaxos => slow,
+            Self::MultiPaxos(choice) => {
+                let led = choice.prospect(n)?;
+                slow.max(led.promise).max(led.accept)
+            }
+            Self::FastPaxos(choice) => slow.max(choice.classic(n)?),
+            Self::Adaptive(choice) => choice.now().quorum(n)?,
+        })
     }
 
     /// The configuration of one replica.
@@ -86,6 +123,7 @@ impl ProtocolChoice {
                 rtt_max,
                 limits,
             )?),
+            Self::Adaptive(choice) => choice.now().config(seat, cluster, limits)?,
         })
     }
 }

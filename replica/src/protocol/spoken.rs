@@ -9,8 +9,8 @@ use super::{FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice};
 /// What is not the name of a protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "`{text}` is no protocol: `epaxos`, `multipaxos` or `fastpaxos` was expected, the last two \
-     perhaps with `leader CITY`"
+    "`{text}` is no protocol: `epaxos`, `multipaxos`, `fastpaxos` or `adaptive` was expected, the \
+     second and third perhaps with `leader CITY`"
 )]
 pub struct NoProtocol {
     text: String,
@@ -19,7 +19,7 @@ pub struct NoProtocol {
 impl FromStr for ProtocolChoice {
     type Err = NoProtocol;
 
-    /// `epaxos`, or `multipaxos` or `fastpaxos`, these perhaps with `leader CITY` or `leader auto`.
+    /// `epaxos`, `adaptive`, or `multipaxos` or `fastpaxos`, these perhaps with `leader CITY` or `leader auto`.
     fn from_str(text: &str) -> Result<Self, NoProtocol> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let leader = match words[..] {
@@ -29,6 +29,7 @@ impl FromStr for ProtocolChoice {
         };
         match words[0] {
             "epaxos" if words.len() == 1 => Ok(Self::EPaxos),
+            "adaptive" if words.len() == 1 => Ok(Self::adaptive()),
             "multipaxos" => Ok(Self::MultiPaxos(MultiPaxosChoice { leader, ..Default::default() })),
             "fastpaxos" => {
                 Ok(Self::FastPaxos(FastPaxosChoice { coordinator: leader, ..Default::default() }))
@@ -46,12 +47,13 @@ mod tests {
     fn protocols_are_read_as_they_are_written() {
         let parsed = |text: &str| text.parse::<ProtocolChoice>();
         assert_eq!(parsed("epaxos"), Ok(ProtocolChoice::EPaxos));
+        assert_eq!(parsed("adaptive"), Ok(ProtocolChoice::adaptive()));
         assert_eq!(parsed("fastpaxos"), Ok(ProtocolChoice::FastPaxos(Default::default())));
         let mumbai = Leader::At("mumbai".to_owned());
         let led = MultiPaxosChoice { leader: mumbai, ..Default::default() };
         assert_eq!(parsed(" multipaxos  leader mumbai"), Ok(ProtocolChoice::MultiPaxos(led)));
         assert_eq!(parsed("multipaxos leader auto"), parsed("multipaxos"));
-        for wrong in ["", "raft", "epaxos leader delhi", "multipaxos delhi", "fastpaxos leader"] {
+        for wrong in ["", "raft", "epaxos leader delhi", "multipaxos delhi", "adaptive leader x"] {
             let error = parsed(wrong).unwrap_err().to_string();
             assert!(error.contains(wrong) && error.contains("multipaxos"), "{error}");
         }

@@ -1,11 +1,15 @@
 //! What was chosen of a protocol, as the members of an epoch agree on it.
 
+use std::time::Duration;
+
 use panchayat_consensus::Span;
 use panchayat_consensus::wire::{Decode, DecodeError, Encode, Reader, Writer};
 use panchayat_multipaxos::{Learning, Lease};
 
-use super::{FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice};
+use super::{AdaptiveChoice, FastPaxosChoice, Leader, MultiPaxosChoice, ProtocolChoice};
 
+/// What an adaptive choice begins with. Programs before wire version 3 do not know it.
+const ADAPTIVE: u8 = 3;
 /// Most bytes of the name of a leader.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -30,35 +34,58 @@ impl Encode for ProtocolChoice {
                 coordinator.encode(out);
                 put_sizes(quorums.map(|(promise, fast, classic)| [promise, fast, classic]), out);
             }
+            Self::Adaptive(adaptive) => {
+                let (now, led, gain_percent, stay) = adaptive.parts();
+                out.put_u8(ADAPTIVE);
+                now.encode(out);
+                Self::MultiPaxos(led.clone()).encode(out);
+                out.put_u8(gain_percent);
+                out.put_varint(stay.as_micros() as u64);
+            }
         }
     }
 }
 
 impl Decode for ProtocolChoice {
     fn decode(input: &mut Reader) -> Result<Self, DecodeError> {
-        Ok(match input.u8()? {
-            0 => Self::EPaxos,
-            1 => {
-                let leader = Leader::decode(input)?;
-                let learning = if flag(input)? { Learning::Leader } else { Learning::Origin };
-                let quorums = sizes(input)?.map(|[promise, accept]| (promise, accept));
-                let lease = match flag(input)? {
-                    true => {
-                        Some(Lease { span: Span(input.varint()?), clock_error_ppm: input.u32()? })
-                    }
-                    false => None,
-                };
-                Self::MultiPaxos(MultiPaxosChoice { leader, learning, quorums, lease })
+        match input.u8()? {
+            ADAPTIVE => {
+                let tag = input.u8()?;
+                let now = plain(tag, input)?;
+                let tag = input.u8()?;
+                let led = plain(tag, input)?;
+                // The last word on Multi-Paxos is what is run now.
+                let adaptive = AdaptiveChoice::beginning_with(led).at(&now);
+                let gain_percent = input.u8()?;
+                let stay = Duration::from_micros(input.varint()?);
+                Ok(Self::Adaptive(adaptive.gain_percent(gain_percent).stay(stay)))
             }
-            2 => {
-                let coordinator = Leader::decode(input)?;
-                let quorums =
-                    sizes(input)?.map(|[promise, fast, classic]| (promise, fast, classic));
-                Self::FastPaxos(FastPaxosChoice { coordinator, quorums })
-            }
-            tag => return Err(DecodeError::UnknownTag { what: "protocol", tag }),
-        })
+            tag => plain(tag, input),
+        }
     }
+}
+
+/// A choice that stays as it is.
+fn plain(tag: u8, input: &mut Reader) -> Result<ProtocolChoice, DecodeError> {
+    Ok(match tag {
+        0 => ProtocolChoice::EPaxos,
+        1 => {
+            let leader = Leader::decode(input)?;
+            let learning = if flag(input)? { Learning::Leader } else { Learning::Origin };
+            let quorums = sizes(input)?.map(|[promise, accept]| (promise, accept));
+            let lease = match flag(input)? {
+                true => Some(Lease { span: Span(input.varint()?), clock_error_ppm: input.u32()? }),
+                false => None,
+            };
+            ProtocolChoice::MultiPaxos(MultiPaxosChoice { leader, learning, quorums, lease })
+        }
+        2 => {
+            let coordinator = Leader::decode(input)?;
+            let quorums = sizes(input)?.map(|[promise, fast, classic]| (promise, fast, classic));
+            ProtocolChoice::FastPaxos(FastPaxosChoice { coordinator, quorums })
+        }
+        tag => return Err(DecodeError::UnknownTag { what: "protocol", tag }),
+    })
 }
 
 impl Encode for Leader {
@@ -155,6 +182,12 @@ mod tests {
             ProtocolChoice::MultiPaxos(Default::default()),
             ProtocolChoice::FastPaxos(fast),
             ProtocolChoice::FastPaxos(Default::default()),
+            ProtocolChoice::adaptive(),
+            ProtocolChoice::Adaptive(
+                AdaptiveChoice::beginning_with(ProtocolChoice::MultiPaxos(Default::default()))
+                    .gain_percent(20)
+                    .stay(Duration::from_secs(3)),
+            ),
         ];
         for choice in choices {
             let bytes = to_bytes(&choice);

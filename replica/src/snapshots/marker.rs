@@ -7,6 +7,12 @@
 //! read something else into what this one says. (If everything
 //! is lost, the file with it, only the operator knows:
 //! [`Builder::has_run_before`](crate::Builder::has_run_before).)
+//!
+//! **Upgrading.** The note's format stands for the whole directory: it is one higher in a release that
+//! may write anything into journal or snapshots that the release before cannot read. The newer program
+//! reads the older note, and raises it at its first start there, durably, before it has written
+//! anything else. From then on the older program refuses the directory by the note, which it reads
+//! before all else and changes nothing; until then it may be started again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +25,12 @@ const FILE: &str = "replica";
 const RESTORED: &str = "restored";
 const FILE_BYTES_MAX: u64 = 4096;
 const FIRST_LINE: &str = "panchayat replica, format ";
-const FORMAT: u32 = 3;
+/// The format this program leaves.
+const FORMAT: u32 = 4;
+/// The oldest that it takes over: the previous release's.
+const FORMAT_OLDEST: u32 = 3;
+/// The format of the other note, about a backup: it says nothing about the directory.
+const RESTORED_FORMAT: u32 = 3;
 
 /// Why the note in a data directory is refused, or could not be left.
 #[derive(Debug, Error)]
@@ -75,8 +86,8 @@ pub enum MarkerError {
     },
     /// An older program has written it, from before the first release.
     #[error(
-        "{} is of format {found}, and this program reads {FORMAT}: begin a new cluster with a backup \
-         made by the program that wrote it", path.display()
+        "{} is of format {found}, and this program reads {FORMAT_OLDEST} and later: begin a new \
+         cluster with a backup made by the program that wrote it", path.display()
     )]
     OlderFormat {
         /// The file.
@@ -110,8 +121,8 @@ impl Note<'_> {
         }
     }
 
-    fn text(&self) -> String {
-        format!("{FIRST_LINE}{FORMAT}\n{}\n{}\n", self.owner(), self.terms)
+    fn text(&self, format: u32) -> String {
+        format!("{FIRST_LINE}{format}\n{}\n{}\n", self.owner(), self.terms)
     }
 
     fn owner(&self) -> String {
@@ -119,27 +130,41 @@ impl Note<'_> {
     }
 }
 
-/// Whether `dir` has this note.
-pub(super) fn is_there(
+/// What a directory says of the past of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// It has not run there.
+    None,
+    /// It has, under a program that left the note in this format.
+    Noted { format: u32 },
+}
+
+impl Past {
+    /// Whether the replica has run there.
+    pub(super) fn has_run(self) -> bool {
+        self != Self::None
+    }
+}
+
+/// What `dir` says, if it has this note.
+pub(super) fn read(
     backend: &dyn Backend,
     dir: &Path,
     note: &Note<'_>,
-) -> Result<bool, MarkerError> {
+) -> Result<Past, MarkerError> {
     let path = dir.join(note.file());
     let read = backend.open_to_read(&path).and_then(|file| file.read_all(FILE_BYTES_MAX));
     let bytes = match read {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Past::None),
         Err(source) => return Err(MarkerError::Io { action: "read", path, source }),
     };
     let damaged = || MarkerError::Damaged { path: path.clone() };
     let found = std::str::from_utf8(&bytes).map_err(|_| damaged())?;
-    if found == note.text() {
-        return Ok(true);
-    }
     let mut lines = found.strip_suffix('\n').ok_or_else(damaged)?.lines();
     let format = lines.next().and_then(|line| line.strip_prefix(FIRST_LINE));
     let format: u32 = format.and_then(|format| format.parse().ok()).ok_or_else(damaged)?;
+    // Before the rest, which a newer program may write differently.
     if format > FORMAT {
         return Err(MarkerError::NewerFormat { path, found: format });
     }
@@ -148,16 +173,37 @@ pub(super) fn is_there(
         let (found, expected) = (owner.to_owned(), note.owner());
         return Err(MarkerError::Other { path, found, expected });
     }
-    if format < FORMAT {
+    if format < FORMAT_OLDEST {
         return Err(MarkerError::OlderFormat { path, found: format });
     }
-    let found = lines.next().ok_or_else(damaged)?.to_owned();
-    Err(MarkerError::Terms { path, found, expected: note.terms.to_owned() })
+    let terms = lines.next().ok_or_else(damaged)?;
+    if terms != note.terms {
+        let (found, expected) = (terms.to_owned(), note.terms.to_owned());
+        return Err(MarkerError::Terms { path, found, expected });
+    }
+    if found != note.text(format) {
+        return Err(damaged());
+    }
+    Ok(Past::Noted { format })
 }
 
-/// Leaves the note, durably.
-pub(super) fn leave(backend: &dyn Backend, dir: &Path, note: &Note<'_>) -> Result<(), MarkerError> {
-    put(backend, dir, &note.file(), &note.text())
+/// Leaves the note as this program writes it, durably: from then on no older program reads the
+/// directory.
+pub(super) fn leave(
+    backend: &dyn Backend,
+    dir: &Path,
+    note: &Note<'_>,
+    past: Past,
+) -> Result<(), MarkerError> {
+    match past {
+        // It may have got its name just before its program died, and the name may not be durable.
+        Past::Noted { format: FORMAT } => backend.sync_dir(dir).map_err(|source| MarkerError::Io {
+            action: "sync directory",
+            path: dir.into(),
+            source,
+        }),
+        Past::None | Past::Noted { .. } => put(backend, dir, &note.file(), &note.text(FORMAT)),
+    }
 }
 
 /// Notes, durably, that the snapshot with this checksum was put into `dir` from a backup, as the
@@ -185,7 +231,7 @@ pub(super) fn is_restored(
 }
 
 fn restored_text(checksum: u128) -> String {
-    format!("panchayat restored state, format {FORMAT}\n{checksum:032x}\n")
+    format!("panchayat restored state, format {RESTORED_FORMAT}\n{checksum:032x}\n")
 }
 
 /// Writes a small file beside, then gives it its name.
@@ -219,23 +265,30 @@ mod tests {
 
     const NOTE: Note<'_> =
         Note { group: GroupId(1), cluster: ClusterId(7), node: NodeId(1), terms: "as agreed" };
+    const NOW: Past = Past::Noted { format: FORMAT };
+    const BEFORE: Past = Past::Noted { format: FORMAT_OLDEST };
 
-    #[test]
-    fn a_note_survives_power_loss_and_is_of_one_node_only() {
+    fn disk() -> (MemoryDisk, &'static Path) {
         let (disk, dir) = (MemoryDisk::default(), Path::new("/data"));
         disk.create_dir(dir).unwrap();
         disk.sync_dir(Path::new("/")).unwrap();
-        assert!(!is_there(&disk, dir, &NOTE).unwrap());
-        leave(&disk, dir, &NOTE).unwrap();
+        (disk, dir)
+    }
+
+    #[test]
+    fn a_note_survives_power_loss_and_is_of_one_node_only() {
+        let (disk, dir) = disk();
+        assert_eq!(read(&disk, dir, &NOTE).unwrap(), Past::None);
+        leave(&disk, dir, &NOTE, Past::None).unwrap();
         let disk = disk.restart(PowerLoss::AllUnsynced);
-        assert!(is_there(&disk, dir, &NOTE).unwrap());
+        assert_eq!(read(&disk, dir, &NOTE).unwrap(), NOW);
         for other in [Note { node: NodeId(2), ..NOTE }, Note { cluster: ClusterId(8), ..NOTE }] {
-            let other = is_there(&disk, dir, &other).unwrap_err();
+            let other = read(&disk, dir, &other).unwrap_err();
             assert!(matches!(other, MarkerError::Other { .. }), "{other}");
         }
         let added = Note { group: GroupId(0x8000_0007), ..NOTE };
-        assert!(!is_there(&disk, dir, &added).unwrap(), "each group has a note of its own");
-        let changed = is_there(&disk, dir, &Note { terms: "changed", ..NOTE }).unwrap_err();
+        assert!(!read(&disk, dir, &added).unwrap().has_run(), "each group has a note of its own");
+        let changed = read(&disk, dir, &Note { terms: "changed", ..NOTE }).unwrap_err();
         assert!(matches!(&changed, MarkerError::Terms { .. }), "{changed}");
         let text = changed.to_string();
         assert!(text.contains("`as agreed`, not with `changed`"), "{text}");
@@ -243,25 +296,78 @@ mod tests {
 
     #[test]
     fn what_is_no_note_of_ours_is_refused() {
-        let (disk, dir) = (MemoryDisk::default(), Path::new("/data"));
-        disk.create_dir(dir).unwrap();
+        let (disk, dir) = disk();
         let put = |bytes: &[u8]| {
-            disk.create(&dir.join(FILE)).unwrap().write_at(0, bytes).unwrap();
-            is_there(&disk, dir, &NOTE).unwrap_err()
+            let file = disk.create(&dir.join(FILE)).unwrap();
+            if !bytes.is_empty() {
+                file.write_at(0, bytes).unwrap();
+            }
+            read(&disk, dir, &NOTE).unwrap_err()
         };
-        let newer = put(b"panchayat replica, format 4\nsomething\n");
-        assert!(matches!(newer, MarkerError::NewerFormat { found: 4, .. }), "{newer}");
-        let owner = NOTE.owner();
-        let older = put(format!("{FIRST_LINE}2\n{owner}\nas agreed\n").as_bytes());
+        // What else is in a newer one is not known.
+        let newer = put(b"panchayat replica, format 5\nsomething\n");
+        assert!(matches!(newer, MarkerError::NewerFormat { found: 5, .. }), "{newer}");
+        assert!(newer.to_string().contains("start the newer program"), "{newer}");
+        let older = put(NOTE.text(2).as_bytes());
         assert!(matches!(older, MarkerError::OlderFormat { found: 2, .. }), "{older}");
-        for bytes in [&b"\xff\xfe"[..], b"", b"panchayat replica, format 1", b"panchayat\n"] {
-            let damaged = disk.create(&dir.join(FILE)).map(|file| match bytes {
-                [] => Ok(0),
-                bytes => file.write_at(0, bytes),
-            });
-            damaged.unwrap().unwrap();
-            let damaged = is_there(&disk, dir, &NOTE).unwrap_err();
+        let more = NOTE.text(FORMAT) + "more\n";
+        let spelled = NOTE.text(FORMAT).replace("format ", "format +");
+        for bytes in [
+            &b"\xff\xfe"[..],
+            b"",
+            b"panchayat replica, format 1",
+            b"panchayat\n",
+            more.as_bytes(),
+            spelled.as_bytes(),
+        ] {
+            let damaged = put(bytes);
             assert!(matches!(damaged, MarkerError::Damaged { .. }), "{damaged}");
         }
+    }
+
+    #[test]
+    fn an_older_note_is_raised_and_power_loss_leaves_one_or_the_other() {
+        let before = || {
+            let (disk, dir) = disk();
+            put(&disk, dir, FILE, &NOTE.text(FORMAT_OLDEST)).unwrap();
+            (disk, dir)
+        };
+        let (disk, dir) = before();
+        assert_eq!(read(&disk, dir, &NOTE).unwrap(), BEFORE);
+        let calls = disk.calls();
+        leave(&disk, dir, &NOTE, BEFORE).unwrap();
+        let calls = disk.calls() - calls;
+        assert_eq!(read(&disk.restart(PowerLoss::AllUnsynced), dir, &NOTE).unwrap(), NOW);
+        let (mut old, mut new) = (0, 0);
+        for call in 0..calls {
+            for loss in [PowerLoss::Nothing, PowerLoss::AllUnsynced, PowerLoss::Shuffled(call)] {
+                let (disk, dir) = before();
+                disk.fail_power_at(call);
+                leave(&disk, dir, &NOTE, BEFORE).unwrap_err();
+                let disk = disk.restart(loss);
+                let past = read(&disk, dir, &NOTE).unwrap();
+                match past {
+                    BEFORE => old += 1,
+                    NOW => new += 1,
+                    other => panic!("{other:?} after {call} calls and {loss:?}"),
+                }
+                leave(&disk, dir, &NOTE, past).unwrap();
+                let disk = disk.restart(PowerLoss::AllUnsynced);
+                assert_eq!(read(&disk, dir, &NOTE).unwrap(), NOW, "{call} {loss:?}");
+            }
+        }
+        assert!(old > 0 && new > 0, "{old} {new}");
+    }
+
+    #[test]
+    fn a_restored_state_is_known_to_the_next_release() {
+        let (disk, dir) = disk();
+        let left = format!("panchayat restored state, format 3\n{:032x}\n", 0xab);
+        put(&disk, dir, RESTORED, &left).unwrap();
+        assert!(is_restored(&disk, dir, 0xab).unwrap());
+        assert!(!is_restored(&disk, dir, 0xac).unwrap());
+        leave_restored(&disk, dir, 0xab).unwrap();
+        let file = disk.open_to_read(&dir.join(RESTORED)).unwrap();
+        assert_eq!(file.read_all(FILE_BYTES_MAX).unwrap(), left.as_bytes());
     }
 }

@@ -18,7 +18,7 @@ use panchayat_storage::{
 };
 
 use super::decode::decode;
-use super::marker::{self, Note};
+use super::marker::{self, Note, Past};
 use crate::driver::{Address, Clock};
 use crate::error::StartError;
 
@@ -45,7 +45,7 @@ pub(crate) struct Loaded<P: Protocol, S: StateMachine> {
     /// The snapshot in `base`, if there is one.
     file: Option<PathBuf>,
     /// Whether the group has run here before.
-    known: bool,
+    past: Past,
     position: JournalPosition,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn load<P: Protocol, S: StateMachine>(
     let Places { journal, address, sessions, .. } = &places;
     let (backend, dir) = (&*journal.backend, &journal.dir);
     let keeps = places.keeps();
-    let known = keeps && marker::is_there(backend, dir, &places.note())?;
+    let past = if keeps { marker::read(backend, dir, &places.note())? } else { Past::None };
     let mut beside = SnapshotConfig::beside(journal, address.group);
     beside.bytes_per_second_max = Some(places.snapshot_bytes_per_second);
     if !keeps {
@@ -90,7 +90,12 @@ pub(crate) fn load<P: Protocol, S: StateMachine>(
             file = Some(stored.path().to_owned());
         }
     }
-    Ok(Loaded { places, base, store, file, known, position })
+    if past.has_run() {
+        // Now, since the journal is about to be opened: what this program writes there, an older one
+        // must not read.
+        marker::leave(backend, dir, &places.note(), past)?;
+    }
+    Ok(Loaded { places, base, store, file, past, position })
 }
 
 impl Places {
@@ -112,7 +117,7 @@ impl<P: Protocol, S: StateMachine> Loaded<P, S> {
 
     /// Whether there must be a journal.
     pub(crate) fn has_run(&self) -> bool {
-        self.known || self.file.is_some()
+        self.past.has_run() || self.file.is_some()
     }
 
     /// Takes the records of the group behind its snapshot, each with its number in the journal.
@@ -122,15 +127,15 @@ impl<P: Protocol, S: StateMachine> Loaded<P, S> {
         journal: &Journal,
         records: impl Iterator<Item = (usize, Record)>,
     ) -> Result<Started<P, S>, StartError> {
-        let Self { places, base, store, file, known, position } = self;
+        let Self { places, base, store, file, past, position } = self;
         let now = places.clock.now();
         let group = restore(config, base, records, places.address, file, now)?;
         if places.keeps() {
             // What an earlier run could not remove any more.
             journal.release(places.address.group, position)?;
-            if !known {
+            if !past.has_run() {
                 let JournalConfig { backend, dir, .. } = &places.journal;
-                marker::leave(&**backend, dir, &places.note())?;
+                marker::leave(&**backend, dir, &places.note(), past)?;
             }
         }
         Ok(Started { group, store })

@@ -40,7 +40,8 @@ pub(super) async fn explain(observed: &Observed, query: &str) -> Result<Explanat
         let waits = account.waiting.iter().map(|waiting| told(observed, &account, waiting));
         explained.push(Explained {
             workload: name.clone(),
-            protocol: ordered_by.map_or_else(String::new, |group| group.protocol.name().to_owned()),
+            protocol: ordered_by
+                .map_or_else(String::new, |group| group.protocol.now().name().to_owned()),
             unexecuted: account.unexecuted,
             waits: waits.collect(),
         });

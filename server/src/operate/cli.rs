@@ -89,7 +89,7 @@ pub(crate) enum WorkloadAction {
         /// Its name; nothing for a cluster without names
         name: Option<String>,
 
-        /// `epaxos`, `multipaxos` or `fastpaxos`
+        /// `epaxos`, `multipaxos`, `fastpaxos`, or `adaptive`: one of them, chosen anew by what is measured
         #[arg(long)]
         protocol: String,
 

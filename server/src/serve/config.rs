@@ -348,6 +348,11 @@ fn workload(source: &Source<'_>, node: Node, sites: &[String]) -> Read<WorkloadC
     let at = protocol.1;
     let protocol = match (protocol.0.as_str(), leader) {
         ("epaxos", None) => ProtocolChoice::EPaxos,
+        ("adaptive", None) => ProtocolChoice::adaptive(),
+        ("adaptive", Some((_, at))) => {
+            let help = "leave it out: it is chosen by what is measured";
+            return Err(source.mistake(at, "an adaptive workload has no leader of its own", help));
+        }
         ("epaxos", Some((_, at))) => {
             let help = "leave it out, or say `protocol: multipaxos`";
             return Err(source.mistake(at, "EPaxos has no leader", help));
@@ -362,7 +367,11 @@ fn workload(source: &Source<'_>, node: Node, sites: &[String]) -> Read<WorkloadC
         }
         (other, _) => {
             let message = format!("`{other}` is no protocol");
-            return Err(source.mistake(at, message, "one of epaxos, multipaxos, fastpaxos"));
+            return Err(source.mistake(
+                at,
+                message,
+                "one of epaxos, multipaxos, fastpaxos, adaptive",
+            ));
         }
     };
     Ok(WorkloadConfig { name, prefixes, protocol })

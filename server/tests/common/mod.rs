@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod appends;
 pub(crate) mod http;
+pub(crate) mod previous;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod serve;
@@ -16,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_panchayat");
+/// The program under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_panchayat");
 
 /// Longer, and something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,15 +42,20 @@ impl Ran {
     }
 }
 
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
+fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).env_remove("RUST_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 
 /// Runs the binary to its end.
 pub(crate) fn run(arguments: &[&str]) -> Ran {
-    let output = command(arguments).output().unwrap();
+    run_as(Path::new(BINARY), arguments)
+}
+
+/// The same with another program.
+pub(crate) fn run_as(program: &Path, arguments: &[&str]) -> Ran {
+    let output = command(program, arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -55,7 +63,7 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
 /// Runs the binary with its temporary files in `dir`, interrupts it after `after`, and waits for
 /// its end; its exit code.
 pub(crate) fn interrupt(arguments: &[&str], dir: &Path, after: Duration) -> Option<i32> {
-    let mut command = command(arguments);
+    let mut command = command(Path::new(BINARY), arguments);
     let mut child = command.env("TMPDIR", dir).stdout(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(after);
     let pid = rustix::process::Pid::from_child(&child);
@@ -75,9 +83,14 @@ pub(crate) struct Up {
 impl Up {
     /// Starts one on free ports and waits until it says that it is up.
     pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
+        Self::start_as(Path::new(BINARY), dir, more)
+    }
+
+    /// The same with another program.
+    pub(crate) fn start_as(program: &Path, dir: &Path, more: &[&str]) -> Self {
         let dir = dir.to_str().unwrap().to_owned();
         let arguments = [&["up", "--base-port", "0", "--data-dir", &dir], more].concat();
-        let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(program, &arguments).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut up = Self { child, stdout, dir, greeting: String::new() };
         up.greeting = up.wait_for("Ctrl-C stops the cluster");
@@ -111,7 +124,12 @@ impl Up {
 
     /// Runs a client command against it.
     pub(crate) fn client(&self, arguments: &[&str]) -> Ran {
-        run(&[arguments, &["--data-dir", &self.dir]].concat())
+        self.client_as(Path::new(BINARY), arguments)
+    }
+
+    /// The same with another program.
+    pub(crate) fn client_as(&self, program: &Path, arguments: &[&str]) -> Ran {
+        run_as(program, &[arguments, &["--data-dir", &self.dir]].concat())
     }
 
     /// The same with `--json`: exit code and object.

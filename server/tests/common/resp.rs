@@ -73,13 +73,21 @@ impl Raw {
 
     /// The bytes of the next reply.
     pub(crate) fn reply(&mut self) -> Vec<u8> {
+        self.try_reply()
+            .unwrap_or_else(|e| panic!("{e} after {:?}", String::from_utf8_lossy(&self.buffer)))
+    }
+
+    /// The bytes of the next reply, unless the connection ends before.
+    pub(crate) fn try_reply(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(end) = length(&self.buffer, 0) {
-                return self.buffer.drain(..end).collect();
+                return Ok(self.buffer.drain(..end).collect());
             }
             let mut space = [0; 16 << 10];
-            let count = self.read(&mut space).unwrap();
-            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.buffer));
+            let count = self.read(&mut space)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             self.buffer.extend_from_slice(&space[..count]);
         }
     }

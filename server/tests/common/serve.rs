@@ -13,6 +13,7 @@ use panchayat::{ClusterId, NodeId};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::resp::Raw;
+use super::{BINARY, Ran, http, run_as};
 
 pub(crate) const CITIES: [&str; 3] = ["mumbai", "delhi", "bangalore"];
 /// Longer, and something hangs.
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Served {
     dir: PathBuf,
     names: Vec<String>,
+    /// What each runs, or will when it is started.
+    programs: Vec<PathBuf>,
     replicas: Vec<Option<Child>>,
     pub(crate) clients: Vec<SocketAddr>,
     admins: Vec<Option<SocketAddr>>,
@@ -63,7 +66,8 @@ impl Served {
         authority.save(&dir.join("authority")).unwrap();
         let admins = vec![None; 3];
         let names = CITIES.map(str::to_owned).to_vec();
-        Self { dir: dir.to_owned(), names, replicas: vec![None, None, None], clients, admins }
+        let (programs, replicas) = (vec![BINARY.into(); 3], vec![None, None, None]);
+        Self { dir: dir.to_owned(), names, programs, replicas, clients, admins }
     }
 
     /// Writes what a replica needs that joins as `node`, called `name`, and gives it the next seat. It
@@ -84,6 +88,7 @@ impl Served {
         std::fs::write(self.dir.join(format!("{name}-{node}.yaml")), join + &text).unwrap();
         self.names.push(format!("{name}-{node}"));
         self.clients.push(port);
+        self.programs.push(BINARY.into());
         self.admins.push(None);
         self.replicas.push(None);
         mesh
@@ -98,27 +103,41 @@ impl Served {
 
     /// Runs `panchayat` as an operator with a certificate called `name`; its exit code, and what it printed.
     pub(crate) fn operate(&self, name: &str, arguments: &[&str]) -> (i32, String, String) {
+        self.operate_as(Path::new(BINARY), name, arguments)
+    }
+
+    /// The same with another program.
+    pub(crate) fn operate_as(
+        &self,
+        program: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> (i32, String, String) {
         let dir = self.dir.join(format!("operator-{name}"));
         if !dir.exists() {
             let authority = Authority::load(&self.dir.join("authority")).unwrap();
             authority.issue_client(ClusterId(7), name).unwrap().save(&dir).unwrap();
         }
-        let output = Command::new(env!("CARGO_BIN_EXE_panchayat"))
-            .args(arguments)
-            .arg("--config")
-            .arg(self.dir.join("mumbai.yaml"))
-            .arg("--identity")
-            .arg(dir)
-            .env_remove("RUST_LOG")
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+        let config = self.dir.join("mumbai.yaml");
+        let more = ["--config", config.to_str().unwrap(), "--identity", dir.to_str().unwrap()];
+        let ran = run_as(program, &[arguments, &more].concat());
+        (ran.code.unwrap(), ran.stdout, ran.stderr)
+    }
+
+    /// Has a city run `program` from its next start on.
+    pub(crate) fn runs(&mut self, seat: usize, program: &Path) {
+        self.programs[seat] = program.to_owned();
+    }
+
+    /// Runs a city that is expected to end by itself.
+    pub(crate) fn fails(&self, seat: usize) -> Ran {
+        let config = self.dir.join(format!("{}.yaml", self.names[seat]));
+        run_as(&self.programs[seat], &["serve", "--config", config.to_str().unwrap()])
     }
 
     /// Starts a city and waits until it serves.
     pub(crate) fn spawn(&mut self, seat: usize) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_panchayat"))
+        let mut child = Command::new(&self.programs[seat])
             .args(["serve", "--config"])
             .arg(self.dir.join(format!("{}.yaml", self.names[seat])))
             .env_remove("RUST_LOG")
@@ -184,6 +203,25 @@ impl Served {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("{} does not serve: {last}", CITIES[seat]);
+    }
+
+    /// Waits until a city says that it is ready, as an operator would.
+    pub(crate) fn wait_until_ready(&self, seat: usize) {
+        let began = Instant::now();
+        loop {
+            let (status, why) = http::get(self.admin(seat), "/readyz");
+            if status == 200 {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{} is not ready: {why}", self.names[seat]);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The directory of a city's data.
+    pub(crate) fn data(&self, seat: usize) -> PathBuf {
+        let name = &self.names[seat];
+        self.dir.join(format!("data-{}", name.rsplit('-').next().unwrap_or(name)))
     }
 
     /// How much memory a city has resident, in bytes.

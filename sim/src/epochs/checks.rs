@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use panchayat_consensus::wire::from_bytes;
 use panchayat_consensus::{
     Command, EffectsOf, EpochNumber, InstanceId, Now, Quorums, ReplicaId, ReplicaSet,
 };
 use panchayat_epaxos::EPaxos;
-use panchayat_epochs::{Body, Epoch, Epochs, Message, Opening, Ordering, Record, RecordBody};
+use panchayat_epochs::{
+    Body, Epoch, Epochs, Message, Opening, Order, Ordering, Record, RecordBody,
+};
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -17,6 +20,9 @@ use crate::flaw::{Flaw, Invariant};
 use crate::multipaxos::MultiPaxosChecks;
 use crate::setup::Setup;
 use crate::subject::{Checks, Place, Seat, Subject};
+
+/// How far ahead of its proposer's clock a seal of EPaxos may be.
+const SEAL_AHEAD_MAX_US: u64 = 100_000;
 
 /// The checks of one epoch's protocol.
 #[allow(clippy::enum_variant_names)]
@@ -445,7 +451,7 @@ impl Checks<Epochs> for EpochsChecks {
     fn sent(&mut self, at: Place, to: ReplicaSet, message: &Message) -> Result<(), Flaw> {
         match message {
             Message::Current { opening, .. } => self.binds(at, opening),
-            Message::Reached { epoch } => self.speaks(at, *epoch),
+            Message::Reached { epoch } | Message::Report { epoch, .. } => self.speaks(at, *epoch),
             Message::Of { epoch, body } => {
                 self.speaks(at, *epoch)?;
                 let watched = self.of(*epoch)?;
@@ -490,7 +496,15 @@ impl Checks<Epochs> for EpochsChecks {
             let text = format!("{} executes it after the seal of its epoch", at.replica);
             return Err(Flaw::of(Invariant::Epochs, id, text));
         }
-        let opens = Epoch::of_seal(command);
+        if let Some(opening) = self.openings.get(&epoch.0).filter(|_| epoch.0 > 1)
+            && command.proposed_at <= opening.floor
+        {
+            let (floor, time) = (opening.floor, command.proposed_at);
+            let text =
+                format!("{} executes it as of {time:?}, and its epoch began {floor:?}", at.replica);
+            return Err(Flaw::of(Invariant::Epochs, id, text));
+        }
+        let opens = Epoch::of_seal(command).filter(|_| !self.is_too_far_ahead(epoch, command));
         // One that says the same may have come before it in vain.
         let next = self.openings.get(&(epoch.0 + 1));
         let next = next.filter(|next| next.floor == command.proposed_at).map(|next| &next.epoch);
@@ -556,6 +570,15 @@ impl Checks<Epochs> for EpochsChecks {
 }
 
 impl EpochsChecks {
+    /// Whether a seal of `epoch` is void for the time it was proposed at: the rule of `panchayat_epochs`, said
+    /// once more.
+    fn is_too_far_ahead(&self, epoch: EpochNumber, seal: &Command) -> bool {
+        let is_epaxos = |opening: &Opening| opening.epoch.order == Order::EPaxos;
+        let Ok(stated) = from_bytes::<Opening>(seal.payload.clone()) else { return true };
+        self.openings.get(&epoch.0).is_some_and(is_epaxos)
+            && seal.proposed_at.0 > stated.floor.0 + SEAL_AHEAD_MAX_US
+    }
+
     /// Whoever speaks in an epoch holds its beginning durably.
     fn speaks(&self, at: Place, epoch: EpochNumber) -> Result<(), Flaw> {
         if self.entered.contains(&(at.replica, epoch.0)) {

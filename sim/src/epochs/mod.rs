@@ -9,11 +9,11 @@ mod tuning;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use panchayat_consensus::{InstanceId, NodeId, Quorums, ReplicaId, ReplicaSet};
+use panchayat_consensus::{Command, InstanceId, NodeId, Quorums, ReplicaId, ReplicaSet};
 use panchayat_epaxos::EPaxos;
 use panchayat_epochs::{
-    Body, Config, Epoch, Epochs, Member, Message, Openings, Order, OrderConfig, Ordering, Record,
-    RecordBody, Standing,
+    Advice, Body, Config, Epoch, Epochs, Member, Message, Openings, Order, OrderConfig, Ordering,
+    Record, RecordBody, Seen, Standing, Watch,
 };
 use panchayat_fastpaxos::FastPaxos;
 use panchayat_multipaxos::MultiPaxos;
@@ -23,6 +23,7 @@ pub use checks::EpochsChecks;
 pub use tuning::EpochTuning;
 
 use crate::required::Required;
+use crate::rng::Rng;
 use crate::setup::Setup;
 use crate::subject::{Part, Seat, Subject, Tuning};
 
@@ -53,18 +54,35 @@ impl Openings for Drawn {
             Order::FastPaxos => OrderConfig::FastPaxos(FastPaxos::config(&seat)),
         }
     }
+
+    fn watch(&self, _epoch: &Epoch) -> Option<Watch> {
+        self.tuning.epochs.watch
+    }
+
+    /// Something else for a while, whatever was measured: it is about moving, not about where to.
+    fn advise(&self, epoch: &Epoch, seen: &[Seen]) -> Option<Advice> {
+        assert_eq!(seen.len(), epoch.members.len(), "every member is accounted for");
+        let number = epoch.number.0;
+        let drawn = Rng::new(self.seed.wrapping_add(number), "advice").below(3) as usize;
+        let order = [Order::EPaxos, Order::MultiPaxos, Order::FastPaxos][drawn];
+        let wants = number < MOVES_MAX && order != epoch.order;
+        wants.then(|| Advice { order, parameters: Bytes::new(), reason: "drawn".to_owned() })
+    }
 }
+
+/// Epochs after which a group wants no more changes, so that a run can come to rest.
+const MOVES_MAX: u64 = 12;
 
 const EPAXOS: &[&str] = EPaxos::LABELS;
 const MULTIPAXOS: &[&str] = MultiPaxos::LABELS;
 const FASTPAXOS: &[&str] = FastPaxos::LABELS;
-const ALL: usize = EPAXOS.len() + MULTIPAXOS.len() + FASTPAXOS.len() + 2;
+const ALL: usize = EPAXOS.len() + MULTIPAXOS.len() + FASTPAXOS.len() + 3;
 
 /// The labels of all protocols, one after the other, and those of epochs.
 const LABELS: [&str; ALL] = {
     let mut labels = [""; ALL];
     let mut at = 0;
-    let all = [EPAXOS, MULTIPAXOS, FASTPAXOS, &["Reached", "Current"]];
+    let all = [EPAXOS, MULTIPAXOS, FASTPAXOS, &["Reached", "Current", "Report"]];
     let mut protocol = 0;
     while protocol < all.len() {
         let mut label = 0;
@@ -130,6 +148,12 @@ impl Subject for Epochs {
         change::next_epoch(self, change, choice, lost, places)
     }
 
+    fn own_seal(&self) -> Option<(u64, ReplicaSet, &Command)> {
+        let decision = self.last_decision()?;
+        let next = Epoch::of_seal(&decision.seal)?;
+        Some((next.number.0, next.places(), &decision.seal))
+    }
+
     fn config(seat: &Seat<'_>) -> Config {
         let tuning = &seat.tuning.epochs;
         let founders = (0..tuning.founders as u8).map(ReplicaId);
@@ -162,6 +186,7 @@ impl Subject for Epochs {
             }
             Message::Reached { .. } => others,
             Message::Current { .. } => others + 1,
+            Message::Report { .. } => others + 2,
         }
     }
 

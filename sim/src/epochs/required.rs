@@ -15,6 +15,7 @@ const COMMON: &[&str] = &[
     "change_replace",
     "change_reseal",
     "change_switch",
+    "changes_of_own_accord",
     "dismissed",
     "disks_lost",
     "epaxos_goes_on",

@@ -1,7 +1,7 @@
 //! The swarm for epochs: what every protocol's runs have, and operators who change their minds.
 
 use panchayat_consensus::{Quorums, ReplicaId, ReplicaSet, Span};
-use panchayat_epochs::{Order, Timing};
+use panchayat_epochs::{Order, Timing, Watch};
 use panchayat_multipaxos::Placement;
 
 use super::change::{Change, PlannedChange};
@@ -17,6 +17,8 @@ const NEWCOMERS: usize = 5;
 const CALM_PERCENT: u64 = 25;
 /// Runs about reads, in a hundred.
 const READERS_PERCENT: u64 = 12;
+/// Runs in which members change the protocol of their own accord, in a hundred.
+const ADAPTIVE_PERCENT: u64 = 30;
 /// Of the reads of a single key, those asked as queries, in a hundred.
 const QUERIES: [u64; 3] = [0, 40, 90];
 
@@ -51,6 +53,8 @@ pub(super) fn draw(seed: u64, n: usize) -> Setup {
     load.clients_per_replica = load.clients_per_replica.max(2);
     load.query_percent = *rng.pick(&QUERIES);
     setup.liveness_us = 90_000_000;
+    let (patience, chance) = (setup.tuning.patience, &mut Rng::new(seed, "adaptive"));
+    setup.tuning.epochs.watch = draw_watch(patience, chance);
     if rng.percent(READERS_PERCENT) {
         let_readers_meet_seals(&mut setup, rng);
     }
@@ -118,8 +122,17 @@ fn draw_tuning(setup: &mut Setup, n: usize, places: usize, rtt: u64, rng: &mut R
             retell: Span(patience.0 * rng.between(50, 300) / 100),
             linger: Span(patience.0 * rng.between(50, 2_000) / 100),
         },
+        watch: None,
     };
     setup.tuning = tuning;
+}
+
+fn draw_watch(patience: Span, rng: &mut Rng) -> Option<Watch> {
+    rng.percent(ADAPTIVE_PERCENT).then(|| Watch {
+        every: Span(patience.0 * rng.between(20, 200) / 100),
+        confirm: rng.between(1, 4) as u32,
+        stay: Span(patience.0 * rng.between(0, 2_000) / 100),
+    })
 }
 
 fn draw_changes(setup: &mut Setup, rng: &mut Rng) {

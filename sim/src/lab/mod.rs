@@ -18,5 +18,6 @@ mod turn;
 
 pub use links::{Lane, Line};
 pub use outcome::{Outcome, Standing};
+pub use panchayat_epochs::Epochs;
 pub use run::run;
 pub use setting::{Cost, Event, Load, Lost, Pace, Served, Setting, SyncDraw};

@@ -69,6 +69,7 @@ struct World<'a, P: Protocol, L: Load> {
     needs_state: Vec<usize>,
     pings_us: Vec<Vec<Vec<u64>>>,
     steps: u64,
+    epochs_changed: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -131,6 +132,7 @@ impl<'a, P: Protocol, L: Load> World<'a, P, L> {
             needs_state: Vec::new(),
             pings_us: vec![vec![Vec::new(); n]; n],
             steps: 0,
+            epochs_changed: 0,
         };
         for seat in 0..n {
             world.start(seat);
@@ -226,6 +228,7 @@ impl<'a, P: Protocol, L: Load> World<'a, P, L> {
             }
             Next::Tick => {
                 self.load.progress(now_us);
+                self.look_at_epochs();
                 self.queue.push(now_us + TICK_US, Next::Tick);
             }
         }
@@ -487,6 +490,20 @@ impl<'a, P: Protocol, L: Load> World<'a, P, L> {
             }
         }
         self.give(seat, Job::Wake);
+    }
+
+    /// Notes how the replicas stand when one of them has come to another epoch.
+    fn look_at_epochs(&mut self) {
+        let changed = self.nodes.iter().filter_map(|node| node.group.as_ref()).map(|group| {
+            let counters = group.protocol().counters();
+            let changed = counters.iter().find(|(name, _)| *name == "epochs_changed");
+            changed.map_or(0, |(_, count)| *count)
+        });
+        let changed = changed.max().unwrap_or(0);
+        if changed > self.epochs_changed {
+            self.epochs_changed = changed;
+            self.stand();
+        }
     }
 
     /// Notes how the replicas stand.

@@ -45,6 +45,22 @@ impl<P: Subject> World<P> {
         Ok(())
     }
 
+    /// Notes what a replica proposes of its own accord, before anybody hears of it.
+    pub(super) fn note_own_seal(&mut self, replica: usize) {
+        let node = &mut self.nodes[replica];
+        let Some(group) = &node.group else { return };
+        let Some((number, members, seal)) = group.protocol().own_seal() else { return };
+        if node.own_seal.as_ref() == Some(seal) {
+            return;
+        }
+        let seal = seal.clone();
+        node.own_seal = Some(seal.clone());
+        let place = node.place();
+        self.proposed_epochs.push((number, members));
+        self.checks.proposed(place, &seal);
+        self.trace.line(Some(place.replica), None, || format!("of its own accord: {number}"));
+    }
+
     /// What a replica is to its group, if it is up.
     fn part_of(&self, replica: usize) -> Option<Part> {
         let node = &self.nodes[replica];

@@ -433,6 +433,7 @@ fn empty_node<P: Subject>(seed: u64, index: usize, setup: &Setup) -> Node<P> {
         tokens: FxHashMap::default(),
         next_token: 0,
         last_proposed_at: 0,
+        own_seal: None,
         executed: FxHashSet::default(),
         executed_print: 0,
         executing: None,

@@ -95,6 +95,8 @@ pub(crate) struct Node<P: Subject> {
     pub(crate) tokens: FxHashMap<Token, (usize, u64)>,
     pub(crate) next_token: u64,
     pub(crate) last_proposed_at: u64,
+    /// What it proposed last of its own accord, as far as the checks know.
+    pub(crate) own_seal: Option<Command>,
     /// What this incarnation executed.
     pub(crate) executed: FxHashSet<InstanceId>,
     /// A fingerprint of that set.

@@ -116,6 +116,7 @@ impl<P: Subject> World<P> {
         if self.nodes[replica].disk.is_blocked() {
             return Ok(());
         }
+        self.note_own_seal(replica);
         self.begin_snapshot_if_due(replica);
         let mut actions = std::mem::take(&mut self.actions);
         if let Some(group) = &mut self.nodes[replica].group {
