@@ -31,9 +31,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Most commands of one city's open loop without an answer; above, they count as overload.
 const OUTSTANDING_MAX: usize = 1 << 16;
 
-/// How long the one client rests between two cities.
-const REST: Duration = Duration::from_millis(250);
-
 /// The measured part of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
@@ -228,9 +225,10 @@ pub async fn open_loop(
     let _ = outstanding.acquire_many(OUTSTANDING_MAX as u32).await;
 }
 
-/// One client that visits the cities in turn, until the window ends.
+/// One client that visits the cities in turn and rests for `rest` between two, until the window ends.
 pub async fn visits(
     targets: Vec<impl Target>,
+    rest: Duration,
     mut stream: Stream,
     window: Window,
     samples: Vec<Shared>,
@@ -242,7 +240,7 @@ pub async fn visits(
         }
         let result = target.propose(&command).await;
         samples.lock().record(&window, began, &result);
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(rest).await;
     }
 }
 

@@ -10,9 +10,12 @@ use panchayat_consensus::{Now, ReplicaId, Span, WallTime};
 use crate::config::Slots;
 use crate::replica::FastPaxos;
 
-/// An estimate falls by this part of the way to a smaller sample, and rises to a larger one at
-/// once: what arrives too late collides, what waits a little does not.
+/// An estimate falls by this part of the way to a smaller sample: what arrives too late collides,
+/// what waits a little does not.
 const FALL: i64 = 32;
+/// The expected delay rises by this part of the way to a larger sample, so that about nine of ten
+/// samples stay below it. One packet that was late by itself does not hold up the commands of a second.
+const RISE: i64 = 4;
 
 /// Delays between members, clock differences included, in microseconds.
 #[derive(Clone, Debug, Hash)]
@@ -36,13 +39,18 @@ impl Delays {
         let known = &mut self.inbound[from.index()];
         let first = known.is_none();
         let near = known.filter(|known| known - delay <= wait_max.0 as i64);
-        *known = Some(near.map_or(delay, |known| towards(known, delay)));
+        *known = Some(near.map_or(delay, |known| expect(known, delay)));
         first
     }
 }
 
-/// An estimate after one more sample.
-fn towards(known: i64, sample: i64) -> i64 {
+/// The delay to expect after one more sample.
+fn expect(known: i64, sample: i64) -> i64 {
+    known + (sample - known) / if sample > known { RISE } else { FALL }
+}
+
+/// The most that there was lately, after one more sample.
+fn most_lately(known: i64, sample: i64) -> i64 {
     sample.max(known - (known - sample) / FALL)
 }
 
@@ -99,7 +107,7 @@ impl FastPaxos {
         }
         if origin != self.me() {
             let known = &mut self.delays.late[origin.index()];
-            *known = towards(*known, late as i64);
+            *known = most_lately(*known, late as i64);
             if late == 0 {
                 return Span(0);
             }

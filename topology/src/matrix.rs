@@ -1,5 +1,7 @@
 //! Round trips between the sites of one set, as a table of microseconds.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 /// Longest round trip a table takes: beyond a minute it is an outage, and sums stay far from
@@ -114,6 +116,11 @@ impl Matrix {
     pub fn rtt_us(&self, a: usize, b: usize) -> u64 {
         assert!(a < self.len() && b < self.len(), "{a}–{b} in a table of {}", self.len());
         self.rtt_us[a * self.len() + b]
+    }
+
+    /// The longest round trip between two of them; zero if there is one site at most.
+    pub fn widest(&self) -> Duration {
+        Duration::from_micros(self.rtt_us.iter().copied().max().unwrap_or_default())
     }
 
     /// The time one way, exactly half the round trip, in microseconds.

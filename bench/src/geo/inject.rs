@@ -23,6 +23,8 @@ use crate::workload::Workload;
 pub(super) struct Clients<'a> {
     pub(super) workload: &'a Workload,
     pub(super) load: LoadModel,
+    /// Between two visits of the one client of [`LoadModel::Solo`].
+    pub(super) rest: Duration,
     pub(super) seed: u64,
     pub(super) window: Window,
     pub(super) samples: Vec<Shared>,
@@ -55,7 +57,7 @@ impl Clients<'_> {
                 let replicas = cluster.replicas().to_vec();
                 let stream = self.workload.stream(own);
                 let samples = self.samples.clone();
-                self.running.spawn(visits(replicas, stream, self.window, samples));
+                self.running.spawn(visits(replicas, self.rest, stream, self.window, samples));
             }
             LoadModel::Solo => {}
         }

@@ -139,6 +139,7 @@ impl Run<'_> {
         let mut clients = Clients {
             workload: self.workload,
             load: config.load(),
+            rest: 2 * self.distances.matrix.widest(),
             seed: config.seed,
             window,
             samples: cluster.replicas().iter().map(|_| Arc::new(Mutex::new(samples()))).collect(),

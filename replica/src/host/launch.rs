@@ -1,6 +1,7 @@
 //! One workload, from its snapshot to its thread.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -228,6 +229,7 @@ fn spawn<S: StateMachine>(
     let (gate, siblings, runtime) = (gate.clone(), site.siblings.clone(), site.runtime.clone());
     let mesh = driver.mesh.clone();
     std::thread::Builder::new().name(format!("replica-{name}")).spawn(move || {
+        be_punctual();
         let run = std::panic::AssertUnwindSafe(|| driver.run());
         let result = std::panic::catch_unwind(run).unwrap_or(Err(Stopped::Panicked));
         if let Err(stopped) = &result {
@@ -239,4 +241,11 @@ fn spawn<S: StateMachine>(
         gate.close(result.clone().err());
         result
     })
+}
+
+/// A vote may be due at a moment (Fast Paxos): the kernel's default slack adds 50 µs to each.
+fn be_punctual() {
+    if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
+        tracing::debug!(%error, "no fine timers for the replica's thread");
+    }
 }
