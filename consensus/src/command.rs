@@ -13,6 +13,9 @@ use crate::wire::{Decode, DecodeError, Encode, Reader, Writer};
 /// Payloads up to here are copied out of what they arrived in.
 const DETACHED_BYTES_MAX: usize = 16 << 10;
 
+/// How many seals more than commands may be under way.
+const SEALS_BESIDES: usize = 16;
+
 /// A command: opaque bytes for the state machine, and what consensus must know of them. All of it
 /// is agreed data, fixed by the coordinator that first proposed it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -52,6 +55,12 @@ impl Command {
     /// Whether it ends its epoch.
     pub fn is_seal(&self) -> bool {
         self.footprint.is_seal()
+    }
+
+    /// For how many more like it there is room where clients' commands are refused as too many. A seal may be
+    /// what brings relief: another protocol, or other members.
+    pub fn spare_room(&self) -> usize {
+        if self.is_seal() { SEALS_BESIDES } else { 0 }
     }
 
     /// Whether it only marks a place, for a read.

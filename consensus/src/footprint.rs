@@ -113,6 +113,14 @@ impl Footprint {
         &self.keys
     }
 
+    /// The key, if one is read and nothing else is done.
+    pub fn one_read(&self) -> Option<KeyHash> {
+        match self.keys() {
+            [(key, Mode::Read)] if !self.barrier => Some(*key),
+            _ => None,
+        }
+    }
+
     /// Whether the command conflicts with everything.
     pub fn is_barrier(&self) -> bool {
         self.barrier

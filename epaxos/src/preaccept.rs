@@ -19,11 +19,14 @@ impl EPaxos {
     /// *submit(c)*: a client of this replica proposes `command`.
     pub(crate) fn propose(&mut self, token: Token, command: Command, now: Now, fx: &mut Fx) {
         let limits = &self.config.limits;
-        let overloaded = self.in_flight >= limits.in_flight_max
+        let is_crowded = || {
+            self.keeps_too_much()
+                || self.graph.unexecuted_on(&command.footprint) >= limits.unexecuted_per_key_max
+        };
+        let overloaded = self.in_flight >= limits.in_flight_max + command.spare_room()
             || self.lane_is_full()
-            || self.keeps_too_much()
             || !self.members_ahead().is_empty()
-            || self.graph.unexecuted_on(&command.footprint) >= limits.unexecuted_per_key_max;
+            || (!command.is_seal() && is_crowded());
         if overloaded {
             self.counters.overloaded += 1;
             fx.reject(token, NotApplied::Overloaded);

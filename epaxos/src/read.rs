@@ -110,13 +110,8 @@ impl Reads {
 impl EPaxos {
     /// A client of this replica wants to read.
     pub(crate) fn read(&mut self, token: Token, footprint: Footprint, now: Now, fx: &mut Fx) {
-        let one = match footprint.keys() {
-            [(key, Mode::Read)] if !footprint.is_barrier() => Some(*key),
-            _ => None,
-        };
-        let Some(key) =
-            one.filter(|_| self.reads.open.len() < OPEN_MAX && self.members_ahead().is_empty())
-        else {
+        let has_room = self.reads.open.len() < OPEN_MAX && self.members_ahead().is_empty();
+        let Some(key) = footprint.one_read().filter(|_| has_room) else {
             return self.propose(token, Command::read(footprint), now, fx);
         };
         self.counters.quorum_reads += 1;

@@ -13,7 +13,7 @@ use crate::replica::{Epochs, Fx};
 /// What is known of the others' progress to the current epoch.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Linger {
-    /// Who has reached the current epoch durably, by its own word.
+    /// Who has reached the current epoch durably, by its own word; who was removed, too.
     pub(crate) reached: ReplicaSet,
     /// When this replica did.
     since: Time,
@@ -51,11 +51,7 @@ impl Epochs {
 
     /// Whether a slow quorum of the members has the state this epoch began with.
     pub(crate) fn is_established(&self) -> bool {
-        self.epoch().is_some_and(|epoch| {
-            let reached =
-                epoch.places().iter().filter(|place| self.linger.reached.contains(*place));
-            reached.count() >= epoch.slow_quorum()
-        })
+        self.epoch().is_some_and(|epoch| self.reached().len() >= epoch.slow_quorum())
     }
 
     pub(crate) fn on_reached(

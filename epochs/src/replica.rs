@@ -150,9 +150,11 @@ impl Epochs {
         self.config.place
     }
 
-    /// Who has said to have reached the current epoch, this replica included.
+    /// Which members have said to have reached the current epoch, this replica included.
     pub fn reached(&self) -> ReplicaSet {
-        self.linger.reached
+        // Those who were removed say so as well, and others may take their places.
+        let members = self.epoch().map(|epoch| epoch.places()).unwrap_or_default();
+        members.iter().filter(|place| self.linger.reached.contains(*place)).collect()
     }
 
     pub(crate) fn me(&self) -> ReplicaId {
@@ -233,6 +235,11 @@ impl Epochs {
         if self.current.is_none() {
             fx.refuse_read(token, ReadRefusal::Unreachable);
             return;
+        }
+        if let Some(sample) = self.current.as_mut().and_then(|run| run.sample.as_mut())
+            && assurance == Assurance::Quorum
+        {
+            sample.asked(&footprint);
         }
         self.reads.insert(token, (assurance, footprint.clone()));
         self.step_current(now, Input::Read { token, assurance, footprint }, fx);

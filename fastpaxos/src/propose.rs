@@ -19,7 +19,7 @@ impl FastPaxos {
     /// A client of this replica proposes `command`.
     pub(crate) fn propose(&mut self, token: Token, mut command: Command, now: Now, fx: &mut Fx) {
         let limits = &self.config.limits;
-        let full = self.pending.len() >= limits.in_flight_max
+        let full = self.pending.len() >= limits.in_flight_max + command.spare_room()
             || self.pending.last_number - self.pending.floor() >= limits.span_max;
         if full {
             self.counters.overloaded += 1;

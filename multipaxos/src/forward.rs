@@ -30,10 +30,10 @@ impl MultiPaxos {
             Role::Leader(leadership) => leadership.is_full(limits, self.chosen),
             _ => false,
         };
-        let full = self.pending.len() >= limits.in_flight_max
+        let is_busy = now.monotonic < self.pending.busy_until || no_room;
+        let full = self.pending.len() >= limits.in_flight_max + command.spare_room()
             || self.pending.last_number - self.pending.floor() >= limits.span_max
-            || now.monotonic < self.pending.busy_until
-            || no_room;
+            || (!command.is_seal() && is_busy);
         if full {
             self.counters.overloaded += 1;
             fx.reject(token, NotApplied::Overloaded);

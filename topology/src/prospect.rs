@@ -19,7 +19,11 @@ const RATE_MIN_PER_S: f64 = 1e-3;
 pub struct Demand {
     /// Commands a second from the clients of each site.
     pub rates_per_s: Vec<f64>,
-    /// The share of pairs of commands that must be ordered, 0 to 1.
+    /// Linearizable queries of several keys, which EPaxos and Fast Paxos order like commands.
+    pub wide_reads_per_s: Vec<f64>,
+    /// Linearizable queries of one key, which only Fast Paxos orders.
+    pub reads_per_s: Vec<f64>,
+    /// The share of pairs of a command or a wide read and a command that must be ordered, 0 to 1.
     pub conflict_share: f64,
     /// The share of commands that collide under Fast Paxos, where it was measured.
     pub collisions: Option<f64>,
@@ -70,6 +74,21 @@ pub enum Way {
     },
 }
 
+impl Demand {
+    /// So many commands a second from each site, of which so many conflict; everybody is alive.
+    pub fn commands(rates_per_s: Vec<f64>, conflict_share: f64) -> Self {
+        let n = rates_per_s.len();
+        Self {
+            rates_per_s,
+            wide_reads_per_s: vec![0.0; n],
+            reads_per_s: vec![0.0; n],
+            conflict_share,
+            collisions: None,
+            alive: vec![true; n],
+        }
+    }
+}
+
 /// What a way would cost.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -86,7 +105,8 @@ pub struct Prospect {
 /// leader, then the earlier site. Empty if the numbers do not fit the table, or too few are alive.
 pub fn prospects(matrix: &Matrix, sizes: Sizes, demand: &Demand) -> Vec<Prospect> {
     let n = matrix.len();
-    if demand.rates_per_s.len() != n || demand.alive.len() != n {
+    let rates = [&demand.rates_per_s, &demand.wide_reads_per_s, &demand.reads_per_s];
+    if rates.iter().any(|rates| rates.len() != n) || demand.alive.len() != n {
         return Vec::new();
     }
     let sites: Vec<usize> = (0..n).filter(|site| demand.alive[*site]).collect();
@@ -95,11 +115,14 @@ pub fn prospects(matrix: &Matrix, sizes: Sizes, demand: &Demand) -> Vec<Prospect
     }
     let left = (0..n).rev().filter(|site| !demand.alive[*site]);
     let matrix = left.fold(matrix.clone(), |matrix, dead| matrix.without(dead));
-    let mut rates: Vec<f64> = sites.iter().map(|site| demand.rates_per_s[*site].max(0.0)).collect();
-    if rates.iter().sum::<f64>() < RATE_MIN_PER_S {
-        rates = vec![RATE_MIN_PER_S; rates.len()];
-    }
-    let among = Among { matrix: &matrix, sizes, rates: &rates, demand };
+    // Of commands; with what EPaxos orders like them; with all that Fast Paxos does.
+    let [commands, weights, ordered] = [1, 2, 3].map(|kinds| {
+        let sum = |site: &usize| rates[..kinds].iter().map(|rates| rates[*site].max(0.0)).sum();
+        let rates: Vec<f64> = sites.iter().map(sum).collect();
+        let enough = rates.iter().sum::<f64>() >= RATE_MIN_PER_S;
+        if enough { rates } else { vec![RATE_MIN_PER_S; sites.len()] }
+    });
+    let among = Among { matrix: &matrix, sizes, commands, weights, ordered, demand };
     let ways = std::iter::once(Way::EPaxos)
         .chain((0..sites.len()).map(|leader| Way::MultiPaxos { leader }))
         .chain((0..sites.len()).map(|coordinator| Way::FastPaxos { coordinator }));
@@ -122,7 +145,12 @@ pub fn prospects(matrix: &Matrix, sizes: Sizes, demand: &Demand) -> Vec<Prospect
 struct Among<'a> {
     matrix: &'a Matrix,
     sizes: Sizes,
-    rates: &'a [f64],
+    /// What commands of other sites may meet, a second.
+    commands: Vec<f64>,
+    /// Whose answers count how much in a mean.
+    weights: Vec<f64>,
+    /// What races for a place under Fast Paxos, a second.
+    ordered: Vec<f64>,
     demand: &'a Demand,
 }
 
@@ -131,15 +159,15 @@ impl Among<'_> {
     fn mean(&self, way: Way) -> Option<(f64, f64)> {
         let at = (0..self.matrix.len()).map(|origin| self.at(way, origin));
         let at: Vec<(f64, f64)> = at.collect::<Option<_>>()?;
-        let total: f64 = self.rates.iter().sum();
+        let total: f64 = self.weights.iter().sum();
         let mean = |of: fn(&(f64, f64)) -> f64| {
-            at.iter().zip(self.rates).map(|(at, rate)| of(at) * rate).sum::<f64>() / total
+            at.iter().zip(&self.weights).map(|(at, weight)| of(at) * weight).sum::<f64>() / total
         };
         Some((mean(|at| at.0), mean(|at| at.1)))
     }
 
     fn at(&self, way: Way, origin: usize) -> Option<(f64, f64)> {
-        let Self { matrix, sizes, rates, demand } = *self;
+        let Self { matrix, sizes, ref commands, ref ordered, demand, .. } = *self;
         let loaded = match way {
             Way::MultiPaxos { leader } => {
                 let Led { promise, accept, learning } = sizes.led?;
@@ -154,12 +182,12 @@ impl Among<'_> {
             }
             Way::EPaxos => {
                 let quorums = (sizes.epaxos_fast, sizes.epaxos_slow);
-                epaxos_loaded(matrix, origin, quorums, rates, demand.conflict_share)?
+                epaxos_loaded(matrix, origin, quorums, commands, demand.conflict_share)?
             }
             Way::FastPaxos { coordinator } => {
                 let quorums = (sizes.fast_paxos, sizes.classic);
                 let collisions = demand.collisions;
-                fast_paxos_loaded(matrix, origin, quorums, coordinator, rates, collisions)?
+                fast_paxos_loaded(matrix, origin, quorums, coordinator, ordered, collisions)?
             }
         };
         Some((loaded.execute_us, loaded.slow_share))
@@ -213,8 +241,7 @@ mod tests {
     }
 
     fn demand(rates_per_s: [f64; 3], conflict_share: f64) -> Demand {
-        let rates_per_s = rates_per_s.to_vec();
-        Demand { rates_per_s, conflict_share, collisions: None, alive: vec![true; 3] }
+        Demand::commands(rates_per_s.to_vec(), conflict_share)
     }
 
     fn best(demand: &Demand) -> String {

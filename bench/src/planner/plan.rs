@@ -128,12 +128,7 @@ impl Plan {
         let mut recommendations = Vec::with_capacity(kinds.len());
         for kind in kinds {
             let contention = Contention::of(&Workload::of(*kind, &kind.shape(), 1)?);
-            let demand = Demand {
-                rates_per_s: vec![rate_per_s / n as f64; n],
-                conflict_share: contention.share,
-                collisions: None,
-                alive: vec![true; n],
-            };
+            let demand = Demand::commands(vec![rate_per_s / n as f64; n], contention.share);
             // What the members of an adaptive group would come to if they measured this.
             let ways = prospects(&matrix, AdaptiveChoice::default().sizes(n)?, &demand);
             recommendations.push(recommend(*kind, contention, &matrix, &ways));

@@ -53,6 +53,13 @@ pub struct Watch {
     pub stay: Span,
 }
 
+impl Watch {
+    /// How long it lasts at least, since it takes so many reports to move again.
+    fn shortest(&self) -> Span {
+        self.stay.max(self.every.times(REPORTS as u64 + u64::from(self.confirm)))
+    }
+}
+
 /// What a member of the epoch does, as far as the one that asks for advice knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -175,7 +182,7 @@ impl Epochs {
         let watch = |epoch: &Epoch| self.config.openings.watch(epoch);
         self.rest = match (watch(before), watch(epoch)) {
             (Some(before), Some(watch)) if before.stay == watch.stay => {
-                self.rest.after_move(watch.stay, now.monotonic)
+                self.rest.after_move(watch.shortest(), now.monotonic)
             }
             // Somebody has said anew how long it is to rest.
             _ => Rest::default(),
@@ -251,14 +258,14 @@ impl Epochs {
         let times = adaptive.lean(advice.as_ref());
         let Some(Advice { order, parameters, reason }) = advice else { return };
         let (since, number) = (adaptive.since, opening.epoch.number.0);
-        let stayed = now.monotonic >= since + self.rest.stay(watch.stay, now.monotonic);
+        let stayed = now.monotonic >= since + self.rest.stay(watch.shortest(), now.monotonic);
         let waits = adaptive.proposed.is_some_and(|at| now.monotonic < at + watch.every.times(5));
         if waits || !stayed || times < watch.confirm || number >= OWN_EPOCHS_MAX {
             return;
         }
         let next = opening.epoch.next(order, parameters, opening.epoch.members.clone());
         // Whoever is dead may not come back to take on what was sealed.
-        let have_state = self.linger.reached.minus(self.suspected).iter();
+        let have_state = self.reached().minus(self.suspected).iter();
         let enough = have_state.filter(|place| next.places().contains(*place)).count();
         if self.check_next(&next).is_err() || enough < next.slow_quorum() {
             return;

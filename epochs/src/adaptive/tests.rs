@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use panchayat_consensus::{Durable, Effects, Input, NodeId, Output, Protocol, Quorums};
+use panchayat_consensus::{Durable, Effects, Footprint, Input, NodeId, Output, Protocol, Quorums};
 
 use super::*;
 use crate::config::{Config, Openings, Timing};
@@ -216,4 +216,32 @@ fn nothing_is_proposed_while_a_state_is_taken_over() {
     first.replica.install(now(first.second), handover, &mut first.fx);
     assert_eq!(first.fx.take_records().count(), 0);
     assert_eq!(first.replica.last_decision(), None);
+}
+
+#[test]
+fn a_group_with_too_much_to_do_is_not_kept_where_it_is() {
+    let mut first = Alone::at(0);
+    let overloaded = |first: &Alone| {
+        let counters = first.replica.counters();
+        counters.iter().find(|(name, _)| *name == "overloaded").map(|(_, count)| *count)
+    };
+    let propose = |first: &mut Alone, number: u64, key: &[u8]| {
+        let command = Command::new(Footprint::write(key), None, Bytes::from_static(b"anything"));
+        first.step(Input::Propose { token: Token(number), command });
+    };
+    // As many as may touch one key without being executed; the others' votes do not come.
+    for number in 0..=32_768 {
+        propose(&mut first, number, b"hot");
+    }
+    assert_eq!(overloaded(&first), Some(1), "clients are refused");
+    propose(&mut first, 40_000, b"another");
+    assert!(first.pass(20, 1).1.is_some());
+    assert_eq!(overloaded(&first), Some(1), "the seal is under way");
+}
+
+#[test]
+fn a_group_whose_least_stay_is_short_rests_between_moves_all_the_same() {
+    let stay = |ms| Watch { every: EVERY, confirm: 3, stay: Span::from_ms(ms) }.shortest();
+    assert_eq!(stay(1_000), Span::from_ms(6_000), "three reports, and three times the same");
+    assert_eq!(stay(30_000), Span::from_ms(30_000));
 }

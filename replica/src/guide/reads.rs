@@ -24,5 +24,6 @@
 //! waits for such a read. A query that looks at several keys, or at one that is
 //! [added to](super::footprints) meanwhile, is ordered like a command that changes nothing, and so is every
 //! linearizable read under Fast Paxos: it waits for the writes it conflicts with, and they for it. `Stale { max: Span::MAX }` is always answered at once, also by a replica that
-//! is cut off. Every other read is refused after
+//! is cut off. `Lease` is refused ([`ReadRefusal::NoLease`](crate::ReadRefusal::NoLease)) by whatever holds none, and so by an
+//! adaptive group that has left Multi-Paxos: ask such a group for `Linearizable`. Every other read is refused after
 //! [`Limits::read_timeout`](crate::Limits::read_timeout) if no quorum can be reached.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use panchayat_consensus::{Quorums, Span};
-use panchayat_epochs::{Advice, Seen, Watch};
+use panchayat_epochs::{Advice, Report, Seen, Watch};
 use panchayat_topology::Matrix;
 use panchayat_topology::prospect::{Demand, Sizes, Way, prospects};
 
@@ -24,7 +24,7 @@ const CONFIRM: u32 = 3;
 /// Shortest and longest times between moves.
 const STAY_MIN: Duration = Duration::from_secs(1);
 const STAY_MAX: Duration = Duration::from_secs(86_400);
-/// Below this many commands a second over all members, nothing is to be gained.
+/// Below this many commands and wide reads a second over all members, nothing is to be gained.
 const RATE_MIN_PER_S: f64 = 1.0;
 
 /// A group that chooses its protocol, and its leader, by itself.
@@ -163,7 +163,7 @@ impl AdaptiveChoice {
     ) -> Option<Advice> {
         let matrix = round_trips(cluster).ok()?;
         let demand = demand(&self.now, seen);
-        let rate: f64 = demand.rates_per_s.iter().sum();
+        let rate: f64 = demand.rates_per_s.iter().chain(&demand.wide_reads_per_s).sum();
         if rate < RATE_MIN_PER_S {
             return None;
         }
@@ -226,9 +226,10 @@ impl fmt::Display for AdaptiveChoice {
     }
 }
 
-/// How many commands come from where, in words.
+/// How many commands and wide reads come from where, in words.
 fn asked(matrix: &Matrix, demand: &Demand) -> String {
-    let cities = matrix.sites().iter().zip(&demand.rates_per_s).zip(&demand.alive);
+    let rates = demand.rates_per_s.iter().zip(&demand.wide_reads_per_s).map(|(a, b)| a + b);
+    let cities = matrix.sites().iter().zip(rates).zip(&demand.alive);
     let cities = cities.map(|((name, rate), alive)| match alive {
         true => format!("{name} {rate:.0}/s"),
         false => format!("{name} not heard"),
@@ -238,12 +239,17 @@ fn asked(matrix: &Matrix, demand: &Demand) -> String {
 
 /// What is asked of the group, as its members measured it.
 fn demand(now: &ProtocolChoice, seen: &[Seen]) -> Demand {
-    let mut all = panchayat_epochs::Report::default();
+    let mut all = Report::default();
     seen.iter().for_each(|seen| all.add(&seen.report));
-    let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    let share = |part: u64, whole: u64| (part as f64 / whole.max(1) as f64).min(1.0);
+    let rates = |count: fn(&Report) -> u64| {
+        seen.iter().map(|seen| seen.report.per_s(count(&seen.report))).collect()
+    };
     let fast = matches!(now, ProtocolChoice::FastPaxos(_));
     Demand {
-        rates_per_s: seen.iter().map(|seen| seen.report.rate_per_s()).collect(),
+        rates_per_s: rates(|report| report.proposals),
+        wide_reads_per_s: rates(|report| report.wide_reads),
+        reads_per_s: rates(|report| report.reads),
         conflict_share: share(all.conflicts, all.pairs),
         collisions: (fast && all.decided > 0).then(|| share(all.slow, all.decided)),
         alive: seen.iter().map(|seen| seen.alive).collect(),
@@ -269,7 +275,6 @@ fn way(now: &ProtocolChoice, matrix: &Matrix) -> Option<Way> {
 #[cfg(test)]
 mod tests {
     use panchayat_consensus::ClusterId;
-    use panchayat_epochs::Report;
     use panchayat_topology::Topology;
 
     use super::*;
@@ -290,7 +295,7 @@ mod tests {
             pairs: proposals * 8,
             conflicts: proposals * 8 * conflict_percent / 100,
             decided: proposals,
-            slow: 0,
+            ..Report::default()
         };
         proposals.map(|proposals| Seen { alive: true, report: report(proposals) }).to_vec()
     }

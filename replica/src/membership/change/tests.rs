@@ -140,8 +140,14 @@ fn kolkata() -> Newcomer {
 /// go there.
 fn own_move(epoch: &Epoch, dead: Option<usize>) -> Option<ProtocolChoice> {
     let (proposals, pairs) = (300, 2_400);
-    let report =
-        Report { span_us: 3_000_000, proposals, pairs, conflicts: pairs, decided: 300, slow: 0 };
+    let report = Report {
+        span_us: 3_000_000,
+        proposals,
+        pairs,
+        conflicts: pairs,
+        decided: 300,
+        ..Report::default()
+    };
     let seats = 0..epoch.members.len();
     let seen = seats.clone().map(|seat| match Some(seat) == dead {
         true => Seen::default(),
@@ -265,4 +271,21 @@ fn what_an_adaptive_group_is_asked_twice_changes_nothing() {
     let asked = ProtocolChoice::Adaptive(adaptive(quorums((3, 1))));
     let begun = led_later(quorums((3, 1)));
     assert_eq!(next(&group(&begun), &Change::new().protocol(asked)), Ok(None));
+}
+
+#[test]
+fn who_takes_the_place_of_one_that_was_removed_has_no_state_by_its_word() {
+    let mut group = group(&ProtocolChoice::EPaxos);
+    // It has executed the seal that removed it, and says so, as it should.
+    let message = Message::Reached { epoch: EpochNumber(1) };
+    group.step(
+        Now::default(),
+        Input::Receive { from: ReplicaId(3), message },
+        &mut Effects::default(),
+    );
+    let alive = ReplicaSet::all(16).without(ReplicaId(2));
+    let change = Change::new().add_member(chennai()).remove_member(NodeId(2));
+    let next = next_epoch(&group, &india(), &change, alive, &Limits::default());
+    let expected = matches!(next, Err(ChangeError::TooFewAlive { alive: 1, needed: 2, .. }));
+    assert!(expected, "one has the state, one is dead, and one has nothing: {next:?}");
 }
