@@ -132,6 +132,13 @@ pub trait Protocol: Clone + Debug + Hash + Sized {
         false
     }
 
+    /// A client wants an answer that is linearizable; [`Input::Read`] comes if it takes the protocol to give
+    /// one. For whoever measures what is asked: answers that may be old take the protocol or not by how
+    /// old the state is, and that is up to the protocol.
+    fn note_read(&mut self, footprint: &Footprint) {
+        let _ = footprint;
+    }
+
     /// No command that executes here from now on was proposed at this time or before.
     fn proposed_after(&self) -> WallTime;
 

@@ -236,11 +236,6 @@ impl Epochs {
             fx.refuse_read(token, ReadRefusal::Unreachable);
             return;
         }
-        if let Some(sample) = self.current.as_mut().and_then(|run| run.sample.as_mut())
-            && assurance == Assurance::Quorum
-        {
-            sample.asked(&footprint);
-        }
         self.reads.insert(token, (assurance, footprint.clone()));
         self.step_current(now, Input::Read { token, assurance, footprint }, fx);
     }
@@ -391,6 +386,12 @@ impl Protocol for Epochs {
         let mut begins = false;
         self.with(true, now, effects, |run, outlet| begins = run.hand_over(to, now, outlet));
         begins
+    }
+
+    fn note_read(&mut self, footprint: &Footprint) {
+        if let Some(sample) = self.current.as_mut().and_then(|run| run.sample.as_mut()) {
+            sample.asked(footprint);
+        }
     }
 
     fn proposed_after(&self) -> WallTime {

@@ -34,11 +34,11 @@ impl Delays {
     }
 
     /// Takes a sample; says whether it is the first of that member. An estimate further from it than
-    /// anybody waits is of no use: a clock was put right.
+    /// anybody waits is of no use: a clock was put right, or wrong.
     fn sample(&mut self, from: ReplicaId, delay: i64, wait_max: Span) -> bool {
         let known = &mut self.inbound[from.index()];
         let first = known.is_none();
-        let near = known.filter(|known| known - delay <= wait_max.0 as i64);
+        let near = known.filter(|known| known.abs_diff(delay) <= wait_max.0);
         *known = Some(near.map_or(delay, |known| expect(known, delay)));
         first
     }
@@ -132,5 +132,38 @@ impl FastPaxos {
     fn after(&self, delay: Option<i64>, now: Now) -> WallTime {
         let wanted = delay.filter(|_| self.config.slots == Slots::ByArrival);
         wanted.map_or(WallTime(0), |delay| WallTime(now.wall.0.saturating_add_signed(delay)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT_MAX: Span = Span::from_ms(40);
+
+    /// What is expected of a member after these samples, in microseconds.
+    fn expected(samples: &[i64]) -> i64 {
+        let mut delays = Delays::new(2);
+        let from = ReplicaId(1);
+        let first: Vec<bool> =
+            samples.iter().map(|delay| delays.sample(from, *delay, WAIT_MAX)).collect();
+        assert_eq!(first.iter().position(|first| *first), Some(0));
+        delays.inbound[1].unwrap()
+    }
+
+    #[test]
+    fn one_late_packet_is_no_measure_and_most_packets_are() {
+        assert_eq!(expected(&[10_000, 14_000]), 11_000);
+        assert_eq!(expected(&[10_000, 14_000, 10_000]), 11_000 - 1_000 / 32);
+        let usual: Vec<i64> = (0..1_000).map(|i| 10_000 + (i % 10) * 100).collect();
+        assert!((10_700..10_900).contains(&expected(&usual)), "{}", expected(&usual));
+        let longer: Vec<i64> = [10_000].into_iter().chain([20_000; 20]).collect();
+        assert!(expected(&longer) > 19_900, "another route is believed soon");
+    }
+
+    #[test]
+    fn a_clock_that_jumped_is_believed_at_once() {
+        assert_eq!(expected(&[10_000, 5_010_000]), 5_010_000);
+        assert_eq!(expected(&[10_000, -4_990_000]), -4_990_000);
     }
 }

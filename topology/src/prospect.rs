@@ -115,14 +115,14 @@ pub fn prospects(matrix: &Matrix, sizes: Sizes, demand: &Demand) -> Vec<Prospect
     }
     let left = (0..n).rev().filter(|site| !demand.alive[*site]);
     let matrix = left.fold(matrix.clone(), |matrix, dead| matrix.without(dead));
-    // Of commands; with what EPaxos orders like them; with all that Fast Paxos does.
-    let [commands, weights, ordered] = [1, 2, 3].map(|kinds| {
+    // Of commands, and of all that clients wait for.
+    let [commands, all] = [1, 3].map(|kinds| {
         let sum = |site: &usize| rates[..kinds].iter().map(|rates| rates[*site].max(0.0)).sum();
         let rates: Vec<f64> = sites.iter().map(sum).collect();
         let enough = rates.iter().sum::<f64>() >= RATE_MIN_PER_S;
         if enough { rates } else { vec![RATE_MIN_PER_S; sites.len()] }
     });
-    let among = Among { matrix: &matrix, sizes, commands, weights, ordered, demand };
+    let among = Among { matrix: &matrix, sizes, commands, all, demand };
     let ways = std::iter::once(Way::EPaxos)
         .chain((0..sites.len()).map(|leader| Way::MultiPaxos { leader }))
         .chain((0..sites.len()).map(|coordinator| Way::FastPaxos { coordinator }));
@@ -145,12 +145,10 @@ pub fn prospects(matrix: &Matrix, sizes: Sizes, demand: &Demand) -> Vec<Prospect
 struct Among<'a> {
     matrix: &'a Matrix,
     sizes: Sizes,
-    /// What commands of other sites may meet, a second.
+    /// How many commands a second others of each site may meet.
     commands: Vec<f64>,
-    /// Whose answers count how much in a mean.
-    weights: Vec<f64>,
-    /// What races for a place under Fast Paxos, a second.
-    ordered: Vec<f64>,
+    /// How many answers a second count in a mean. Under Fast Paxos all of them race for a place.
+    all: Vec<f64>,
     demand: &'a Demand,
 }
 
@@ -159,15 +157,15 @@ impl Among<'_> {
     fn mean(&self, way: Way) -> Option<(f64, f64)> {
         let at = (0..self.matrix.len()).map(|origin| self.at(way, origin));
         let at: Vec<(f64, f64)> = at.collect::<Option<_>>()?;
-        let total: f64 = self.weights.iter().sum();
+        let total: f64 = self.all.iter().sum();
         let mean = |of: fn(&(f64, f64)) -> f64| {
-            at.iter().zip(&self.weights).map(|(at, weight)| of(at) * weight).sum::<f64>() / total
+            at.iter().zip(&self.all).map(|(at, rate)| of(at) * rate).sum::<f64>() / total
         };
         Some((mean(|at| at.0), mean(|at| at.1)))
     }
 
     fn at(&self, way: Way, origin: usize) -> Option<(f64, f64)> {
-        let Self { matrix, sizes, ref commands, ref ordered, demand, .. } = *self;
+        let Self { matrix, sizes, ref commands, ref all, demand, .. } = *self;
         let loaded = match way {
             Way::MultiPaxos { leader } => {
                 let Led { promise, accept, learning } = sizes.led?;
@@ -187,7 +185,7 @@ impl Among<'_> {
             Way::FastPaxos { coordinator } => {
                 let quorums = (sizes.fast_paxos, sizes.classic);
                 let collisions = demand.collisions;
-                fast_paxos_loaded(matrix, origin, quorums, coordinator, ordered, collisions)?
+                fast_paxos_loaded(matrix, origin, quorums, coordinator, all, collisions)?
             }
         };
         Some((loaded.execute_us, loaded.slow_share))
@@ -316,5 +314,24 @@ mod tests {
             fast.map(|way| way.mean_us).fold(f64::INFINITY, f64::min)
         };
         assert!(of(Some(0.0)) < of(None) && of(None) < of(Some(1.0)) + 1.0);
+    }
+
+    #[test]
+    fn queries_of_one_key_race_under_fast_paxos_alone() {
+        let quiet = demand([1.0; 3], 1.0);
+        let asked = Demand { reads_per_s: vec![200.0; 3], ..quiet.clone() };
+        let mean = |demand: &Demand, is: fn(&Way) -> bool| {
+            let ways = prospects(&india(), OF_THREE, demand);
+            ways.iter().find(|way| is(&way.way)).unwrap().mean_us
+        };
+        let fast: fn(&Way) -> bool = |way| matches!(way, Way::FastPaxos { .. });
+        assert!(mean(&asked, fast) > mean(&quiet, fast) * 1.1);
+        let others: [fn(&Way) -> bool; 2] =
+            [|way| *way == Way::EPaxos, |way| matches!(way, Way::MultiPaxos { .. })];
+        for other in others {
+            assert!((mean(&asked, other) - mean(&quiet, other)).abs() < 1.0);
+        }
+        let nowhere = Demand { reads_per_s: Vec::new(), ..quiet };
+        assert_eq!(prospects(&india(), OF_THREE, &nowhere), []);
     }
 }

@@ -166,6 +166,9 @@ impl<P: Protocol, S: StateMachine> Group<P, S> {
         if self.installing.is_some() {
             return self.reads.refuse(token, ReadRefusal::Unreachable);
         }
+        if level == ReadLevel::Linearizable {
+            self.protocol.note_read(&footprint);
+        }
         let assurance = match level {
             ReadLevel::Stale { max } if max == Span::MAX || age.is_some_and(|age| age <= max) => {
                 return self.reads.ready(token, self.executed(), Vouched::Nothing);

@@ -245,3 +245,16 @@ fn a_group_whose_least_stay_is_short_rests_between_moves_all_the_same() {
     assert_eq!(stay(1_000), Span::from_ms(6_000), "three reports, and three times the same");
     assert_eq!(stay(30_000), Span::from_ms(30_000));
 }
+
+#[test]
+fn what_is_asked_counts_and_not_what_it_takes_to_answer() {
+    let mut first = Alone::at(0);
+    let footprint = Footprint::read(b"k");
+    first.replica.note_read(&footprint);
+    let assurance = panchayat_consensus::Assurance::Quorum;
+    // For an answer that may be old.
+    first.step(Input::Read { token: Token(1), assurance, footprint });
+    assert_eq!(first.pass(1, 0).0, 1);
+    let reports = &first.replica.adaptive.as_ref().unwrap().heard[&ReplicaId(0)].last;
+    assert_eq!(reports.back().map(|report| report.reads), Some(1));
+}

@@ -24,7 +24,7 @@ const CONFIRM: u32 = 3;
 /// Shortest and longest times between moves.
 const STAY_MIN: Duration = Duration::from_secs(1);
 const STAY_MAX: Duration = Duration::from_secs(86_400);
-/// Below this many commands and wide reads a second over all members, nothing is to be gained.
+/// Below this many commands and linearizable queries a second over all members, nothing is to be gained.
 const RATE_MIN_PER_S: f64 = 1.0;
 
 /// A group that chooses its protocol, and its leader, by itself.
@@ -163,7 +163,7 @@ impl AdaptiveChoice {
     ) -> Option<Advice> {
         let matrix = round_trips(cluster).ok()?;
         let demand = demand(&self.now, seen);
-        let rate: f64 = demand.rates_per_s.iter().chain(&demand.wide_reads_per_s).sum();
+        let rate: f64 = asked_per_s(&demand).sum();
         if rate < RATE_MIN_PER_S {
             return None;
         }
@@ -226,10 +226,15 @@ impl fmt::Display for AdaptiveChoice {
     }
 }
 
-/// How many commands and wide reads come from where, in words.
+/// Commands and linearizable queries a second, by member.
+fn asked_per_s(demand: &Demand) -> impl Iterator<Item = f64> {
+    let reads = demand.wide_reads_per_s.iter().zip(&demand.reads_per_s).map(|(a, b)| a + b);
+    demand.rates_per_s.iter().zip(reads).map(|(commands, reads)| commands + reads)
+}
+
+/// How much is asked from where, in words.
 fn asked(matrix: &Matrix, demand: &Demand) -> String {
-    let rates = demand.rates_per_s.iter().zip(&demand.wide_reads_per_s).map(|(a, b)| a + b);
-    let cities = matrix.sites().iter().zip(rates).zip(&demand.alive);
+    let cities = matrix.sites().iter().zip(asked_per_s(demand)).zip(&demand.alive);
     let cities = cities.map(|((name, rate), alive)| match alive {
         true => format!("{name} {rate:.0}/s"),
         false => format!("{name} not heard"),
