@@ -4,6 +4,7 @@
 
 pub(crate) mod appends;
 pub(crate) mod http;
+pub(crate) mod ports;
 pub(crate) mod previous;
 pub(crate) mod redis;
 pub(crate) mod resp;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,7 @@ impl Redis {
     /// Starts one, if there is `redis-server`; says so if there is none.
     pub(crate) fn start(more: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        // Free a moment ago.
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let addr = super::ports::free();
         let child = Command::new("redis-server")
             .args(["--port", &addr.port().to_string(), "--save", "", "--appendonly", "no"])
             .arg("--dir")

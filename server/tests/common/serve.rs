@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use panchayat::{ClusterId, NodeId};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::resp::Raw;
-use super::{BINARY, Ran, http, run_as};
+use super::{BINARY, Ran, http, ports, run_as};
 
 pub(crate) const CITIES: [&str; 3] = ["mumbai", "delhi", "bangalore"];
 /// Longer, and something hangs.
@@ -42,15 +42,9 @@ impl Served {
     /// The same with more lines about clients, and without starting any.
     pub(crate) fn prepare(dir: &Path, clients_more: &str, more: &str) -> Self {
         let authority = Authority::create().unwrap();
-        // Ports that were free a moment ago.
-        let meshes: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let members: String = CITIES
-            .iter()
-            .zip(&meshes)
-            .map(|(city, socket)| format!("  {city}: {}\n", socket.local_addr().unwrap()))
-            .collect();
-        let clients: Vec<_> = ports.iter().map(|port| port.local_addr().unwrap()).collect();
+        let members: String =
+            CITIES.iter().map(|city| format!("  {city}: {}\n", ports::free())).collect();
+        let clients: Vec<_> = CITIES.iter().map(|_| ports::free()).collect();
         for (seat, city) in CITIES.iter().enumerate() {
             let node = NodeId(seat as u64 + 1);
             let identity = authority.issue_node(ClusterId(7), node).unwrap();
@@ -62,7 +56,6 @@ impl Served {
             );
             std::fs::write(dir.join(format!("{city}.yaml")), text).unwrap();
         }
-        drop((meshes, ports));
         authority.save(&dir.join("authority")).unwrap();
         let admins = vec![None; 3];
         let names = CITIES.map(str::to_owned).to_vec();
@@ -76,8 +69,7 @@ impl Served {
         let authority = Authority::load(&self.dir.join("authority")).unwrap();
         let identity = authority.issue_node(ClusterId(7), NodeId(node)).unwrap();
         identity.save(&self.dir.join(format!("certs-{node}"))).unwrap();
-        let mesh = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (mesh, port) = (ports::free(), ports::free());
         let first = std::fs::read_to_string(self.dir.join("mumbai.yaml")).unwrap();
         let text = first
             .replace("replica: mumbai", &format!("replica: {name}"))
